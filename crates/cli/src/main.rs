@@ -1,0 +1,3 @@
+//! The rhizome command.
+#![forbid(unsafe_code)]
+fn main() {}

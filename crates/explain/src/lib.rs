@@ -1,0 +1,2 @@
+//! ContainerConfig to mount operations; rules over snapshots.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! OCI images: import, content store, layers to lower directories.
+#![forbid(unsafe_code)]

@@ -1,0 +1,199 @@
+//! The shape of the CRI messages (`k8s.io/cri-api` `runtime/v1`), as plain values: what `runtime` takes.
+//! Only fields that this node gives a meaning to; names as in the protocol.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// `PodSandboxMetadata`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PodSandboxMetadata {
+    /// Pod name.
+    pub name: String,
+    /// Pod UID.
+    pub uid: String,
+    /// Pod namespace.
+    pub namespace: String,
+    /// Attempt number of the sandbox.
+    pub attempt: u32,
+}
+
+/// `NamespaceMode`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum NamespaceMode {
+    /// Shared by the pod's containers.
+    #[default]
+    Pod,
+    /// The container's own.
+    Container,
+    /// The node's.
+    Node,
+}
+
+/// `NamespaceOption`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct NamespaceOption {
+    /// Network and UTS (the kubelet gives hostNetwork pods the node's UTS too).
+    pub network: NamespaceMode,
+    /// Process ids. Kubernetes' default is `Container`; shareProcessNamespace is `Pod`.
+    pub pid: NamespaceMode,
+    /// System V IPC and POSIX message queues.
+    pub ipc: NamespaceMode,
+}
+
+/// `DNSConfig`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DnsConfig {
+    /// `nameserver` lines.
+    pub servers: Vec<String>,
+    /// `search` line.
+    pub searches: Vec<String>,
+    /// `options` line.
+    pub options: Vec<String>,
+}
+
+/// `PodSandboxConfig`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PodSandboxConfig {
+    /// Who.
+    pub metadata: PodSandboxMetadata,
+    /// Hostname of the UTS namespace; empty with the node's network.
+    pub hostname: String,
+    /// Directory under which container logs live.
+    pub log_directory: PathBuf,
+    /// Contents of /etc/resolv.conf; none copies the node's.
+    pub dns_config: Option<DnsConfig>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// Cgroup parent, below each hierarchy's root, such as `/rhizome/1a2b3c4d/pod<uid>`.
+    pub cgroup_parent: String,
+    /// Namespaces of the pod.
+    pub namespace_options: NamespaceOption,
+}
+
+/// `MountPropagation`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
+pub enum MountPropagation {
+    /// `PROPAGATION_PRIVATE`: `None` or unset in the API.
+    #[default]
+    Private,
+    /// `PROPAGATION_HOST_TO_CONTAINER`
+    HostToContainer,
+    /// `PROPAGATION_BIDIRECTIONAL`
+    Bidirectional,
+}
+
+/// `Mount`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Mount {
+    /// Where in the container. Absolute.
+    pub container_path: PathBuf,
+    /// Where on the node. Absolute; what is there decides directory or file.
+    pub host_path: PathBuf,
+    /// Read-only.
+    pub readonly: bool,
+    /// Read-only with all mounts below (`readonly` is then set too).
+    pub recursive_read_only: bool,
+    /// Propagation.
+    pub propagation: MountPropagation,
+    /// The pod's volume that this is of, for messages; none for the node's own files (/etc/hosts, …).
+    pub volume: Option<String>,
+}
+
+/// `LinuxContainerResources`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct LinuxContainerResources {
+    /// CPU period in microseconds; 0 is unset.
+    pub cpu_period: i64,
+    /// CPU quota in microseconds a period; 0 is unset.
+    pub cpu_quota: i64,
+    /// CPU shares (cgroup v1 scale); 0 is unset.
+    pub cpu_shares: i64,
+    /// Memory limit in bytes; 0 is unset.
+    pub memory_limit_in_bytes: i64,
+    /// -1000 to 1000.
+    pub oom_score_adj: i64,
+}
+
+/// `Capability`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Capability {
+    /// Names without `CAP_`, or `ALL`.
+    pub add_capabilities: Vec<String>,
+    /// Names without `CAP_`, or `ALL`.
+    pub drop_capabilities: Vec<String>,
+}
+
+/// `SecurityProfile` for seccomp.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum SeccompProfile {
+    /// The runtime's default filter.
+    #[default]
+    RuntimeDefault,
+    /// No filter.
+    Unconfined,
+}
+
+/// `LinuxContainerSecurityContext`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct LinuxContainerSecurityContext {
+    /// Capabilities to add and drop, from the runtime's default set.
+    pub capabilities: Capability,
+    /// All capabilities, all devices, no seccomp, nothing masked.
+    pub privileged: bool,
+    /// Numeric user; none leaves it to the image.
+    pub run_as_user: Option<i64>,
+    /// Numeric group; needs `run_as_user`.
+    pub run_as_group: Option<i64>,
+    /// Supplementary groups besides the image's.
+    pub supplemental_groups: Vec<i64>,
+    /// Root file system read-only.
+    pub readonly_rootfs: bool,
+    /// PR_SET_NO_NEW_PRIVS.
+    pub no_new_privs: bool,
+    /// Paths hidden in the container.
+    pub masked_paths: Vec<String>,
+    /// Paths read-only in the container.
+    pub readonly_paths: Vec<String>,
+    /// Seccomp.
+    pub seccomp: SeccompProfile,
+}
+
+/// `ContainerConfig`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ContainerConfig {
+    /// Container name.
+    pub name: String,
+    /// Restart attempt, from 0.
+    pub attempt: u32,
+    /// Image reference as written.
+    pub image: String,
+    /// Replaces the image's entrypoint if not empty.
+    pub command: Vec<String>,
+    /// Replaces the image's command if not empty (or if `command` is not).
+    pub args: Vec<String>,
+    /// Replaces the image's working directory if not empty.
+    pub working_dir: String,
+    /// Environment, after the image's.
+    pub envs: Vec<(String, String)>,
+    /// Mounts, in the kubelet's order; the runtime sorts.
+    pub mounts: Vec<Mount>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// Log file below the sandbox's `log_directory`.
+    pub log_path: PathBuf,
+    /// Keep stdin open.
+    pub stdin: bool,
+    /// Close stdin after the first attach.
+    pub stdin_once: bool,
+    /// Allocate a terminal.
+    pub tty: bool,
+    /// Resources.
+    pub resources: LinuxContainerResources,
+    /// Security.
+    pub security_context: LinuxContainerSecurityContext,
+}

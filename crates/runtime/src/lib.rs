@@ -1,0 +1,2 @@
+//! Sandboxes and containers in CRI's verbs.
+#![forbid(unsafe_code)]

@@ -1,0 +1,181 @@
+//! The vocabulary of mount operations: one [`Op`] a system call (or one fixed short sequence of calls that
+//! the kernel offers no single call for), on symbolic handles. `runtime::execute` gives a list of them to the
+//! kernel; `World::apply` gives the same list to the model.
+
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// A file descriptor by name. [`Handle::ROOT`] and [`Handle::HOST`] exist from the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Handle(pub u32);
+
+impl Handle {
+    /// The root directory of the acting task in the namespace where the list began (the host's).
+    pub const HOST: Handle = Handle(0);
+}
+
+/// A propagation type to change to, mount_namespaces(7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum PropagationType {
+    /// `MS_SHARED`
+    Shared,
+    /// `MS_SLAVE`
+    Slave,
+    /// `MS_PRIVATE`
+    Private,
+    /// `MS_UNBINDABLE`
+    Unbindable,
+}
+
+/// Per-mount attributes (`MOUNT_ATTR_*` of mount_setattr(2)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct Attributes {
+    /// `MOUNT_ATTR_RDONLY`
+    pub read_only: bool,
+    /// `MOUNT_ATTR_NOSUID`
+    pub no_suid: bool,
+    /// `MOUNT_ATTR_NODEV`
+    pub no_dev: bool,
+    /// `MOUNT_ATTR_NOEXEC`
+    pub no_exec: bool,
+}
+
+/// What to create where a mount target is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Missing {
+    /// A directory, mode 0755, with its parents.
+    Directory,
+    /// An empty regular file, mode 0644, with its parents as directories.
+    File,
+}
+
+/// A node of a file system that is not a mount (for `/dev`).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Node {
+    /// A directory with this mode.
+    Directory {
+        /// Permission bits.
+        mode: u32,
+    },
+    /// A symbolic link to this target.
+    Symlink {
+        /// What it points to.
+        target: PathBuf,
+    },
+    /// A character device.
+    CharDevice {
+        /// Permission bits.
+        mode: u32,
+        /// Major number.
+        major: u32,
+        /// Minor number.
+        minor: u32,
+    },
+    /// A block device.
+    BlockDevice {
+        /// Permission bits.
+        mode: u32,
+        /// Major number.
+        major: u32,
+        /// Minor number.
+        minor: u32,
+    },
+}
+
+/// One mount operation. Every path is resolved below its `root` handle and never leaves it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Op {
+    /// openat2(2) with `O_PATH`, below `root` (`RESOLVE_IN_ROOT`): hold the place that `path` leads to,
+    /// created first if `missing` says so. With `follow: false` no symbolic link is crossed
+    /// (`RESOLVE_NO_SYMLINKS`): a link is then ELOOP.
+    Open {
+        /// Where `path` starts and what it cannot leave.
+        root: Handle,
+        /// The path below `root`.
+        path: PathBuf,
+        /// Whether symbolic links are followed.
+        follow: bool,
+        /// What to create if it is not there.
+        missing: Option<Missing>,
+        /// The new handle.
+        out: Handle,
+    },
+    /// open_tree(2) with `OPEN_TREE_CLONE`, and `AT_RECURSIVE` if `recursive`: a detached copy.
+    CloneTree {
+        /// The place to copy.
+        from: Handle,
+        /// With all mounts below.
+        recursive: bool,
+        /// The detached tree.
+        out: Handle,
+    },
+    /// fsopen(2), fsconfig(2)…, fsmount(2): a new file system, detached.
+    NewFileSystem {
+        /// Type, such as `tmpfs`.
+        fs_type: String,
+        /// The source string.
+        source: String,
+        /// `key` or `key=value` options, in order.
+        options: Vec<(String, Option<String>)>,
+        /// Mount attributes.
+        attributes: Attributes,
+        /// The detached mount.
+        out: Handle,
+    },
+    /// mknodat(2), mkdirat(2) or symlinkat(2) below `root`.
+    Make {
+        /// The directory to start from.
+        root: Handle,
+        /// A path below it, its parent existing.
+        path: PathBuf,
+        /// What to make.
+        node: Node,
+    },
+    /// mount_setattr(2) on the mount whose root `mount` is.
+    SetAttributes {
+        /// The root of a mount.
+        mount: Handle,
+        /// With all mounts below (`AT_RECURSIVE`).
+        recursive: bool,
+        /// Attributes to set.
+        set: Attributes,
+        /// Attributes to clear.
+        clear: Attributes,
+        /// The propagation type to change to.
+        propagation: Option<PropagationType>,
+    },
+    /// move_mount(2): attach a detached tree, or move an attached one, to the place `to`.
+    MoveMount {
+        /// The tree.
+        from: Handle,
+        /// The place.
+        to: Handle,
+    },
+    /// move_mount(2) with `MOVE_MOUNT_SET_GROUP` (Linux 5.15): `to` joins `from`'s peer group and master.
+    SetGroup {
+        /// A shared or slave mount's root.
+        from: Handle,
+        /// A private mount's root, of the same superblock.
+        to: Handle,
+    },
+    /// umount2(2) of the mount at `at`, `MNT_DETACH` if `detach`.
+    Unmount {
+        /// The root of a mount.
+        at: Handle,
+        /// Lazily, with all below.
+        detach: bool,
+    },
+    /// unshare(2) with `CLONE_NEWNS`: the acting task goes on in a copy of its mount namespace.
+    UnshareMounts,
+    /// fchdir(2), pivot_root(2) `(".", ".")`, umount2(2) of the old root, chdir(2) to `/`.
+    PivotRoot {
+        /// The root of a mount, of this namespace.
+        new_root: Handle,
+    },
+    /// close(2): a detached tree that is held by nothing else is dissolved.
+    Close {
+        /// The handle, not to be used again.
+        handle: Handle,
+    },
+}

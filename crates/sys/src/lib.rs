@@ -1,0 +1,1 @@
+//! The only unsafe code: mount API, clone, namespaces, by fd.

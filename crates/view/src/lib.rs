@@ -1,0 +1,2 @@
+//! Snapshots, findings and plans as table, tree and JSON.
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! Set-up, demo, test, soak, bench, docs.
+#![forbid(unsafe_code)]
+fn main() {}
