@@ -1,1 +1,8 @@
 //! The only unsafe code: mount API, clone, namespaces, by fd.
+//!
+//! One line a system call, typed flags, fds and not ints; the C name is a doc alias. Nothing here decides
+//! anything: policy lives in `runtime` and above.
+//!
+//! Architecture invariant: the only room with `unsafe`. Every `unsafe` block says why it is sound.
+
+pub mod mount;
