@@ -1,10 +1,47 @@
 //! Values that describe mounts: a [`Mount`], its [`Propagation`], a [`MountTable`] (one namespace) and a
-//! [`Snapshot`] (many). Parses `/proc/PID/mountinfo` from bytes.
+//! [`Snapshot`] (many). Parses `/proc/PID/mountinfo` from bytes, prints it back, and answers the questions
+//! that a table alone can answer: which mount carries a path, what is visible below it.
 //!
-//! Architecture invariant: pure. No files, no clock, no threads, no logging, no unsafe.
+//! ```
+//! use mount_table::MountTable;
+//! use std::path::Path;
+//!
+//! let table = MountTable::parse_mountinfo(
+//!     b"21 1 8:1 / / rw shared:1 - ext4 /dev/sda1 rw\n\
+//!       30 21 0:25 / /mnt/a\\040b rw master:7 - tmpfs none rw\n",
+//! )?;
+//! let mount = table.carrier(Path::new("/mnt/a b/file")).expect("the root carries every path");
+//! assert_eq!(mount.id.0, 30);
+//! assert_eq!(mount.propagation.to_string(), "slave");
+//! # Ok::<(), mount_table::ParseError>(())
+//! ```
+//!
+//! Architecture invariant: pure. No files, no clock, no threads, no logging, no unsafe. Whoever has the bytes
+//! (`observe` from `/proc` or statmount(2), a user from a file) brings them.
+//!
+//! Architecture invariant: a row that the kernel printed is never refused for what is *in* it. Paths need not
+//! be UTF-8, optional fields that are not known are passed over, options are not interpreted. Only a row
+//! without the documented shape is an error, which names the line and the field.
+//!
+//! Architecture invariant: nothing here guesses what a mountinfo does not say. Locks, the particular master
+//! mount, the order of a peer ring: these are not fields, and no field stands in for them.
+//!
+//! Deliberately absent: reading files, following symbolic links (paths given to the queries are taken as
+//! canonical), and what a change would do (that is `subtree-model`).
 #![forbid(unsafe_code)]
 
+mod parse;
+mod query;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub use parse::{Field, MAX_OPTIONAL_FIELDS, MAX_ROWS, ParseError, ParseErrorKind};
+pub use snapshot::{NamespaceId, NamespaceTable, Snapshot};
+
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::path::PathBuf;
 
 /// A mount's id: the field of `/proc/PID/mountinfo` (reused by the kernel at once), or the unique 64-bit id
@@ -31,6 +68,47 @@ pub struct Propagation {
     pub unbindable: bool,
 }
 
+impl Propagation {
+    /// Private: neither shared nor slave nor unbindable.
+    pub const PRIVATE: Propagation =
+        Propagation { shared: None, master: None, propagate_from: None, unbindable: false };
+
+    /// Whether it belongs to a peer group (perhaps beside having a master).
+    pub fn is_shared(&self) -> bool {
+        self.shared.is_some()
+    }
+
+    /// Whether it has a master (perhaps beside being shared).
+    pub fn is_slave(&self) -> bool {
+        self.master.is_some()
+    }
+
+    /// Whether it neither sends nor receives and may be bound.
+    pub fn is_private(&self) -> bool {
+        !self.is_shared() && !self.is_slave() && !self.unbindable
+    }
+
+    /// The state in the kernel's words: `shared`, `slave`, `shared+slave`, `private` or `unbindable`
+    /// (`slave+unbindable` exists too: MOVE_MOUNT_SET_GROUP can make it, Linux 5.15 to 6.18).
+    pub fn in_words(&self) -> &'static str {
+        match (self.is_shared(), self.is_slave(), self.unbindable) {
+            (true, true, _) => "shared+slave",
+            (true, false, _) => "shared",
+            (false, true, false) => "slave",
+            (false, true, true) => "slave+unbindable",
+            (false, false, true) => "unbindable",
+            (false, false, false) => "private",
+        }
+    }
+}
+
+impl fmt::Display for Propagation {
+    /// [`Propagation::in_words`].
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.in_words())
+    }
+}
+
 /// A device number (`major:minor`), which identifies a superblock here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Device {
@@ -40,7 +118,11 @@ pub struct Device {
     pub minor: u32,
 }
 
-/// One mount: a row of mountinfo, unescaped. Paths are bytes (not necessarily UTF-8).
+/// One mount: a row of mountinfo, unescaped, proc_pid_mountinfo(5). Paths are bytes (not necessarily UTF-8);
+/// serialised, a backslash in them stands as `\134` and a byte that is not UTF-8 as `\ooo`, so that every path
+/// survives JSON.
+///
+/// [`Display`](fmt::Display) gives the row back, in a form that parses to the same value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
     /// This mount.
@@ -49,19 +131,26 @@ pub struct Mount {
     pub parent: MountId,
     /// The superblock.
     pub device: Device,
-    /// The path inside the file system that is this mount's root.
+    /// The path inside the file system that is this mount's root, without the `//deleted` that mountinfo adds
+    /// when it was removed (see [`Mount::deleted`]). For nsfs it is no path but a name (`mnt:[4026531840]`).
+    #[serde(with = "text::path_as_text")]
     pub root: PathBuf,
+    /// Whether the root directory was removed from its file system (`//deleted` in mountinfo).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
     /// Where it is mounted, from the reader's root.
+    #[serde(with = "text::path_as_text")]
     pub mount_point: PathBuf,
-    /// Per-mount options, such as `rw,nosuid`.
+    /// Per-mount options, such as `rw,nosuid`, as mountinfo prints them.
     pub options: String,
     /// Peer group, master, unbindable.
     pub propagation: Propagation,
     /// File system type with subtype, such as `ext4` or `fuse.sshfs`.
     pub fs_type: String,
-    /// The source, as the file system shows it.
+    /// The source, as the file system shows it, unescaped; bytes that are not UTF-8 stand as `\ooo`.
     pub source: String,
-    /// Per-superblock options.
+    /// Per-superblock options **as mountinfo prints them**, still escaped: file systems escape a comma inside a
+    /// value (`\054`), which unescaping would make a separator. Bytes that are not UTF-8 stand as `\ooo`.
     pub super_options: String,
 }
 

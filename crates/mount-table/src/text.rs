@@ -1,0 +1,134 @@
+//! Bytes and text: mountinfo's octal escapes, and a row printed back.
+
+use crate::{Mount, MountTable};
+use std::borrow::Cow;
+use std::fmt::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// Undoes `\ooo`. The kernel escapes space, tab, newline, backslash and (since 5.17) `#`; as the backslash itself
+/// is always escaped, every octal escape is unambiguous and all are taken. A lone backslash stays.
+pub(crate) fn unescape(text: &[u8]) -> Cow<'_, [u8]> {
+    if !text.contains(&b'\\') {
+        return Cow::Borrowed(text);
+    }
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&byte, tail)) = rest.split_first() {
+        match (byte, tail) {
+            (b'\\', &[a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', ref after @ ..]) => {
+                out.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
+                rest = after;
+            }
+            _ => {
+                out.push(byte);
+                rest = tail;
+            }
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Bytes as text, each byte that is not part of UTF-8 as `\ooo`.
+pub(crate) fn readable(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => {
+            let mut out = String::with_capacity(bytes.len() + 8);
+            for chunk in bytes.utf8_chunks() {
+                out.push_str(chunk.valid());
+                chunk.invalid().iter().for_each(|byte| push_octal(&mut out, *byte));
+            }
+            out
+        }
+    }
+}
+
+fn push_octal(out: &mut String, byte: u8) {
+    out.push('\\');
+    for shift in [6, 3, 0] {
+        out.push(char::from(b'0' + (byte >> shift & 7)));
+    }
+}
+
+/// Text with `special` bytes (all ASCII) and bytes that are not UTF-8 as `\ooo`.
+fn escape(bytes: &[u8], special: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match u8::try_from(character) {
+                Ok(byte) if special.contains(&byte) => push_octal(&mut out, byte),
+                _ => out.push(character),
+            }
+        }
+        chunk.invalid().iter().for_each(|byte| push_octal(&mut out, *byte));
+    }
+    out
+}
+
+const IN_A_ROW: &[u8] = b" \t\n\\#";
+
+impl fmt::Display for Mount {
+    /// The row as mountinfo prints it, without a newline. Bytes that are not UTF-8, which the kernel prints as
+    /// they are, stand as octal escapes, so that the text parses to the same row.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = |path: &Path| escape(path.as_os_str().as_bytes(), IN_A_ROW);
+        let deleted = match (self.deleted, self.root.as_os_str().as_bytes()) {
+            (false, _) => "",
+            (true, b"/") => "/deleted",
+            (true, _) => "//deleted",
+        };
+        write!(f, "{} {} {} ", self.id.0, self.parent.0, self.device)?;
+        write!(f, "{}{deleted} {} {} ", path(&self.root), path(&self.mount_point), self.options)?;
+        for (tag, group) in [
+            ("shared", self.propagation.shared),
+            ("master", self.propagation.master),
+            ("propagate_from", self.propagation.propagate_from),
+        ] {
+            if let Some(group) = group {
+                write!(f, "{tag}:{} ", group.0)?;
+            }
+        }
+        if self.propagation.unbindable {
+            f.write_str("unbindable ")?;
+        }
+        let word = |text: &str| escape(text.as_bytes(), IN_A_ROW);
+        write!(f, "- {} {} {}", word(&self.fs_type), word(&self.source), self.super_options)
+    }
+}
+
+impl fmt::Display for crate::Device {
+    /// `major:minor`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.major, self.minor)
+    }
+}
+
+impl fmt::Display for MountTable {
+    /// A row a line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.mounts.iter().try_for_each(|mount| {
+            mount.fmt(f)?;
+            f.write_char('\n')
+        })
+    }
+}
+
+/// Paths in JSON: as they are, but a backslash as `\134` and a byte that is not UTF-8 as `\ooo`. (serde's own
+/// form of a path fails on the latter, and any container may make one.)
+pub(crate) mod path_as_text {
+    use super::{escape, unescape};
+    use serde::{Deserialize, Deserializer, Serializer};
+    use std::ffi::OsString;
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    use std::path::{Path, PathBuf};
+
+    pub(crate) fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&escape(path.as_os_str().as_bytes(), b"\\"))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Ok(PathBuf::from(OsString::from_vec(unescape(text.as_bytes()).into_owned())))
+    }
+}
