@@ -6,3 +6,7 @@
 //! Architecture invariant: the only room with `unsafe`. Every `unsafe` block says why it is sound.
 
 pub mod mount;
+pub mod namespace;
+pub mod process;
+pub mod pty;
+pub mod seccomp;
