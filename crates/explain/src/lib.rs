@@ -1,2 +1,7 @@
-//! ContainerConfig to mount operations; rules over snapshots.
+//! `ContainerConfig` to mount operations; rules over snapshots.
+//!
+//! Architecture invariant: pure. No files, no clock, no threads, no logging, no unsafe. What it must know of
+//! the machine is an argument.
 #![forbid(unsafe_code)]
+
+pub mod build;

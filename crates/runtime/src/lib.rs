@@ -1,2 +1,4 @@
 //! Sandboxes and containers in CRI's verbs.
 #![forbid(unsafe_code)]
+
+pub mod mounts;

@@ -5,13 +5,14 @@
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// A file descriptor by name. [`Handle::ROOT`] and [`Handle::HOST`] exist from the start.
+/// A file descriptor by name. [`Handle::HOST`] exists from the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Handle(pub u32);
 
 impl Handle {
-    /// The root directory of the acting task in the namespace where the list began (the host's).
+    /// The acting task's root directory, looked up at each use: the host's until [`Op::UnshareMounts`], then
+    /// that of the copy.
     pub const HOST: Handle = Handle(0);
 }
 
@@ -55,6 +56,11 @@ pub enum Missing {
 pub enum Node {
     /// A directory with this mode.
     Directory {
+        /// Permission bits.
+        mode: u32,
+    },
+    /// An empty regular file with this mode.
+    File {
         /// Permission bits.
         mode: u32,
     },

@@ -61,6 +61,20 @@ pub fn open_path_in(root: BorrowedFd<'_>, path: &Path, follow: bool) -> Result<O
     openat2_retrying(root, path, OFlags::PATH | OFlags::CLOEXEC, ResolveFlags::IN_ROOT | links)
 }
 
+/// openat2(2) of `path` below `root` with no symbolic link crossed; if the last name is one, what it says.
+/// `None` for anything that is not a symbolic link.
+#[doc(alias = "readlinkat")]
+pub fn read_link_in(root: BorrowedFd<'_>, path: &Path) -> Result<Option<PathBuf>, Errno> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = openat2_retrying(root, path, flags, ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS)?;
+    match rustix::fs::readlinkat(&fd, c"", Vec::new()) {
+        Ok(link) => Ok(Some(PathBuf::from(std::ffi::OsStr::from_bytes(link.as_bytes())))),
+        // readlinkat(2) with an empty path on an fd that is not a symbolic link.
+        Err(Errno::NOENT | Errno::INVAL) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
 /// openat2(2), repeated while it says `EAGAIN` (a rename or mount raced with the walk; bounded).
 fn openat2_retrying(
     root: BorrowedFd<'_>,

@@ -1,0 +1,337 @@
+//! A container's mounts: planned in the supervisor, made in the container's first process, checked afterwards.
+//!
+//! 1. [`prepare`] (supervisor, host's mount namespace): reads the mount table, resolves sources and targets,
+//!    and makes the list of operations with `explain::build`.
+//! 2. [`Prepared::build`] (the cloned child, still in the host's mount namespace): executes the list.
+//! 3. [`Prepared::verify`] (supervisor): if the host's mounts under a propagating source changed in between,
+//!    the container may have missed it. The answer is then [`Verdict::Redo`]: throw the child away and start
+//!    again from 1, a bounded number of times.
+//!
+//! Architecture invariant: no mount system call of the runtime is made outside [`execute`](execute::execute).
+
+mod defaults;
+pub mod execute;
+mod predict;
+mod resolve;
+mod volumes;
+
+pub use execute::{ExecuteError, execute};
+pub use predict::Verdict;
+pub use resolve::ResolveError;
+pub use volumes::{DetachError, Detached, detach_tree, mount_tmpfs, share_directory};
+
+use explain::build::{
+    Bind, Build, BuildError, ContainerMounts, Facts, Placed, ReadOnly, RootFileSystem, What, build,
+};
+use manifest::cri::{ContainerConfig, Mount, MountPropagation};
+use mount_table::MountTable;
+use resolve::View;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::FileType;
+use rustix::io::Errno;
+use std::path::{Path, PathBuf};
+use subtree_model::{Attributes, Op};
+
+/// How often a container's mounts are made again because the host's changed meanwhile.
+pub const REDO_MAX: u32 = 16;
+
+/// What `/sys/fs/cgroup` shows in the container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CgroupView {
+    /// Nothing: no cgroup hierarchy is mounted on this machine.
+    None,
+    /// A cgroup2 mount; the container is in a cgroup namespace of its own.
+    V2,
+    /// The container's directory of each version 1 hierarchy: (name below `/sys/fs/cgroup`, host path).
+    V1 {
+        /// Name and source.
+        hierarchies: Vec<(String, PathBuf)>,
+    },
+}
+
+/// What [`prepare`] needs to know of a container.
+#[derive(Debug, Clone, Copy)]
+pub struct MountRequest<'a> {
+    /// The image's layers as directories, bottom first.
+    pub layers: &'a [PathBuf],
+    /// A directory of the container's own on a file system that can be an overlay's upper: `upper` and `work`
+    /// are made in it.
+    pub writable: &'a Path,
+    /// Any directory of the host outside of every volume: the root file system is attached on it, in the
+    /// container's namespace only.
+    pub staging: &'a Path,
+    /// The container.
+    pub config: &'a ContainerConfig,
+    /// The pod's `/dev/shm` on the host; none gives the container one of its own.
+    pub shm: Option<&'a Path>,
+    /// The cgroup view.
+    pub cgroup: &'a CgroupView,
+}
+
+/// Why a container's mounts could not be planned or made.
+#[derive(Debug, thiserror::Error)]
+pub enum MountError {
+    /// A file that had to be read or made.
+    #[error("{what} {}", path.display())]
+    Io {
+        /// What was done.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The mount table of this process could not be understood.
+    #[error("parse /proc/self/mountinfo")]
+    Table(#[source] mount_table::ParseError),
+    /// A volume's source that cannot be used.
+    #[error("failed to stat {}: {}", path.display(), source_words(*errno))]
+    Source {
+        /// The source.
+        path: PathBuf,
+        /// Why.
+        errno: Errno,
+    },
+    /// A mountPath that leads nowhere.
+    #[error(transparent)]
+    Target(#[from] ResolveError),
+    /// A rule of propagation that is not met.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// An image without layers.
+    #[error("image {image} has no layers")]
+    NoLayers {
+        /// Its reference.
+        image: String,
+    },
+    /// The kernel refused an operation.
+    #[error("mount{}", for_section(section))]
+    Execute {
+        /// What the operation was for.
+        section: Option<String>,
+        /// Which, and why.
+        #[source]
+        source: ExecuteError,
+    },
+}
+
+fn for_section(section: &Option<String>) -> String {
+    section.as_ref().map_or(String::new(), |section| format!(" {section}"))
+}
+
+/// An errno as a volume's source shows it.
+fn source_words(errno: Errno) -> String {
+    match errno {
+        Errno::NOTCONN => {
+            "transport endpoint is not connected (the FUSE server behind this mount is gone: unmount it with umount -l)"
+                .to_owned()
+        }
+        other => other.to_string(),
+    }
+}
+
+impl MountError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            MountError::Build(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+/// A planned container.
+#[derive(Debug)]
+pub struct Prepared {
+    build: Build,
+    /// The mount table that the plan was made from.
+    host: MountTable,
+    /// Canonical sources of volumes that receive mounts of the host.
+    receiving: Vec<PathBuf>,
+}
+
+/// Plans a container's mounts, in four steps:
+/// 1. read this namespace's mount table;
+/// 2. make the upper and work directories, and a view of the image;
+/// 3. put default mounts and volumes in containerd's order (by number of path components, else as given), and
+///    resolve each target in what is mounted before it;
+/// 4. make the list of operations.
+pub fn prepare(request: &MountRequest<'_>) -> Result<Prepared, MountError> {
+    let host = read_own_table()?;
+    let root = root_file_system(request)?;
+    let placed = place_all(request)?;
+    let receiving = placed
+        .iter()
+        .filter_map(|placed| match &placed.what {
+            What::Bind(bind) if bind.propagation != MountPropagation::Private => Some(bind.source.clone()),
+            _ => None,
+        })
+        .collect();
+    let facts = Facts { host: &host, set_group: sys::mount::has_set_group() };
+    let build = build(&ContainerMounts { root, placed }, facts)?;
+    Ok(Prepared { build, host, receiving })
+}
+
+impl Prepared {
+    /// The plan.
+    pub fn plan(&self) -> &Build {
+        &self.build
+    }
+
+    /// Makes the mounts. To be called in a process of its own, in the host's mount namespace; when it returns
+    /// the process is in a mount namespace of its own with the container's root as its root. On failure the
+    /// process must exit: its namespace, and all that was mounted in it, dies with it.
+    pub fn build(&self) -> Result<(), MountError> {
+        execute(&self.build.ops)
+            .map(drop)
+            .map_err(|source| MountError::Execute { section: section_of(&self.build, source.index), source })
+    }
+}
+
+/// What the operation with this index is for.
+fn section_of(build: &Build, index: usize) -> Option<String> {
+    build.sections.iter().rev().find(|section| section.first <= index).map(|section| section.title.clone())
+}
+
+/// This process's mount table.
+pub(crate) fn read_own_table() -> Result<MountTable, MountError> {
+    read_table(Path::new("/proc/self/mountinfo"))
+}
+
+fn read_table(path: &Path) -> Result<MountTable, MountError> {
+    let bytes = std::fs::read(path).map_err(|source| MountError::Io {
+        what: "read",
+        path: path.to_path_buf(),
+        source,
+    })?;
+    MountTable::parse_mountinfo(&bytes).map_err(MountError::Table)
+}
+
+fn root_file_system(request: &MountRequest<'_>) -> Result<RootFileSystem, MountError> {
+    let [upper, work] = ["upper", "work"].map(|name| request.writable.join(name));
+    for path in [&upper, &work] {
+        std::fs::create_dir_all(path).map_err(|source| MountError::Io {
+            what: "make directory",
+            path: path.clone(),
+            source,
+        })?;
+    }
+    if request.layers.is_empty() {
+        return Err(MountError::NoLayers { image: request.config.image.clone() });
+    }
+    Ok(RootFileSystem {
+        lower: request.layers.iter().rev().cloned().collect(),
+        upper,
+        work,
+        staging: request.staging.to_path_buf(),
+        read_only: request.config.security_context.readonly_rootfs,
+    })
+}
+
+/// Step 3 of [`prepare`].
+fn place_all(request: &MountRequest<'_>) -> Result<Vec<Placed>, MountError> {
+    let security = &request.config.security_context;
+    let wanted = defaults::Wanted {
+        privileged: security.privileged,
+        tty: request.config.tty,
+        shm: request.shm,
+        cgroup: request.cgroup,
+    };
+    let mut view = View::new(open_image(request.layers)?);
+    let mut placed = Vec::new();
+    for (path, what) in in_order(defaults::default_mounts(&wanted), &request.config.mounts)? {
+        let target = view.resolve(&path)?;
+        let tree = match &what {
+            What::Bind(bind) => Some(open_source(&bind.source)?),
+            _ => None,
+        };
+        view.put(target.clone(), tree);
+        placed.push(Placed { target, what });
+    }
+    let hidden = security.masked_paths.iter().map(|path| (path, true));
+    let read_only = security.readonly_paths.iter().map(|path| (path, false));
+    for (path, mask) in hidden.chain(read_only) {
+        let target = view.resolve(Path::new(path))?;
+        let Some(directory) = what_is_at(&view, &target) else { continue };
+        let what = if mask { defaults::mask(directory) } else { What::ReadOnlyAgain };
+        placed.push(Placed { target, what });
+    }
+    Ok(placed)
+}
+
+/// Whether there will be a directory at a place that is to be masked, or nothing. `/proc` and `/sys` of the
+/// container are new, with what this machine's have.
+fn what_is_at(view: &View, target: &Path) -> Option<bool> {
+    view.is_directory(target).or_else(|| {
+        let of_the_kernel = target.starts_with("/proc") || target.starts_with("/sys");
+        let metadata = of_the_kernel.then(|| std::fs::symlink_metadata(target).ok()).flatten()?;
+        Some(metadata.is_dir())
+    })
+}
+
+/// Defaults and volumes in mounting order. A volume at a default's path replaces it; one at `/dev` replaces
+/// everything below as well.
+fn in_order(defaults: Vec<(PathBuf, What)>, volumes: &[Mount]) -> Result<Vec<(PathBuf, What)>, MountError> {
+    let own_dev = volumes.iter().any(|mount| is_same(&mount.container_path, Path::new("/dev")));
+    let mut all: Vec<(PathBuf, What)> = defaults
+        .into_iter()
+        .filter(|(path, _)| !volumes.iter().any(|mount| is_same(&mount.container_path, path)))
+        .filter(|(path, _)| !(own_dev && path.starts_with("/dev")))
+        .collect();
+    for mount in volumes {
+        all.push((mount.container_path.clone(), bind_of(mount)?));
+    }
+    all.sort_by_key(|(path, _)| path.components().count());
+    Ok(all)
+}
+
+/// The same path but for slashes and dots.
+fn is_same(a: &Path, b: &Path) -> bool {
+    a.components().eq(b.components())
+}
+
+fn bind_of(mount: &Mount) -> Result<What, MountError> {
+    let fd = open_source(&mount.host_path)?;
+    let fail = |errno| MountError::Source { path: mount.host_path.clone(), errno };
+    let stat = rustix::fs::fstat(&fd).map_err(fail)?;
+    let source = sys::mount::path_of(fd.as_fd()).map_err(fail)?;
+    Ok(What::Bind(Bind {
+        source,
+        directory: FileType::from_raw_mode(stat.st_mode).is_dir(),
+        read_only: match (mount.readonly, mount.recursive_read_only) {
+            (_, true) => ReadOnly::Recursive,
+            (true, false) => ReadOnly::Yes,
+            (false, false) => ReadOnly::No,
+        },
+        propagation: mount.propagation,
+        volume: mount.volume.clone(),
+    }))
+}
+
+/// Opens a source on the host, symbolic links followed, as Kubernetes does for hostPath.
+fn open_source(path: &Path) -> Result<OwnedFd, MountError> {
+    let fail = |errno| MountError::Source { path: path.to_path_buf(), errno };
+    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, rustix::fs::Mode::empty()).map_err(fail)
+}
+
+/// The image as one tree, to look at: its only layer, or an overlay of all that is attached nowhere and goes
+/// with the fd.
+fn open_image(layers: &[PathBuf]) -> Result<OwnedFd, MountError> {
+    if let [only] = layers {
+        return open_source(only);
+    }
+    let options = layers
+        .iter()
+        .rev()
+        .map(|path| ("lowerdir+".to_owned(), Some(path.to_string_lossy().into_owned())))
+        .collect();
+    let out = subtree_model::Handle(1);
+    let attributes = Attributes { read_only: true, ..Attributes::default() };
+    let (fs_type, source) = ("overlay".to_owned(), "overlay".to_owned());
+    let fail = |source| MountError::Execute { section: Some("image, to resolve paths".to_owned()), source };
+    let mut handles =
+        execute(&[Op::NewFileSystem { fs_type, source, options, attributes, out }]).map_err(fail)?;
+    handles.take(out).ok_or_else(|| MountError::NoLayers { image: String::new() })
+}

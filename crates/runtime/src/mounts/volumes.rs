@@ -1,0 +1,128 @@
+//! The few mounts that volumes need on the host: a directory shared on itself, a tmpfs, and taking both away
+//! again. All through [`execute`](super::execute()).
+
+use super::{ExecuteError, MountError, execute, read_own_table};
+use mount_table::Mount;
+use rustix::io::Errno;
+use std::path::{Path, PathBuf};
+use subtree_model::{Attributes, Handle, Op, PropagationType};
+
+const NOTHING: Attributes = Attributes { read_only: false, no_suid: false, no_dev: false, no_exec: false };
+
+/// More mounts than this below one volume are not detached in one go.
+const DETACH_ROUNDS_MAX: usize = 100_000;
+
+/// Binds a directory (or file) on itself as a shared mount with a peer group of its own: containers can then
+/// share what is mounted below, whatever the propagation of the mount that carries it. With `recursive` the
+/// mounts that are already below come along and become shared too; else they are hidden.
+pub fn share_directory(path: &Path, recursive: bool) -> Result<(), ExecuteError> {
+    let [at, clone] = [Handle(1), Handle(2)];
+    let change = |propagation| Op::SetAttributes {
+        mount: clone,
+        recursive: true,
+        set: NOTHING,
+        clear: NOTHING,
+        propagation: Some(propagation),
+    };
+    execute(&[
+        Op::Open { root: Handle::HOST, path: path.to_path_buf(), follow: false, missing: None, out: at },
+        Op::CloneTree { from: at, recursive, out: clone },
+        // Out of the carrier's group, so that what is mounted below reaches only who asked for it.
+        change(PropagationType::Private),
+        Op::MoveMount { from: clone, to: at },
+        change(PropagationType::Shared),
+    ])
+    .map(drop)
+}
+
+/// Mounts a tmpfs with these options (`size=64m`, `mode=1777`), nosuid and nodev; shared if asked.
+pub fn mount_tmpfs(
+    path: &Path,
+    options: &[(String, Option<String>)],
+    shared: bool,
+) -> Result<(), ExecuteError> {
+    let [at, tmpfs] = [Handle(1), Handle(2)];
+    let propagation = if shared { PropagationType::Shared } else { PropagationType::Private };
+    execute(&[
+        Op::Open { root: Handle::HOST, path: path.to_path_buf(), follow: false, missing: None, out: at },
+        Op::NewFileSystem {
+            fs_type: "tmpfs".to_owned(),
+            source: "tmpfs".to_owned(),
+            options: options.to_vec(),
+            attributes: Attributes { no_suid: true, no_dev: true, ..NOTHING },
+            out: tmpfs,
+        },
+        Op::MoveMount { from: tmpfs, to: at },
+        Op::SetAttributes {
+            mount: tmpfs,
+            recursive: false,
+            set: NOTHING,
+            clear: NOTHING,
+            propagation: Some(propagation),
+        },
+    ])
+    .map(drop)
+}
+
+/// What [`detach_tree`] took away, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Detached {
+    /// Mount points, the last mounted first.
+    pub mount_points: Vec<PathBuf>,
+}
+
+/// Why a tree could not be detached.
+#[derive(Debug, thiserror::Error)]
+pub enum DetachError {
+    /// The mount table could not be read.
+    #[error(transparent)]
+    Table(#[from] MountError),
+    /// The kernel refused.
+    #[error("detach what is mounted below {}", path.display())]
+    Execute {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: ExecuteError,
+    },
+    /// Mounts keep appearing as fast as they are detached.
+    #[error("mounts keep appearing below {}", path.display())]
+    NeverEmpty {
+        /// The directory.
+        path: PathBuf,
+    },
+}
+
+/// Detaches every mount at or below `path`, stacked ones too, the last mounted first, one by one and lazily.
+/// Only mounts without children are detached, so that nothing is torn out of any other place. Every one of
+/// them goes from the peers of what it is mounted on as well: that is what a detach on the host means to the
+/// containers that share it.
+pub fn detach_tree(path: &Path) -> Result<Detached, DetachError> {
+    let mut detached = Detached::default();
+    for _ in 0..DETACH_ROUNDS_MAX {
+        let table = read_own_table()?;
+        let is_leaf = |mount: &&Mount| table.children(mount.id).next().is_none();
+        let mut below = table.mounts.iter().filter(|mount| mount.mount_point.starts_with(path));
+        let Some(last) = below.rfind(is_leaf) else { return Ok(detached) };
+        let mount_point = last.mount_point.clone();
+        detach_topmost(&mount_point)
+            .map_err(|source| DetachError::Execute { path: mount_point.clone(), source })?;
+        detached.mount_points.push(mount_point);
+    }
+    Err(DetachError::NeverEmpty { path: path.to_path_buf() })
+}
+
+/// Detaches what shows at a mount point.
+fn detach_topmost(path: &Path) -> Result<(), ExecuteError> {
+    let at = Handle(1);
+    let result = execute(&[
+        Op::Open { root: Handle::HOST, path: path.to_path_buf(), follow: false, missing: None, out: at },
+        Op::Unmount { at, detach: true },
+    ]);
+    match result {
+        // Gone meanwhile, with a peer's unmount.
+        Err(error) if matches!(error.errno, Errno::INVAL | Errno::NOENT) => Ok(()),
+        other => other.map(drop),
+    }
+}
