@@ -1,0 +1,456 @@
+//! Tables of what a pod does: events in, states and actions out.
+
+use super::*;
+use expect_test::{Expect, expect};
+use std::fmt::Write;
+
+/// A pod under test: a clock that only the test moves, and a line for every step.
+struct Script {
+    state: PodState,
+    ms: u64,
+    seen: String,
+}
+
+impl Script {
+    fn new(policy: RestartPolicy, containers: &[&str]) -> Script {
+        let rules = Rules {
+            pod_name: "p".into(),
+            pod_namespace: "ns".into(),
+            pod_uid: "UID".into(),
+            restart_policy: policy,
+            grace_seconds: 30,
+            containers: containers.iter().map(|c| (*c).to_owned()).collect(),
+        };
+        Script { state: PodState::new(rules), ms: 0, seen: String::new() }
+    }
+
+    /// A pod whose containers all run.
+    fn running(policy: RestartPolicy, containers: &[&str]) -> Script {
+        let mut script = Script::new(policy, containers);
+        script.send(Event::Begin).send(Event::VolumesReady).send(Event::SandboxReady);
+        for name in containers {
+            script.send(started(name));
+        }
+        script.seen.clear();
+        script
+    }
+
+    fn now(&self) -> Now {
+        let wall = Timestamp::from_millisecond(1_000_000 + self.ms as i64).unwrap();
+        Now { wall, uptime: Uptime(self.ms) }
+    }
+
+    fn send(&mut self, event: Event) -> &mut Script {
+        let (state, actions) = step(self.state.clone(), event, self.now());
+        self.state = state;
+        for action in &actions {
+            let line = match action {
+                Action::StartContainer { name, attempt } => format!("start {name} {attempt}"),
+                Action::Signal { name, kill } => format!("{} {name}", if *kill { "kill" } else { "term" }),
+                Action::RemoveContainer { id } => format!("remove {id}"),
+                other => format!("{other:?}"),
+            };
+            writeln!(self.seen, "{}s {line}", self.ms / 1000).unwrap();
+        }
+        self
+    }
+
+    /// Moves the clock to the next deadline.
+    fn wait(&mut self) -> &mut Script {
+        let at = self.state.next_deadline().expect("nothing to wait for");
+        self.ms = self.ms.max(at.0);
+        self.send(Event::Tick)
+    }
+
+    fn pass(&mut self, seconds: u64) -> &mut Script {
+        self.ms += seconds * 1000;
+        self
+    }
+
+    fn note(&mut self) -> &mut Script {
+        let states: Vec<String> = self.state.containers.iter().map(summary).collect();
+        let phase = self.state.phase().as_str();
+        writeln!(self.seen, "{}s {phase} {:?}: {}", self.ms / 1000, self.state.stage, states.join("; "))
+            .unwrap();
+        self
+    }
+
+    fn check(&mut self, expected: Expect) {
+        expected.assert_eq(&self.seen);
+    }
+}
+
+fn summary(c: &ContainerState) -> String {
+    let now = match &c.current {
+        Current::Waiting { reason, message: Some(message), .. } => format!("{reason} ({message})"),
+        Current::Waiting { reason, .. } => reason.clone(),
+        Current::Starting { reason, .. } => format!("starting/{reason}"),
+        Current::Running { .. } => "running".into(),
+        Current::Terminated { run } => format!("{} {}", run.reason, run.exit_code),
+    };
+    let last = c.last.as_ref().map(|l| format!(", last {} {}", l.reason, l.exit_code)).unwrap_or_default();
+    format!("{} {now}{last}, restarts {}", c.name, c.restart_count())
+}
+
+fn started(name: &str) -> Event {
+    Event::ContainerStarted {
+        name: name.into(),
+        id: format!("id-{name}"),
+        image: "i".into(),
+        image_id: "d".into(),
+    }
+}
+
+fn exited(name: &str, code: i32) -> Event {
+    Event::ContainerExited { name: name.into(), exit: Exit { code, ..Exit::default() } }
+}
+
+fn stop(grace: Option<u64>) -> Event {
+    Event::Stop { grace_seconds: grace }
+}
+
+#[test]
+fn a_pod_that_completes() {
+    let mut s = Script::new(RestartPolicy::Never, &["a", "b"]);
+    s.note().send(Event::Begin).note().send(Event::VolumesReady).send(Event::SandboxReady).note();
+    s.send(started("a")).note().send(started("b")).note();
+    s.pass(1).send(exited("a", 0)).note().send(exited("b", 3)).note().send(Event::SandboxStopped).note();
+    assert_eq!(s.state.exit_code(), 3);
+    s.check(expect![[r#"
+        0s Pending New: a ContainerCreating, restarts 0; b ContainerCreating, restarts 0
+        0s SetUpVolumes
+        0s Pending Volumes { retry_at: None, delay_ms: 500 }: a ContainerCreating, restarts 0; b ContainerCreating, restarts 0
+        0s RunSandbox
+        0s start a 0
+        0s start b 0
+        0s Pending Containers: a starting/ContainerCreating, restarts 0; b starting/ContainerCreating, restarts 0
+        0s Pending Containers: a running, restarts 0; b starting/ContainerCreating, restarts 0
+        0s Running Containers: a running, restarts 0; b running, restarts 0
+        1s remove id-a
+        1s Running Containers: a Completed 0, restarts 0; b running, restarts 0
+        1s remove id-b
+        1s StopSandbox
+        1s Failed Ending: a Completed 0, restarts 0; b Error 3, restarts 0
+        1s Failed Done: a Completed 0, restarts 0; b Error 3, restarts 0
+    "#]]);
+}
+
+#[test]
+fn restarts_back_off_as_the_kubelets() {
+    let mut s = Script::running(RestartPolicy::Always, &["a"]);
+    for _ in 0..8 {
+        s.send(exited("a", 1)).note();
+        if s.state.next_deadline().is_some() {
+            s.wait();
+        }
+        s.send(started("a"));
+    }
+    s.check(expect![[r#"
+        0s remove id-a
+        0s start a 1
+        0s Running Containers: a starting/ContainerCreating, last Error 1, restarts 0
+        0s remove id-a
+        0s Running Containers: a CrashLoopBackOff (back-off 10s restarting failed container=a pod=p_ns(UID)), last Error 1, restarts 1
+        10s start a 2
+        10s remove id-a
+        10s Running Containers: a CrashLoopBackOff (back-off 20s restarting failed container=a pod=p_ns(UID)), last Error 1, restarts 2
+        30s start a 3
+        30s remove id-a
+        30s Running Containers: a CrashLoopBackOff (back-off 40s restarting failed container=a pod=p_ns(UID)), last Error 1, restarts 3
+        70s start a 4
+        70s remove id-a
+        70s Running Containers: a CrashLoopBackOff (back-off 1m20s restarting failed container=a pod=p_ns(UID)), last Error 1, restarts 4
+        150s start a 5
+        150s remove id-a
+        150s Running Containers: a CrashLoopBackOff (back-off 2m40s restarting failed container=a pod=p_ns(UID)), last Error 1, restarts 5
+        310s start a 6
+        310s remove id-a
+        310s Running Containers: a CrashLoopBackOff (back-off 5m0s restarting failed container=a pod=p_ns(UID)), last Error 1, restarts 6
+        610s start a 7
+        610s remove id-a
+        610s Running Containers: a CrashLoopBackOff (back-off 5m0s restarting failed container=a pod=p_ns(UID)), last Error 1, restarts 7
+        910s start a 8
+    "#]]);
+}
+
+#[test]
+fn ten_minutes_of_running_are_forgiven() {
+    let mut s = Script::running(RestartPolicy::Always, &["a"]);
+    s.send(exited("a", 1)).send(started("a")).send(exited("a", 1)).wait().send(started("a"));
+    s.seen.clear();
+    s.pass(600).send(exited("a", 0)).note().wait().send(started("a"));
+    s.pass(601).send(exited("a", 0)).note();
+    s.check(expect![[r#"
+        610s remove id-a
+        610s Running Containers: a CrashLoopBackOff (back-off 20s restarting failed container=a pod=p_ns(UID)), last Completed 0, restarts 2
+        630s start a 3
+        1231s remove id-a
+        1231s start a 4
+        1231s Running Containers: a starting/ContainerCreating, last Completed 0, restarts 3
+    "#]]);
+}
+
+#[test]
+fn on_failure_restarts_a_failure_only() {
+    let mut s = Script::running(RestartPolicy::OnFailure, &["a", "b"]);
+    s.send(exited("a", 0)).send(exited("b", 1)).note().send(started("b")).send(exited("b", 0)).note();
+    s.check(expect![[r#"
+        0s remove id-a
+        0s remove id-b
+        0s start b 1
+        0s Running Containers: a Completed 0, restarts 0; b starting/ContainerCreating, last Error 1, restarts 0
+        0s remove id-b
+        0s StopSandbox
+        0s Succeeded Ending: a Completed 0, restarts 0; b Completed 0, last Error 1, restarts 1
+    "#]]);
+}
+
+#[test]
+fn stop_asks_waits_and_kills() {
+    let mut s = Script::running(RestartPolicy::Always, &["a", "b"]);
+    s.send(stop(None)).note().pass(1).send(exited("a", 143)).wait().note().send(exited("b", 137)).note();
+    s.send(Event::SandboxStopped).note();
+    s.check(expect![[r#"
+        0s term a
+        0s term b
+        0s Running Containers: a running, restarts 0; b running, restarts 0
+        1s remove id-a
+        30s kill b
+        30s Running Containers: a Error 143, restarts 0; b running, restarts 0
+        30s remove id-b
+        30s StopSandbox
+        30s Failed Ending: a Error 143, restarts 0; b Error 137, restarts 0
+        30s Failed Done: a Error 143, restarts 0; b Error 137, restarts 0
+    "#]]);
+}
+
+#[test]
+fn a_second_stop_shortens_the_grace_and_never_lengthens_it() {
+    let mut s = Script::running(RestartPolicy::Always, &["a"]);
+    s.send(stop(Some(10))).send(stop(Some(60)));
+    assert_eq!(s.state.next_deadline(), Some(Uptime(10_000)));
+    s.pass(1).send(stop(Some(0)));
+    s.check(expect![[r#"
+        0s term a
+        1s kill a
+    "#]]);
+    assert_eq!(s.state.next_deadline(), None);
+}
+
+#[test]
+fn stop_ends_what_waits_and_what_is_just_starting() {
+    let mut s = Script::running(RestartPolicy::Always, &["a", "b", "c"]);
+    s.send(exited("a", 1)).send(started("a")).send(exited("a", 2)).send(exited("b", 1));
+    s.seen.clear();
+    s.send(stop(None)).note().send(started("b")).note();
+    s.check(expect![[r#"
+        0s term c
+        0s Running Containers: a Error 2, restarts 1; b starting/ContainerCreating, last Error 1, restarts 0; c running, restarts 0
+        0s term b
+        0s Running Containers: a Error 2, restarts 1; b running, last Error 1, restarts 1; c running, restarts 0
+    "#]]);
+}
+
+#[test]
+fn stop_before_anything_ran() {
+    for events in [vec![], vec![Event::VolumesReady], vec![Event::VolumesFailed { message: "m".into() }]] {
+        let mut s = Script::new(RestartPolicy::Always, &["a"]);
+        s.send(Event::Begin);
+        for event in events {
+            s.send(event);
+        }
+        s.seen.clear();
+        s.send(stop(None)).note();
+        s.check(expect![[r#"
+            0s StopSandbox
+            0s Failed Ending: a ContainerStatusUnknown 137, restarts 0
+        "#]]);
+    }
+}
+
+#[test]
+fn volumes_and_sandbox_are_tried_again() {
+    let mut s = Script::new(RestartPolicy::Always, &["a"]);
+    let failed = || Event::VolumesFailed { message: "hostPath type check failed: /x is not a file".into() };
+    s.send(Event::Begin).send(failed()).wait().send(failed()).wait().send(Event::VolumesReady);
+    s.send(Event::SandboxFailed { message: "no".into() }).wait().send(Event::SandboxReady);
+    let event = &s.state.events[0];
+    assert_eq!((event.reason.as_str(), event.count), ("FailedMount", 2));
+    assert_eq!(s.ms, 500 + 1000 + 500);
+    s.check(expect![[r#"
+        0s SetUpVolumes
+        0s SetUpVolumes
+        1s SetUpVolumes
+        1s RunSandbox
+        2s RunSandbox
+        2s start a 0
+    "#]]);
+}
+
+#[test]
+fn what_cannot_be_made_is_tried_again_and_is_no_restart() {
+    let mut s = Script::new(RestartPolicy::Never, &["a"]);
+    s.send(Event::Begin).send(Event::VolumesReady).send(Event::SandboxReady);
+    let refused = |why| Event::ContainerNotCreated { name: "a".into(), why, message: "text".into() };
+    s.send(refused(NotCreated::ErrImageNeverPull)).note().wait();
+    s.send(refused(NotCreated::CreateContainerConfigError)).note().wait().send(started("a")).note();
+    s.check(expect![[r#"
+        0s SetUpVolumes
+        0s RunSandbox
+        0s start a 0
+        0s Pending Containers: a ErrImageNeverPull (text), restarts 0
+        10s start a 0
+        10s Pending Containers: a CreateContainerConfigError (text), restarts 0
+        30s start a 0
+        30s Running Containers: a running, restarts 0
+    "#]]);
+    assert_eq!(s.state.events[0].message, "Error: ErrImageNeverPull");
+}
+
+#[test]
+fn what_cannot_be_executed_is_a_failed_run() {
+    let not_started = || Event::ContainerNotStarted {
+        name: "a".into(),
+        id: "id-a".into(),
+        image: "i".into(),
+        image_id: "d".into(),
+        code: 128,
+        message: "exec: \"/nosuch\": no such file or directory".into(),
+    };
+    for policy in [RestartPolicy::Always, RestartPolicy::Never] {
+        let mut s = Script::new(policy, &["a"]);
+        s.send(Event::Begin).send(Event::VolumesReady).send(Event::SandboxReady);
+        s.seen.clear();
+        s.send(not_started()).send(not_started()).note();
+        match policy {
+            RestartPolicy::Never => s.check(expect![[r#"
+                0s remove id-a
+                0s StopSandbox
+                0s remove id-a
+                0s Failed Ending: a StartError 128, restarts 1
+            "#]]),
+            _ => s.check(expect![[r#"
+                0s remove id-a
+                0s start a 1
+                0s remove id-a
+                0s Running Containers: a RunContainerError (exec: "/nosuch": no such file or directory), last StartError 128, restarts 1
+            "#]]),
+        }
+    }
+}
+
+#[test]
+fn reasons_of_an_exit() {
+    let table = [
+        (Exit { code: 0, ..Exit::default() }, "Completed"),
+        (Exit { code: 5, ..Exit::default() }, "Error"),
+        (Exit { code: 137, oom_killed: true, ..Exit::default() }, "OOMKilled"),
+        (Exit::unseen(), "ContainerStatusUnknown"),
+    ];
+    for (exit, reason) in table {
+        let mut s = Script::running(RestartPolicy::Never, &["a"]);
+        s.send(Event::ContainerExited { name: "a".into(), exit });
+        let Current::Terminated { run } = &s.state.containers[0].current else { panic!("not ended") };
+        assert_eq!(run.reason, reason);
+    }
+}
+
+#[test]
+fn a_done_pod_can_be_begun_again_and_counts_on() {
+    let mut s = Script::running(RestartPolicy::Never, &["a"]);
+    s.send(exited("a", 4)).send(Event::SandboxStopped);
+    s.seen.clear();
+    s.send(Event::Begin).send(Event::VolumesReady).send(Event::SandboxReady).note().send(started("a")).note();
+    s.check(expect![[r#"
+        0s SetUpVolumes
+        0s RunSandbox
+        0s start a 1
+        0s Pending Containers: a starting/ContainerCreating, last Error 4, restarts 0
+        0s Running Containers: a running, last Error 4, restarts 1
+    "#]]);
+}
+
+#[test]
+fn conditions_keep_the_time_of_their_last_change() {
+    let mut s = Script::running(RestartPolicy::Always, &["a"]);
+    let since = |s: &Script, kind: &str| {
+        s.state
+            .conditions
+            .iter()
+            .find(|c| c.kind == kind)
+            .map(|c| (c.holds, c.since.as_second() - 1000))
+            .unwrap()
+    };
+    s.pass(5).send(Event::Tick);
+    assert_eq!(since(&s, "Ready"), (true, 0));
+    s.send(exited("a", 1));
+    assert_eq!(since(&s, "Ready"), (false, 5));
+    assert_eq!(since(&s, "PodReadyToStartContainers"), (true, 0));
+}
+
+#[test]
+fn events_are_bounded() {
+    let mut s = Script::running(RestartPolicy::Always, &["a"]);
+    for n in 0..1000 {
+        s.send(Event::Warning { reason: "R".into(), message: n.to_string() });
+    }
+    assert_eq!(s.state.events.len(), MAX_EVENTS);
+}
+
+/// Any order of events leaves a pod that can still be stopped, and never starts a container that is not ended.
+#[test]
+fn no_order_of_events_breaks_the_machine() {
+    let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = move |below: u64| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed % below
+    };
+    for _ in 0..2000 {
+        let policy =
+            [RestartPolicy::Always, RestartPolicy::OnFailure, RestartPolicy::Never][random(3) as usize];
+        let mut s = Script::new(policy, &["a", "b"]);
+        for _ in 0..random(40) {
+            let name = ["a", "b"][random(2) as usize];
+            let before = s.state.clone();
+            let event = match random(11) {
+                0 => Event::Begin,
+                1 => Event::VolumesReady,
+                2 => Event::VolumesFailed { message: "m".into() },
+                3 => Event::SandboxReady,
+                4 => Event::SandboxFailed { message: "m".into() },
+                5 => started(name),
+                6 => Event::ContainerNotCreated {
+                    name: name.into(),
+                    why: NotCreated::CreateContainerError,
+                    message: "m".into(),
+                },
+                7 => exited(name, random(3) as i32),
+                8 => stop(Some(random(3))),
+                9 => Event::SandboxStopped,
+                _ => {
+                    s.pass(random(700));
+                    Event::Tick
+                }
+            };
+            let (state, actions) = step(before.clone(), event, s.now());
+            for action in &actions {
+                if let Action::StartContainer { name, .. } = action {
+                    assert_eq!(state.goal, Goal::Run);
+                    assert!(matches!(state.container(name).unwrap().current, Current::Starting { .. }));
+                }
+            }
+            s.state = state;
+        }
+        s.send(stop(Some(0)));
+        for name in ["a", "b"] {
+            if matches!(s.state.container(name).unwrap().current, Current::Starting { .. }) {
+                s.send(started(name));
+            }
+            s.send(exited(name, 0));
+        }
+        s.send(Event::SandboxStopped);
+        assert!(matches!(s.state.stage, Stage::Done | Stage::New), "{:?}", s.state);
+    }
+}

@@ -1,0 +1,544 @@
+//! A pod's record on disk, the index of names, and the locks. The record is what the user asked (the defaulted
+//! Pod, with the ConfigMaps and Secrets that came with it); it is written once, before anything is done for the
+//! pod, and removed last, so that whatever is on the machine has a record that leads to its removal.
+//!
+//! Two names for one pod cannot be: the index entry is a symbolic link, and symlink(2) is the one step that
+//! creates a pod. A record without an entry is what a killed `create` or `rm` left; [`sweep`] removes it.
+
+use crate::atomic_file::{self, Survives};
+use crate::root::{Root, make_private_directory};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use rustix::fs::FlockOperation;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The version of what is on disk; a newer one is refused, not guessed at.
+pub const RECORD_VERSION: u32 = 1;
+
+/// A pod's UID (`metadata.uid`): a UUID, so never a path of its own making.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PodUid(String);
+
+impl PodUid {
+    /// A new random one (RFC 9562, version 4).
+    ///
+    /// # Errors
+    /// getrandom(2) fails.
+    pub fn random() -> io::Result<PodUid> {
+        let mut bytes = [0_u8; 16];
+        let filled = rustix::rand::getrandom(bytes.as_mut_slice(), rustix::rand::GetRandomFlags::empty())?;
+        if filled != bytes.len() {
+            return Err(io::Error::other("getrandom gave fewer bytes than asked"));
+        }
+        bytes[6] = bytes[6] & 0x0f | 0x40;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+        Ok(PodUid(format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])))
+    }
+
+    /// Takes a UID from outside: hexadecimal digits and dashes only, since it becomes a folder's name.
+    pub fn parse(text: &str) -> Option<PodUid> {
+        let plain = text.len() <= 64 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+        (plain && text.bytes().any(|b| b != b'-')).then(|| PodUid(text.to_owned()))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for PodUid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a pod is called.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PodKey {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl PodKey {
+    /// The key that a Pod object has (its namespace is `default` where it says none).
+    pub fn of(pod: &Pod) -> PodKey {
+        PodKey {
+            namespace: pod.metadata.namespace.clone().unwrap_or_else(|| "default".into()),
+            name: pod.metadata.name.clone().unwrap_or_default(),
+        }
+    }
+}
+
+impl fmt::Display for PodKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// A Pod to create, with the objects that its volumes and environment are made from.
+#[derive(Debug, Clone, Default)]
+pub struct NewPod {
+    /// Validated and defaulted.
+    pub pod: Pod,
+    /// Of the pod's namespace.
+    pub config_maps: Vec<ConfigMap>,
+    /// Of the pod's namespace.
+    pub secrets: Vec<Secret>,
+}
+
+/// What is kept of a pod: `pod.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodRecord {
+    /// [`RECORD_VERSION`] of the writer.
+    pub version: u32,
+    /// With `metadata.uid` and `metadata.creationTimestamp`; without a status.
+    pub pod: Pod,
+    /// As given at creation.
+    pub config_maps: Vec<ConfigMap>,
+    /// As given at creation.
+    pub secrets: Vec<Secret>,
+}
+
+impl PodRecord {
+    /// The pod's name.
+    pub fn key(&self) -> PodKey {
+        PodKey::of(&self.pod)
+    }
+
+    fn new(new: NewPod, uid: &PodUid, now: Timestamp) -> PodRecord {
+        let NewPod { mut pod, config_maps, secrets } = new;
+        pod.metadata.namespace = Some(PodKey::of(&pod).namespace);
+        pod.metadata.uid = Some(uid.to_string());
+        pod.metadata.creation_timestamp = Some(Time(whole_seconds(now)));
+        pod.metadata.generation = Some(1);
+        pod.status = None;
+        PodRecord { version: RECORD_VERSION, pod, config_maps, secrets }
+    }
+}
+
+/// The API's times have no fractions of a second.
+pub(crate) fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+/// Why a record could not be made, found or read.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The name is taken.
+    #[error("pods {:?} already exists", .key.name)]
+    AlreadyExists {
+        /// The name.
+        key: PodKey,
+    },
+    /// There is no such pod.
+    #[error("pods {:?} not found", .key.name)]
+    NotFound {
+        /// The name.
+        key: PodKey,
+    },
+    /// The name cannot be a file's name.
+    #[error("{text:?} cannot be the name of a pod or namespace")]
+    Name {
+        /// What was given.
+        text: String,
+    },
+    /// The record was written by a later version.
+    #[error("{path} has version {version}; this rhizome reads versions up to {RECORD_VERSION}")]
+    Version {
+        /// The record.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+    },
+    /// The record is gone or unreadable though the index names it.
+    #[error("cannot read the record {path}")]
+    Broken {
+        /// The record.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: io::Error,
+    },
+    /// A folder or file of the state could not be changed.
+    #[error("cannot {action} {path}")]
+    State {
+        /// What was being done.
+        action: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Makes an error constructor for one action on one path.
+fn state(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RecordError + use<> {
+    let path = path.to_owned();
+    move |source| RecordError::State { action, path, source }
+}
+
+/// Creates the records of all pods, or of none.
+///
+/// Steps: 1. take the root's lock; 2. see that every name is free; 3. write every record; 4. enter the names.
+/// An error undoes what the call did; a kill before 4 leaves folders that [`sweep`] removes.
+///
+/// # Errors
+/// A name that is taken (also twice in the set), or a file that cannot be written.
+pub fn create(
+    root: &Root,
+    pods: Vec<NewPod>,
+    now: Timestamp,
+) -> Result<Vec<(PodUid, PodRecord)>, RecordError> {
+    let _lock = lock_root(root)?;
+    let mut made: Vec<(PodUid, PodRecord)> = Vec::with_capacity(pods.len());
+    let result = pods.into_iter().try_for_each(|new| {
+        let key = PodKey::of(&new.pod);
+        check_name(&key)?;
+        let taken = find(root, &key)?.is_some() || made.iter().any(|(_, r)| r.key() == key);
+        if taken {
+            return Err(RecordError::AlreadyExists { key });
+        }
+        let uid = PodUid::random().map_err(state("make a uid for", &root.name_of(&key)))?;
+        let record = PodRecord::new(new, &uid, now);
+        write_record(root, &uid, &record)?;
+        made.push((uid, record));
+        Ok(())
+    });
+    let result = result.and_then(|()| made.iter().try_for_each(|(uid, record)| enter(root, uid, record)));
+    match result {
+        Ok(()) => Ok(made),
+        Err(error) => {
+            for (uid, record) in &made {
+                // Best effort: what stays is nameless and goes with the next sweep.
+                let _ = forget(root, uid, &record.key());
+            }
+            Err(error)
+        }
+    }
+}
+
+fn write_record(root: &Root, uid: &PodUid, record: &PodRecord) -> Result<(), RecordError> {
+    let folder = root.pod_lib(uid);
+    make_private_directory(&folder).map_err(state("make", &folder))?;
+    let path = folder.join("pod.json");
+    atomic_file::write_json(&path, record, Survives::PowerCut).map_err(state("write", &path))
+}
+
+fn enter(root: &Root, uid: &PodUid, record: &PodRecord) -> Result<(), RecordError> {
+    let key = record.key();
+    let entry = root.name_of(&key);
+    let namespace = root.names().join(&key.namespace);
+    make_private_directory(&namespace).map_err(state("make", &namespace))?;
+    match std::os::unix::fs::symlink(uid.as_str(), &entry) {
+        Ok(()) => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(RecordError::AlreadyExists { key }),
+        Err(e) => Err(state("make", &entry)(e)),
+    }
+}
+
+/// Names become file names: the API's validation allows only such, but a hand-made record must not walk away.
+fn check_name(key: &PodKey) -> Result<(), RecordError> {
+    for text in [&key.namespace, &key.name] {
+        let plain =
+            !text.is_empty() && text.len() <= 253 && !text.starts_with('.') && !text.contains(['/', '\0']);
+        if !plain {
+            return Err(RecordError::Name { text: text.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// The uid that a name stands for.
+///
+/// # Errors
+/// The index cannot be read.
+pub fn find(root: &Root, key: &PodKey) -> Result<Option<PodUid>, RecordError> {
+    check_name(key)?;
+    let entry = root.name_of(key);
+    match std::fs::read_link(&entry) {
+        Ok(text) => Ok(text.to_str().and_then(PodUid::parse)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(state("read", &entry)(e)),
+    }
+}
+
+/// The uid that a name stands for, or Kubernetes' words that there is none.
+///
+/// # Errors
+/// No such pod, or the index cannot be read.
+pub fn require(root: &Root, key: &PodKey) -> Result<PodUid, RecordError> {
+    find(root, key)?.ok_or_else(|| RecordError::NotFound { key: key.clone() })
+}
+
+/// All pods of one namespace or of all, by namespace and name.
+///
+/// # Errors
+/// The index cannot be read.
+pub fn list(root: &Root, namespace: Option<&str>) -> Result<Vec<(PodKey, PodUid)>, RecordError> {
+    let mut pods = Vec::new();
+    for ns in file_names(&root.names())? {
+        if namespace.is_some_and(|wanted| wanted != ns) {
+            continue;
+        }
+        for name in file_names(&root.names().join(&ns))? {
+            let key = PodKey { namespace: ns.clone(), name };
+            if let Some(uid) = find(root, &key)? {
+                pods.push((key, uid));
+            }
+        }
+    }
+    pods.sort();
+    Ok(pods)
+}
+
+/// Names in a directory, without hidden ones; a missing directory has none.
+fn file_names(path: &Path) -> Result<Vec<String>, RecordError> {
+    let entries = match std::fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(state("read", path)(e)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(state("read", path))?;
+        names.extend(entry.file_name().into_string().ok().filter(|n| !n.starts_with('.')));
+    }
+    Ok(names)
+}
+
+/// Reads a pod's record.
+///
+/// # Errors
+/// It is gone, does not parse, or is of a later version.
+pub fn load(root: &Root, uid: &PodUid) -> Result<PodRecord, RecordError> {
+    let path = root.pod_lib(uid).join("pod.json");
+    let broken = |source| RecordError::Broken { path: path.clone(), source };
+    let record: PodRecord = atomic_file::read_json(&path)
+        .and_then(|found| found.ok_or_else(|| io::ErrorKind::NotFound.into()))
+        .map_err(broken)?;
+    if record.version > RECORD_VERSION {
+        return Err(RecordError::Version { path, version: record.version });
+    }
+    Ok(record)
+}
+
+/// Takes a pod out: its name, then its folders. The caller has undone all mounts below them and holds its lock.
+///
+/// # Errors
+/// Something could not be removed; what is left has no name any more and goes with the next [`sweep`].
+pub fn forget(root: &Root, uid: &PodUid, key: &PodKey) -> Result<(), RecordError> {
+    let entry = root.name_of(key);
+    if find(root, key)?.as_ref() == Some(uid) {
+        std::fs::remove_file(&entry).map_err(state("remove", &entry))?;
+    }
+    remove_folders(root, uid)?;
+    // The namespace's folder goes with its last pod; that others are still in it is no error.
+    let _ = std::fs::remove_dir(root.names().join(&key.namespace));
+    Ok(())
+}
+
+fn remove_folders(root: &Root, uid: &PodUid) -> Result<(), RecordError> {
+    for folder in [root.pod_run(uid), root.pod_lib(uid)] {
+        crate::removal::remove_tree(&folder).map_err(|e| {
+            let (path, source) = e.into_parts();
+            RecordError::State { action: "remove", path, source }
+        })?;
+    }
+    Ok(())
+}
+
+/// The uids of folders that no name leads to: what a killed `create` or `rm` left behind.
+/// They are only reported; the caller undoes mounts first and then calls [`forget_nameless`].
+///
+/// # Errors
+/// A folder cannot be read.
+pub fn sweep(root: &Root) -> Result<Vec<PodUid>, RecordError> {
+    let _lock = lock_root(root)?;
+    let named: Vec<PodUid> = list(root, None)?.into_iter().map(|(_, uid)| uid).collect();
+    let mut nameless = Vec::new();
+    for folder in [root.pods(), root.run.join("pods")] {
+        for name in file_names(&folder)? {
+            nameless.extend(PodUid::parse(&name).filter(|uid| !named.contains(uid)));
+        }
+    }
+    nameless.sort();
+    nameless.dedup();
+    Ok(nameless)
+}
+
+/// Removes the folders of a pod without a name.
+///
+/// # Errors
+/// Something could not be removed.
+pub fn forget_nameless(root: &Root, uid: &PodUid) -> Result<(), RecordError> {
+    remove_folders(root, uid)
+}
+
+/// Held while one command changes one pod; released when dropped or when the process ends.
+#[derive(Debug)]
+pub struct PodLock(#[expect(dead_code, reason = "held, not read: closing it is the release")] File);
+
+/// Waits for the pod's lock (flock(2)), so that two commands on one pod come after one another.
+///
+/// # Errors
+/// The pod is gone (also when it went while we waited), or its folder cannot be opened.
+pub fn lock(root: &Root, uid: &PodUid, key: &PodKey) -> Result<PodLock, RecordError> {
+    let folder = root.pod_lib(uid);
+    let gone = || RecordError::NotFound { key: key.clone() };
+    // The folder itself is locked: no file that would have to be made first.
+    let file = match File::open(&folder) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(gone()),
+        Err(e) => return Err(state("open", &folder)(e)),
+    };
+    flock(&file).map_err(state("lock", &folder))?;
+    if find(root, key)?.as_ref() != Some(uid) {
+        return Err(gone());
+    }
+    Ok(PodLock(file))
+}
+
+/// Held while the set of pods changes, and while what pods share is changed.
+#[derive(Debug)]
+pub(crate) struct RootLock(#[expect(dead_code, reason = "held, not read: closing it is the release")] File);
+
+pub(crate) fn lock_root(root: &Root) -> Result<RootLock, RecordError> {
+    let file = File::open(&root.lib).map_err(state("open", &root.lib))?;
+    flock(&file).map_err(state("lock", &root.lib))?;
+    Ok(RootLock(file))
+}
+
+fn flock(file: &File) -> io::Result<()> {
+    loop {
+        match rustix::fs::flock(file, FlockOperation::LockExclusive) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => return Ok(other?),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root() -> (tempfile::TempDir, Root) {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::at(dir.path()).open().unwrap();
+        (dir, root)
+    }
+
+    fn new_pod(name: &str) -> NewPod {
+        let mut pod = Pod::default();
+        pod.metadata.name = Some(name.into());
+        NewPod { pod, ..NewPod::default() }
+    }
+
+    fn key(name: &str) -> PodKey {
+        PodKey { namespace: "default".into(), name: name.into() }
+    }
+
+    #[test]
+    fn a_created_pod_is_found_listed_and_forgotten() {
+        let (_dir, root) = root();
+        let made = create(&root, vec![new_pod("b"), new_pod("a")], Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(
+            list(&root, None).unwrap().iter().map(|(k, _)| k.to_string()).collect::<Vec<_>>(),
+            ["default/a", "default/b"]
+        );
+        let (uid, record) = &made[0];
+        assert_eq!(load(&root, uid).unwrap(), *record);
+        assert_eq!(record.pod.metadata.uid.as_deref(), Some(uid.as_str()));
+        for (uid, record) in &made {
+            forget(&root, uid, &record.key()).unwrap();
+        }
+        assert_eq!(list(&root, None).unwrap(), []);
+        assert!(!root.names().join("default").exists());
+        assert_eq!(sweep(&root).unwrap(), []);
+    }
+
+    #[test]
+    fn a_taken_name_is_refused_in_kubernetes_words_and_nothing_of_the_set_is_made() {
+        let (_dir, root) = root();
+        create(&root, vec![new_pod("a")], Timestamp::UNIX_EPOCH).unwrap();
+        for set in [vec![new_pod("b"), new_pod("a")], vec![new_pod("b"), new_pod("b")]] {
+            let error = create(&root, set, Timestamp::UNIX_EPOCH).unwrap_err().to_string();
+            assert!(error.ends_with("already exists") && error.starts_with("pods \""), "{error}");
+        }
+        assert_eq!(list(&root, None).unwrap().len(), 1);
+        assert_eq!(sweep(&root).unwrap(), []);
+    }
+
+    #[test]
+    fn names_that_would_walk_away_are_refused() {
+        let (_dir, root) = root();
+        for bad in ["", "..", "a/b", ".hidden"] {
+            let error = create(&root, vec![new_pod(bad)], Timestamp::UNIX_EPOCH).unwrap_err();
+            assert!(matches!(error, RecordError::Name { .. }), "{bad:?}: {error}");
+        }
+        for bad in ["", "..", "a/b", "-"] {
+            assert_eq!(PodUid::parse(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_killed_create_leaves_is_swept() {
+        let (_dir, root) = root();
+        create(&root, vec![new_pod("a")], Timestamp::UNIX_EPOCH).unwrap();
+        let uid = PodUid::random().unwrap();
+        write_record(&root, &uid, &PodRecord::new(new_pod("b"), &uid, Timestamp::UNIX_EPOCH)).unwrap();
+        assert_eq!(sweep(&root).unwrap(), std::slice::from_ref(&uid));
+        forget_nameless(&root, &uid).unwrap();
+        assert_eq!(sweep(&root).unwrap(), []);
+        assert!(find(&root, &key("a")).unwrap().is_some());
+    }
+
+    #[test]
+    fn of_many_creators_of_one_name_one_wins() {
+        let (_dir, root) = root();
+        let wins = std::thread::scope(|scope| {
+            let tries: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| create(&root, vec![new_pod("a")], Timestamp::UNIX_EPOCH).is_ok()))
+                .collect();
+            tries.into_iter().filter_map(|t| t.join().ok()).filter(|won| *won).count()
+        });
+        assert_eq!(wins, 1);
+        assert_eq!(sweep(&root).unwrap(), []);
+    }
+
+    #[test]
+    fn a_lock_that_was_waited_for_finds_the_pod_gone() {
+        let (_dir, root) = root();
+        let (uid, record) = create(&root, vec![new_pod("a")], Timestamp::UNIX_EPOCH).unwrap().remove(0);
+        let held = lock(&root, &uid, &record.key()).unwrap();
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| lock(&root, &uid, &record.key()).map(drop));
+            std::thread::sleep(std::time::Duration::from_millis(30));
+            assert!(!waiter.is_finished(), "the second must wait for the first");
+            forget(&root, &uid, &record.key()).unwrap();
+            drop(held);
+            let error = waiter.join().unwrap().unwrap_err().to_string();
+            assert_eq!(error, "pods \"a\" not found");
+        });
+    }
+
+    #[test]
+    fn a_later_version_is_not_guessed_at() {
+        let (_dir, root) = root();
+        let (uid, mut record) = create(&root, vec![new_pod("a")], Timestamp::UNIX_EPOCH).unwrap().remove(0);
+        record.version = RECORD_VERSION + 1;
+        write_record(&root, &uid, &record).unwrap();
+        assert!(matches!(load(&root, &uid).unwrap_err(), RecordError::Version { .. }));
+    }
+}

@@ -1,0 +1,205 @@
+//! A root: the two folders that hold everything of one world of pods, and the names of what lies in them.
+//!
+//! ```text
+//! <lib>/lock                         taken (flock) while records are created or swept
+//! <lib>/names/<namespace>/<name>     symbolic link whose text is the pod's uid: the index
+//! <lib>/pods/<uid>/pod.json          the record; lock, volumes/, volume-subpaths/, containers/, logs/ beside it
+//! <lib>/images  <lib>/containers     of the rooms `image` and `runtime`
+//! <run>/pods/<uid>/                  supervisor's socket and lock, status.json: gone after a reboot, as its processes are
+//! <run>/runtime                      of the room `runtime`
+//! ```
+
+use crate::atomic_file;
+use crate::record::{PodKey, PodUid};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// Why a root cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RootError {
+    /// A folder could not be made or read.
+    #[error("cannot use {path} as a state folder")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// A folder is another user's, who could exchange what is in it.
+    #[error("{path} belongs to user {owner}, not to user {expected} who runs this")]
+    Owner {
+        /// The folder.
+        path: PathBuf,
+        /// Its owner's user id.
+        owner: u32,
+        /// Our effective user id.
+        expected: u32,
+    },
+    /// The path exists and is no directory.
+    #[error("{path} is not a directory")]
+    NotADirectory {
+        /// The path.
+        path: PathBuf,
+    },
+}
+
+/// The two folders of one world of pods.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Root {
+    /// What survives a reboot.
+    pub lib: PathBuf,
+    /// What does not.
+    pub run: PathBuf,
+}
+
+impl Default for Root {
+    fn default() -> Self {
+        Root { lib: "/var/lib/rhizome".into(), run: "/run/rhizome".into() }
+    }
+}
+
+impl Root {
+    /// The root that `--root dir` names: `dir/lib` and `dir/run`.
+    pub fn at(dir: &Path) -> Root {
+        Root { lib: dir.join("lib"), run: dir.join("run") }
+    }
+
+    /// Makes the folders where they are missing (mode 0700) and gives the root with its paths resolved, so that
+    /// one folder reached by two names is one root.
+    ///
+    /// # Errors
+    /// A folder that cannot be made, is no directory, or belongs to another user.
+    pub fn open(&self) -> Result<Root, RootError> {
+        Ok(Root { lib: open_folder(&self.lib)?, run: open_folder(&self.run)? })
+    }
+
+    /// Sixteen hexadecimal digits that name this root in cgroup paths. FNV-1a over both paths: a name, no proof.
+    pub fn root_hash(&self) -> String {
+        let bytes = self.lib.as_os_str().as_bytes().iter().chain(&[0]).chain(self.run.as_os_str().as_bytes());
+        let hash =
+            bytes.fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3));
+        format!("{hash:016x}")
+    }
+
+    /// The pod's cgroup below each hierarchy's root.
+    pub fn cgroup_parent(&self, uid: &PodUid) -> String {
+        format!("/rhizome/{}/pod{uid}", self.root_hash())
+    }
+
+    /// Where images are stored.
+    pub fn images(&self) -> PathBuf {
+        self.lib.join("images")
+    }
+
+    /// The folders of the room `runtime`.
+    pub fn runtime_state(&self) -> PathBuf {
+        self.run.join("runtime")
+    }
+
+    /// Where `runtime` keeps containers' writable layers.
+    pub fn runtime_data(&self) -> PathBuf {
+        self.lib.join("containers")
+    }
+
+    /// All pods' folders that survive a reboot.
+    pub fn pods(&self) -> PathBuf {
+        self.lib.join("pods")
+    }
+
+    /// The lasting folder of a pod.
+    pub fn pod_lib(&self, uid: &PodUid) -> PathBuf {
+        self.pods().join(uid.as_str())
+    }
+
+    /// The passing folder of a pod.
+    pub fn pod_run(&self, uid: &PodUid) -> PathBuf {
+        self.run.join("pods").join(uid.as_str())
+    }
+
+    /// The index's folder.
+    pub fn names(&self) -> PathBuf {
+        self.lib.join("names")
+    }
+
+    /// The index entry of a pod.
+    pub fn name_of(&self, key: &PodKey) -> PathBuf {
+        self.names().join(&key.namespace).join(&key.name)
+    }
+
+    /// The log folder of a pod; a container's run is `<container>/<attempt>.log` in it.
+    pub fn pod_logs(&self, uid: &PodUid) -> PathBuf {
+        self.pod_lib(uid).join("logs")
+    }
+}
+
+/// Makes a directory with mode 0700 below an existing root; parents too.
+pub(crate) fn make_private_directory(path: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+fn open_folder(path: &Path) -> Result<PathBuf, RootError> {
+    let folder = |source| RootError::Folder { path: path.to_owned(), source };
+    let absolute = std::path::absolute(path).map_err(folder)?;
+    // Parents get the usual mode: only our own folders are private.
+    if let Some(parent) = absolute.parent() {
+        std::fs::create_dir_all(parent).map_err(folder)?;
+    }
+    match std::fs::DirBuilder::new().mode(0o700).create(&absolute) {
+        Ok(()) => atomic_file::sync_parent(&absolute).map_err(folder)?,
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(e) => return Err(folder(e)),
+    }
+    let resolved = absolute.canonicalize().map_err(folder)?;
+    let metadata = resolved.symlink_metadata().map_err(folder)?;
+    if !metadata.is_dir() {
+        return Err(RootError::NotADirectory { path: resolved });
+    }
+    let expected = rustix::process::geteuid().as_raw();
+    if metadata.uid() != expected {
+        return Err(RootError::Owner { path: resolved, owner: metadata.uid(), expected });
+    }
+    if metadata.permissions().mode() & 0o077 != 0 {
+        std::fs::set_permissions(&resolved, std::fs::Permissions::from_mode(0o700)).map_err(folder)?;
+    }
+    Ok(resolved)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_are_made_private_and_resolved() {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(dir.path(), dir.path().join("alias")).unwrap();
+        let straight = Root::at(dir.path()).open().unwrap();
+        let by_alias = Root::at(&dir.path().join("alias")).open().unwrap();
+        assert_eq!(straight, by_alias);
+        assert_eq!(straight.root_hash(), by_alias.root_hash());
+        for folder in [&straight.lib, &straight.run] {
+            assert_eq!(folder.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+        }
+        std::fs::set_permissions(&straight.lib, std::fs::Permissions::from_mode(0o755)).unwrap();
+        Root::at(dir.path()).open().unwrap();
+        assert_eq!(straight.lib.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_file_is_no_root() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("lib"), "").unwrap();
+        let error = Root::at(dir.path()).open().unwrap_err();
+        assert!(matches!(error, RootError::NotADirectory { .. }), "{error}");
+    }
+
+    #[test]
+    fn roots_have_different_hashes() {
+        let a = Root { lib: "/a/b".into(), run: "/c".into() };
+        let b = Root { lib: "/a".into(), run: "/b/c".into() };
+        assert_ne!(a.root_hash(), b.root_hash());
+        assert_eq!(a.root_hash().len(), 16);
+    }
+}

@@ -1,0 +1,477 @@
+//! A pod's state in the API's shape: what `ps` and `inspect` print and a watch would send. Pure.
+
+use crate::lifecycle::{ContainerState, Current, Phase, PodState, RestartPolicy, Rules, Terminated};
+use crate::record::whole_seconds;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1 as api;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+/// Kubernetes' default for `spec.terminationGracePeriodSeconds`.
+const DEFAULT_GRACE_SECONDS: u64 = 30;
+
+/// What of a Pod its life cycle depends on.
+pub fn rules(pod: &api::Pod) -> Rules {
+    let spec = pod.spec.as_ref();
+    let key = crate::record::PodKey::of(pod);
+    Rules {
+        pod_name: key.name,
+        pod_namespace: key.namespace,
+        pod_uid: pod.metadata.uid.clone().unwrap_or_default(),
+        restart_policy: match spec.and_then(|s| s.restart_policy.as_deref()) {
+            Some("Never") => RestartPolicy::Never,
+            Some("OnFailure") => RestartPolicy::OnFailure,
+            _ => RestartPolicy::Always,
+        },
+        grace_seconds: spec
+            .and_then(|s| s.termination_grace_period_seconds)
+            .and_then(|s| u64::try_from(s).ok())
+            .unwrap_or(DEFAULT_GRACE_SECONDS),
+        containers: spec.map(|s| s.containers.iter().map(|c| c.name.clone()).collect()).unwrap_or_default(),
+    }
+}
+
+/// The pod as the API shows it: the record with its status.
+pub fn pod_with_status(pod: &api::Pod, state: &PodState) -> api::Pod {
+    api::Pod { status: Some(pod_status(pod, state)), ..pod.clone() }
+}
+
+/// `status` of a Pod.
+pub fn pod_status(pod: &api::Pod, state: &PodState) -> api::PodStatus {
+    let specs = pod.spec.as_ref().map(|s| s.containers.as_slice()).unwrap_or_default();
+    let statuses = state.containers.iter().map(|container| {
+        let spec = specs.iter().find(|spec| spec.name == container.name);
+        container_status(container, spec)
+    });
+    api::PodStatus {
+        phase: Some(state.phase().as_str().to_owned()),
+        conditions: Some(conditions(state)),
+        container_statuses: Some(statuses.collect()),
+        start_time: state.started_at.map(time),
+        qos_class: Some(qos_class(specs).to_owned()),
+        observed_generation: Some(1),
+        ..api::PodStatus::default()
+    }
+}
+
+fn time(at: Timestamp) -> Time {
+    Time(whole_seconds(at))
+}
+
+fn conditions(state: &PodState) -> Vec<api::PodCondition> {
+    let phase = state.phase();
+    let unready: Vec<&str> =
+        state.containers.iter().filter(|c| !c.running()).map(|c| c.name.as_str()).collect();
+    let condition = |c: &crate::lifecycle::Condition| {
+        let about_containers = matches!(c.kind.as_str(), "Ready" | "ContainersReady");
+        let (reason, message) = match (phase, c.kind.as_str(), c.holds) {
+            (Phase::Succeeded, "Initialized" | "Ready" | "ContainersReady", _) => {
+                (Some("PodCompleted"), None)
+            }
+            (Phase::Failed, _, false) if about_containers => (Some("PodFailed"), None),
+            (_, _, false) if about_containers => {
+                let message = format!("containers with unready status: [{}]", unready.join(" "));
+                (Some("ContainersNotReady"), Some(message))
+            }
+            _ => (None, None),
+        };
+        api::PodCondition {
+            type_: c.kind.clone(),
+            status: if c.holds { "True" } else { "False" }.to_owned(),
+            last_transition_time: Some(time(c.since)),
+            observed_generation: Some(1),
+            reason: reason.map(str::to_owned),
+            message,
+            ..api::PodCondition::default()
+        }
+    };
+    state.conditions.iter().map(condition).collect()
+}
+
+fn container_status(container: &ContainerState, spec: Option<&api::Container>) -> api::ContainerStatus {
+    let asked_image = spec.and_then(|s| s.image.clone()).unwrap_or_default();
+    let made = container.made > 0;
+    api::ContainerStatus {
+        name: container.name.clone(),
+        state: Some(current_state(&container.current)),
+        last_state: Some(container.last.as_ref().map(terminated_state).unwrap_or_default()),
+        ready: container.running(),
+        started: Some(container.running()),
+        restart_count: i32::try_from(container.restart_count()).unwrap_or(i32::MAX),
+        image: if made { container.image.clone() } else { asked_image },
+        image_id: container.image_id.clone(),
+        container_id: made.then(|| container_id(&container.id)),
+        resources: spec.filter(|_| made).and_then(|s| s.resources.clone()),
+        volume_mounts: spec.and_then(volume_mounts),
+        ..api::ContainerStatus::default()
+    }
+}
+
+fn container_id(id: &str) -> String {
+    format!("rhizome://{id}")
+}
+
+fn current_state(current: &Current) -> api::ContainerState {
+    match current {
+        Current::Waiting { reason, message, .. } | Current::Starting { reason, message } => {
+            api::ContainerState {
+                waiting: Some(api::ContainerStateWaiting {
+                    reason: Some(reason.clone()),
+                    message: message.clone(),
+                }),
+                ..api::ContainerState::default()
+            }
+        }
+        Current::Running { started_at, .. } => api::ContainerState {
+            running: Some(api::ContainerStateRunning { started_at: Some(time(*started_at)) }),
+            ..api::ContainerState::default()
+        },
+        Current::Terminated { run } => terminated_state(run),
+    }
+}
+
+fn terminated_state(run: &Terminated) -> api::ContainerState {
+    let terminated = api::ContainerStateTerminated {
+        container_id: (!run.id.is_empty()).then(|| container_id(&run.id)),
+        exit_code: run.exit_code,
+        reason: Some(run.reason.clone()),
+        message: run.message.clone(),
+        started_at: run.started_at.map(time),
+        finished_at: Some(time(run.finished_at)),
+        signal: None,
+    };
+    api::ContainerState { terminated: Some(terminated), ..api::ContainerState::default() }
+}
+
+/// As the kubelet (1.31 and later) reports them: where, of which volume, whether read-only.
+fn volume_mounts(spec: &api::Container) -> Option<Vec<api::VolumeMountStatus>> {
+    let mounts = spec.volume_mounts.as_ref().filter(|mounts| !mounts.is_empty())?;
+    let status = |m: &api::VolumeMount| api::VolumeMountStatus {
+        name: m.name.clone(),
+        mount_path: m.mount_path.clone(),
+        read_only: m.read_only.filter(|read_only| *read_only),
+        recursive_read_only: m.read_only.filter(|ro| *ro).and(m.recursive_read_only.clone()),
+        ..api::VolumeMountStatus::default()
+    };
+    Some(mounts.iter().map(status).collect())
+}
+
+/// `GetPodQOS` of Kubernetes for cpu and memory.
+fn qos_class(containers: &[api::Container]) -> &'static str {
+    let amounts = |c: &api::Container, limits: bool| -> Vec<(String, String)> {
+        let of =
+            c.resources.as_ref().and_then(|r| if limits { r.limits.as_ref() } else { r.requests.as_ref() });
+        let counted =
+            |(name, amount): (&String, &k8s_openapi::apimachinery::pkg::api::resource::Quantity)| {
+                let zero = !amount.0.contains(|c: char| c.is_ascii_digit() && c != '0');
+                (matches!(name.as_str(), "cpu" | "memory") && !zero).then(|| (name.clone(), amount.0.clone()))
+            };
+        of.into_iter().flatten().filter_map(counted).collect()
+    };
+    let any = |c: &api::Container| !amounts(c, true).is_empty() || !amounts(c, false).is_empty();
+    let guaranteed = |c: &api::Container| {
+        let (limits, requests) = (amounts(c, true), amounts(c, false));
+        // A request that is not written is the limit (defaulting has done so for most).
+        limits.len() == 2 && requests.iter().all(|request| limits.contains(request))
+    };
+    match (containers.iter().any(any), containers.iter().all(guaranteed)) {
+        (false, _) => "BestEffort",
+        (true, true) => "Guaranteed",
+        (true, false) => "Burstable",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lifecycle::{Event, Exit, Now, Uptime, step};
+    use expect_test::{Expect, expect};
+
+    fn pod(policy: &str) -> api::Pod {
+        serde_json::from_value(serde_json::json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "p", "namespace": "ev", "uid": "UID"},
+            "spec": {"restartPolicy": policy, "containers": [{
+                "name": "main", "image": "busybox", "resources": {},
+                "volumeMounts": [{"name": "v", "mountPath": "/home", "mountPropagation": "Bidirectional"}],
+            }]},
+        }))
+        .unwrap()
+    }
+
+    fn after(pod: &api::Pod, events: &[Event]) -> PodState {
+        let now = Now { wall: Timestamp::UNIX_EPOCH, uptime: Uptime(0) };
+        let state = PodState::new(rules(pod));
+        events.iter().fold(state, |state, event| step(state, event.clone(), now).0)
+    }
+
+    fn started() -> Event {
+        Event::ContainerStarted {
+            name: "main".into(),
+            id: "ID64".into(),
+            image: "docker.io/library/busybox:latest".into(),
+            image_id: "sha256:1".into(),
+        }
+    }
+
+    fn check(pod: &api::Pod, events: &[Event], expected: Expect) {
+        let status = pod_status(pod, &after(pod, events));
+        expected.assert_eq(&serde_json::to_string_pretty(&status).unwrap());
+    }
+
+    /// Beside `events/completed.txt` and `api/pod-running.txt` of what a real kubelet answers.
+    #[test]
+    fn a_pod_that_completed() {
+        let exit = Exit { message: Some("bye\n".into()), ..Exit::default() };
+        let events = [
+            Event::Begin,
+            Event::VolumesReady,
+            Event::SandboxReady,
+            started(),
+            Event::ContainerExited { name: "main".into(), exit },
+            Event::SandboxStopped,
+        ];
+        check(
+            &pod("Never"),
+            &events,
+            expect![[r#"
+            {
+              "conditions": [
+                {
+                  "lastTransitionTime": "1970-01-01T00:00:00Z",
+                  "observedGeneration": 1,
+                  "status": "False",
+                  "type": "PodReadyToStartContainers"
+                },
+                {
+                  "lastTransitionTime": "1970-01-01T00:00:00Z",
+                  "observedGeneration": 1,
+                  "reason": "PodCompleted",
+                  "status": "True",
+                  "type": "Initialized"
+                },
+                {
+                  "lastTransitionTime": "1970-01-01T00:00:00Z",
+                  "observedGeneration": 1,
+                  "reason": "PodCompleted",
+                  "status": "False",
+                  "type": "Ready"
+                },
+                {
+                  "lastTransitionTime": "1970-01-01T00:00:00Z",
+                  "observedGeneration": 1,
+                  "reason": "PodCompleted",
+                  "status": "False",
+                  "type": "ContainersReady"
+                },
+                {
+                  "lastTransitionTime": "1970-01-01T00:00:00Z",
+                  "observedGeneration": 1,
+                  "status": "True",
+                  "type": "PodScheduled"
+                }
+              ],
+              "containerStatuses": [
+                {
+                  "containerID": "rhizome://ID64",
+                  "image": "docker.io/library/busybox:latest",
+                  "imageID": "sha256:1",
+                  "lastState": {},
+                  "name": "main",
+                  "ready": false,
+                  "resources": {},
+                  "restartCount": 0,
+                  "started": false,
+                  "state": {
+                    "terminated": {
+                      "containerID": "rhizome://ID64",
+                      "exitCode": 0,
+                      "finishedAt": "1970-01-01T00:00:00Z",
+                      "message": "bye\n",
+                      "reason": "Completed",
+                      "startedAt": "1970-01-01T00:00:00Z"
+                    }
+                  },
+                  "volumeMounts": [
+                    {
+                      "mountPath": "/home",
+                      "name": "v"
+                    }
+                  ]
+                }
+              ],
+              "observedGeneration": 1,
+              "phase": "Succeeded",
+              "qosClass": "BestEffort",
+              "startTime": "1970-01-01T00:00:00Z"
+            }"#]],
+        );
+    }
+
+    #[test]
+    fn a_pod_that_runs() {
+        let events = [Event::Begin, Event::VolumesReady, Event::SandboxReady, started()];
+        check(
+            &pod("Always"),
+            &events,
+            expect![[r#"
+            {
+              "conditions": [
+                {
+                  "lastTransitionTime": "1970-01-01T00:00:00Z",
+                  "observedGeneration": 1,
+                  "status": "True",
+                  "type": "PodReadyToStartContainers"
+                },
+                {
+                  "lastTransitionTime": "1970-01-01T00:00:00Z",
+                  "observedGeneration": 1,
+                  "status": "True",
+                  "type": "Initialized"
+                },
+                {
+                  "lastTransitionTime": "1970-01-01T00:00:00Z",
+                  "observedGeneration": 1,
+                  "status": "True",
+                  "type": "Ready"
+                },
+                {
+                  "lastTransitionTime": "1970-01-01T00:00:00Z",
+                  "observedGeneration": 1,
+                  "status": "True",
+                  "type": "ContainersReady"
+                },
+                {
+                  "lastTransitionTime": "1970-01-01T00:00:00Z",
+                  "observedGeneration": 1,
+                  "status": "True",
+                  "type": "PodScheduled"
+                }
+              ],
+              "containerStatuses": [
+                {
+                  "containerID": "rhizome://ID64",
+                  "image": "docker.io/library/busybox:latest",
+                  "imageID": "sha256:1",
+                  "lastState": {},
+                  "name": "main",
+                  "ready": true,
+                  "resources": {},
+                  "restartCount": 0,
+                  "started": true,
+                  "state": {
+                    "running": {
+                      "startedAt": "1970-01-01T00:00:00Z"
+                    }
+                  },
+                  "volumeMounts": [
+                    {
+                      "mountPath": "/home",
+                      "name": "v"
+                    }
+                  ]
+                }
+              ],
+              "observedGeneration": 1,
+              "phase": "Running",
+              "qosClass": "BestEffort",
+              "startTime": "1970-01-01T00:00:00Z"
+            }"#]],
+        );
+    }
+
+    #[test]
+    fn a_pod_whose_volume_is_missing() {
+        let failed = Event::VolumesFailed { message: "m".into() };
+        check(
+            &pod("Always"),
+            &[Event::Begin, failed],
+            expect![[r#"
+            {
+              "conditions": [
+                {
+                  "lastTransitionTime": "1970-01-01T00:00:00Z",
+                  "observedGeneration": 1,
+                  "status": "False",
+                  "type": "PodReadyToStartContainers"
+                },
+                {
+                  "lastTransitionTime": "1970-01-01T00:00:00Z",
+                  "observedGeneration": 1,
+                  "status": "True",
+                  "type": "Initialized"
+                },
+                {
+                  "lastTransitionTime": "1970-01-01T00:00:00Z",
+                  "message": "containers with unready status: [main]",
+                  "observedGeneration": 1,
+                  "reason": "ContainersNotReady",
+                  "status": "False",
+                  "type": "Ready"
+                },
+                {
+                  "lastTransitionTime": "1970-01-01T00:00:00Z",
+                  "message": "containers with unready status: [main]",
+                  "observedGeneration": 1,
+                  "reason": "ContainersNotReady",
+                  "status": "False",
+                  "type": "ContainersReady"
+                },
+                {
+                  "lastTransitionTime": "1970-01-01T00:00:00Z",
+                  "observedGeneration": 1,
+                  "status": "True",
+                  "type": "PodScheduled"
+                }
+              ],
+              "containerStatuses": [
+                {
+                  "image": "busybox",
+                  "imageID": "",
+                  "lastState": {},
+                  "name": "main",
+                  "ready": false,
+                  "restartCount": 0,
+                  "started": false,
+                  "state": {
+                    "waiting": {
+                      "reason": "ContainerCreating"
+                    }
+                  },
+                  "volumeMounts": [
+                    {
+                      "mountPath": "/home",
+                      "name": "v"
+                    }
+                  ]
+                }
+              ],
+              "observedGeneration": 1,
+              "phase": "Pending",
+              "qosClass": "BestEffort",
+              "startTime": "1970-01-01T00:00:00Z"
+            }"#]],
+        );
+    }
+
+    #[test]
+    fn quality_of_service() {
+        let class = |resources: serde_json::Value| {
+            let container =
+                serde_json::from_value(serde_json::json!({"name": "c", "resources": resources})).unwrap();
+            qos_class(&[container])
+        };
+        let table = [
+            (serde_json::json!({}), "BestEffort"),
+            (serde_json::json!({"limits": {"cpu": "0"}}), "BestEffort"),
+            (serde_json::json!({"requests": {"cpu": "1"}}), "Burstable"),
+            (serde_json::json!({"limits": {"cpu": "1", "memory": "1Gi"}}), "Guaranteed"),
+            (
+                serde_json::json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "500m"}}),
+                "Burstable",
+            ),
+        ];
+        for (resources, expected) in table {
+            assert_eq!(class(resources.clone()), expected, "{resources}");
+        }
+    }
+}

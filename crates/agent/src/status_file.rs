@@ -1,0 +1,147 @@
+//! `status.json`: the state of a pod's life as its supervisor last wrote it, before it told anybody.
+
+use crate::atomic_file::{self, Survives};
+use crate::lifecycle::PodState;
+use crate::record::PodUid;
+use crate::root::Root;
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::path::PathBuf;
+
+/// The version that is written; a later one is refused.
+pub const STATUS_VERSION: u32 = 1;
+
+/// A mount that a container made below a hostPath with Bidirectional propagation and left on the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LeftMount {
+    /// Where it is, on the host.
+    pub mount_point: PathBuf,
+    /// The pod's volume below which it is.
+    pub volume: String,
+    /// Its file system type.
+    pub fs_type: String,
+    /// Its source.
+    pub source: String,
+}
+
+impl LeftMount {
+    /// The command that detaches it: private first, so that nothing is torn out of another place.
+    pub fn command(&self) -> String {
+        let path = shell_word(&self.mount_point.display().to_string());
+        format!("mount --make-rprivate {path} && umount {path}")
+    }
+}
+
+/// A word as a shell reads it back.
+fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%=,".contains(c);
+    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+/// The file's content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusFile {
+    /// [`STATUS_VERSION`] of the writer.
+    pub version: u32,
+    /// The boot that it is of: uptimes of another boot mean nothing.
+    pub boot_id: String,
+    /// The life.
+    pub state: PodState,
+    /// What containers have left on the host so far.
+    pub left_mounts: Vec<LeftMount>,
+}
+
+impl StatusFile {
+    /// A file of this boot.
+    ///
+    /// # Errors
+    /// The boot's id cannot be read.
+    pub fn new(state: PodState, left_mounts: Vec<LeftMount>) -> io::Result<StatusFile> {
+        Ok(StatusFile { version: STATUS_VERSION, boot_id: read_boot_id()?, state, left_mounts })
+    }
+
+    fn path(root: &Root, uid: &PodUid) -> PathBuf {
+        root.pod_run(uid).join("status.json")
+    }
+
+    /// Where the last state is kept over a reboot.
+    fn lasting_path(root: &Root, uid: &PodUid) -> PathBuf {
+        root.pod_lib(uid).join("status.json")
+    }
+
+    /// Writes it; with `lasting` also where a reboot leaves it: at the begin and at the end of a life, so that
+    /// the steps between cost no disk.
+    ///
+    /// # Errors
+    /// The folder is gone or full.
+    pub fn write(&self, root: &Root, uid: &PodUid, lasting: bool) -> io::Result<()> {
+        atomic_file::write_json(&StatusFile::path(root, uid), self, Survives::Process)?;
+        if lasting {
+            atomic_file::write_json(&StatusFile::lasting_path(root, uid), self, Survives::Process)?;
+        }
+        Ok(())
+    }
+
+    /// Reads it: this boot's, else the one kept over a reboot; `None` where the pod was never begun.
+    ///
+    /// # Errors
+    /// It cannot be read, does not parse, or is of a later version.
+    pub fn read(root: &Root, uid: &PodUid) -> io::Result<Option<StatusFile>> {
+        for path in [StatusFile::path(root, uid), StatusFile::lasting_path(root, uid)] {
+            if let Some(file) = atomic_file::read_json::<StatusFile>(&path)? {
+                if file.version > STATUS_VERSION {
+                    let text = format!("{} has version {}", path.display(), file.version);
+                    return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+                }
+                return Ok(Some(file));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The id of this boot.
+///
+/// # Errors
+/// `/proc` is not there.
+pub fn read_boot_id() -> io::Result<String> {
+    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lifecycle::{Rules, Stage};
+
+    #[test]
+    fn the_last_state_outlives_the_boot() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::at(dir.path()).open().unwrap();
+        let uid = PodUid::random().unwrap();
+        assert_eq!(StatusFile::read(&root, &uid).unwrap(), None);
+        for folder in [root.pod_run(&uid), root.pod_lib(&uid)] {
+            std::fs::create_dir_all(folder).unwrap();
+        }
+        let mut file = StatusFile::new(PodState::new(Rules::default()), Vec::new()).unwrap();
+        file.write(&root, &uid, false).unwrap();
+        assert_eq!(StatusFile::read(&root, &uid).unwrap().as_ref(), Some(&file));
+        file.state.stage = Stage::Done;
+        file.write(&root, &uid, true).unwrap();
+        std::fs::remove_dir_all(root.pod_run(&uid)).unwrap();
+        assert_eq!(StatusFile::read(&root, &uid).unwrap(), Some(file));
+    }
+
+    #[test]
+    fn commands_quote_what_a_shell_would_split() {
+        let left = |path: &str| LeftMount {
+            mount_point: path.into(),
+            volume: "v".into(),
+            fs_type: "tmpfs".into(),
+            source: "tmpfs".into(),
+        };
+        assert_eq!(left("/mnt/a").command(), "mount --make-rprivate /mnt/a && umount /mnt/a");
+        assert!(left("/mnt/a b'c").command().ends_with(r"umount '/mnt/a b'\''c'"));
+    }
+}
