@@ -2,7 +2,7 @@
 //! again. All through [`execute`](super::execute()).
 
 use super::{ExecuteError, MountError, execute, read_own_table};
-use mount_table::Mount;
+use mount_table::{Mount, MountTable};
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};
 use subtree_model::{Attributes, Handle, Op, PropagationType};
@@ -95,22 +95,56 @@ pub enum DetachError {
 }
 
 /// Detaches every mount at or below `path`, stacked ones too, the last mounted first, one by one and lazily.
-/// Only mounts without children are detached, so that nothing is torn out of any other place. Every one of
-/// them goes from the peers of what it is mounted on as well: that is what a detach on the host means to the
-/// containers that share it.
+/// Only mounts without children are detached, and a mount that has a peer or slave elsewhere in this
+/// namespace (a recursive bind's) is made private before anything below it goes: so nothing is torn out of
+/// the original. Copies that propagation made in containers go with what they were copied from.
 pub fn detach_tree(path: &Path) -> Result<Detached, DetachError> {
     let mut detached = Detached::default();
+    let fail = |path: &Path| {
+        let path = path.to_path_buf();
+        move |source| DetachError::Execute { path, source }
+    };
     for _ in 0..DETACH_ROUNDS_MAX {
         let table = read_own_table()?;
+        let inside = |mount: &&Mount| mount.mount_point.starts_with(path);
         let is_leaf = |mount: &&Mount| table.children(mount.id).next().is_none();
-        let mut below = table.mounts.iter().filter(|mount| mount.mount_point.starts_with(path));
-        let Some(last) = below.rfind(is_leaf) else { return Ok(detached) };
-        let mount_point = last.mount_point.clone();
-        detach_topmost(&mount_point)
-            .map_err(|source| DetachError::Execute { path: mount_point.clone(), source })?;
-        detached.mount_points.push(mount_point);
+        let Some(leaf) = table.mounts.iter().filter(inside).rfind(is_leaf) else { return Ok(detached) };
+        if let Some(parent) = table.get(leaf.parent).filter(inside)
+            && would_tear(parent, &table, path)
+        {
+            make_private(&parent.mount_point).map_err(fail(&parent.mount_point))?;
+        }
+        detach_topmost(&leaf.mount_point).map_err(fail(&leaf.mount_point))?;
+        detached.mount_points.push(leaf.mount_point.clone());
     }
     Err(DetachError::NeverEmpty { path: path.to_path_buf() })
+}
+
+/// Whether an unmount on `parent` would reach another place of this namespace that is not below `path`. A
+/// parent that is covered cannot be opened by its path, and is left as it is: what covers it was mounted after
+/// the bind, and so came to those other places by propagation too.
+fn would_tear(parent: &Mount, table: &MountTable, path: &Path) -> bool {
+    let Some(group) = parent.propagation.shared else { return false };
+    let visible = table.topmost_at(&parent.mount_point).is_some_and(|top| top.id == parent.id);
+    let receives =
+        |mount: &Mount| mount.propagation.shared == Some(group) || mount.propagation.master == Some(group);
+    visible && table.mounts.iter().any(|mount| receives(mount) && !mount.mount_point.starts_with(path))
+}
+
+/// Makes the mount that shows at `path` private.
+fn make_private(path: &Path) -> Result<(), ExecuteError> {
+    let at = Handle(1);
+    execute(&[
+        Op::Open { root: Handle::HOST, path: path.to_path_buf(), follow: false, missing: None, out: at },
+        Op::SetAttributes {
+            mount: at,
+            recursive: false,
+            set: NOTHING,
+            clear: NOTHING,
+            propagation: Some(PropagationType::Private),
+        },
+    ])
+    .map(drop)
 }
 
 /// Detaches what shows at a mount point.
