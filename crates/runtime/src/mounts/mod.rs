@@ -335,3 +335,24 @@ fn open_image(layers: &[PathBuf]) -> Result<OwnedFd, MountError> {
         execute(&[Op::NewFileSystem { fs_type, source, options, attributes, out }]).map_err(fail)?;
     handles.take(out).ok_or_else(|| MountError::NoLayers { image: String::new() })
 }
+
+/// Puts a terminal at `/dev/console`, as container runtimes do. To be called in the container, once its root is
+/// the root, with the path of the terminal's device below `/dev/pts` (of the container's own devpts).
+pub fn attach_console(terminal: &Path) -> Result<(), ExecuteError> {
+    use subtree_model::Handle;
+    let [source, clone, console] = [Handle(1), Handle(2), Handle(3)];
+    let open = |path: &Path, out| Op::Open {
+        root: Handle::HOST,
+        path: path.to_path_buf(),
+        follow: false,
+        missing: None,
+        out,
+    };
+    execute(&[
+        open(terminal, source),
+        Op::CloneTree { from: source, recursive: false, out: clone },
+        open(Path::new("/dev/console"), console),
+        Op::MoveMount { from: clone, to: console },
+    ])
+    .map(drop)
+}
