@@ -1,5 +1,17 @@
 //! The shape of the CRI messages (`k8s.io/cri-api` `runtime/v1`), as plain values: what `runtime` takes.
-//! Only fields that this node gives a meaning to; names as in the protocol.
+//! Only fields that this node gives a meaning to; names as in the protocol. The modules below make them of a Pod, as the
+//! kubelet does.
+
+pub mod container;
+pub mod env;
+pub mod resources;
+pub mod sandbox;
+pub mod security;
+
+pub use container::{ConfigError, NodeFacts, ResolvedVolume, ResolvedVolumes, container_config};
+pub use env::EnvSources;
+pub use resources::{QosClass, qos_class};
+pub use sandbox::{hostname, hosts_file, hosts_file_of_node, pod_sandbox_config, resolv_conf};
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -1,0 +1,512 @@
+//! From sources to objects: all of them valid and defaulted, or all that is wrong with them.
+
+use crate::decode::{self, Decoded, Misfit, MisfitKind};
+use crate::field::FieldErrors;
+use crate::kinds;
+use crate::problem::{ObjectId, Problem, Stage, go_quote};
+use crate::source::{Position, Source, Span};
+use crate::support::{self, Note};
+use crate::tree::{self, MAX_BYTES, Node, Value};
+use crate::{defaults, validate};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use std::collections::HashSet;
+
+/// `--validate`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ValidationMode {
+    /// Unknown fields are errors.
+    #[default]
+    Strict,
+    /// Unknown fields are warnings, and left out.
+    Warn,
+    /// Unknown fields are left out silently.
+    Ignore,
+}
+
+/// How to load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Options<'a> {
+    /// What becomes of unknown fields.
+    pub validation: ValidationMode,
+    /// The namespace that the user asked for (`-n`). Objects without one get it, objects with another are refused;
+    /// without it they get `default`.
+    pub namespace: Option<&'a str>,
+}
+
+/// An object that can be run or used.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Object {
+    /// A Pod.
+    Pod(Box<Pod>),
+    /// A ConfigMap.
+    ConfigMap(ConfigMap),
+    /// A Secret.
+    Secret(Secret),
+}
+
+/// An object and where it came from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoadedObject {
+    /// The object, valid and with defaults filled in.
+    pub object: Object,
+    /// Kind, name, namespace.
+    pub id: ObjectId,
+    /// Name of its source.
+    pub source_name: String,
+    /// Where it begins there.
+    pub position: Position,
+}
+
+/// What loading gave.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Loaded {
+    /// In the order of the sources.
+    pub objects: Vec<LoadedObject>,
+    /// What is strange but no error; draw them with [`Problem::render_warning`].
+    pub warnings: Vec<Problem>,
+    /// Fields that are accepted and have no meaning on one machine.
+    pub notes: Vec<Note>,
+}
+
+impl Loaded {
+    /// The Pods.
+    pub fn pods(&self) -> impl Iterator<Item = &Pod> {
+        self.objects.iter().filter_map(|loaded| match &loaded.object {
+            Object::Pod(pod) => Some(pod.as_ref()),
+            _ => None,
+        })
+    }
+
+    /// The ConfigMaps.
+    pub fn config_maps(&self) -> impl Iterator<Item = &ConfigMap> {
+        self.objects.iter().filter_map(|loaded| match &loaded.object {
+            Object::ConfigMap(config_map) => Some(config_map),
+            _ => None,
+        })
+    }
+
+    /// The Secrets.
+    pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        self.objects.iter().filter_map(|loaded| match &loaded.object {
+            Object::Secret(secret) => Some(secret),
+            _ => None,
+        })
+    }
+}
+
+/// Loads all objects of all sources, or tells all that is wrong with all of them.
+///
+/// # Errors
+/// Every problem of every source. [`crate::problem::kubectl_text`] says them as `kubectl create` does.
+pub fn load(sources: &[Source<'_>], options: &Options<'_>) -> Result<Loaded, Vec<Problem>> {
+    let mut loader =
+        Loader { options: *options, loaded: Loaded::default(), problems: Vec::new(), seen: HashSet::new() };
+    for source in sources {
+        loader.source(source);
+    }
+    if loader.problems.is_empty() && loader.loaded.objects.is_empty() {
+        let nothing = Source { name: "", bytes: b"" };
+        let message = "no objects passed to create".to_owned();
+        loader.problems.push(Problem::new(&nothing, "", Stage::Parse, Span::default(), message));
+    }
+    if loader.problems.is_empty() { Ok(loader.loaded) } else { Err(loader.problems) }
+}
+
+struct Loader<'a> {
+    options: Options<'a>,
+    loaded: Loaded,
+    problems: Vec<Problem>,
+    seen: HashSet<(String, String, String)>,
+}
+
+/// Where in a source the loader is.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    source: &'a Source<'a>,
+    text: &'a str,
+    document: usize,
+    item: usize,
+}
+
+impl Place<'_> {
+    fn problem(&self, stage: Stage, span: Span, message: impl Into<String>) -> Problem {
+        let mut problem = Problem::new(self.source, self.text, stage, span, message.into());
+        problem.document = self.document;
+        problem.item = self.item;
+        problem
+    }
+}
+
+impl Loader<'_> {
+    fn source(&mut self, source: &Source<'_>) {
+        let text = match text_of(source) {
+            Ok(text) => text,
+            Err((message, at)) => {
+                // What stands before the fault can be shown.
+                let text = String::from_utf8_lossy(&source.bytes[..at.min(source.bytes.len())]);
+                let problem = Problem::new(source, &text, Stage::Parse, Span::at(at), message);
+                self.problems.push(problem);
+                return;
+            }
+        };
+        for (document, parsed) in tree::parse_documents(text).into_iter().enumerate() {
+            let place = Place { source, text, document, item: 0 };
+            match parsed.root {
+                Ok(root) => self.document(place, &root),
+                Err(error) => self.problems.push(place.problem(Stage::Parse, error.span, error.message)),
+            }
+        }
+    }
+
+    fn document(&mut self, place: Place<'_>, root: &Node) {
+        let faults = shape_faults(root);
+        if !faults.is_empty() {
+            for (fault, span) in faults {
+                self.problems.push(place.problem(Stage::Shape, span, fault));
+            }
+            return;
+        }
+        let kind = root.get("kind").and_then(Node::as_str).unwrap_or_default();
+        if let (true, Some(Value::Sequence(items))) =
+            (kind.ends_with("List"), root.get("items").map(|node| &node.value))
+        {
+            for (item, node) in items.iter().enumerate() {
+                self.item(Place { item, ..place }, node, kind);
+            }
+            return;
+        }
+        self.object(place, root);
+    }
+
+    /// An item of a list. Items of a typed list such as PodList may leave out their kind.
+    fn item(&mut self, place: Place<'_>, node: &Node, _list: &str) {
+        for field in ["kind", "apiVersion"] {
+            if node.get(field).and_then(Node::as_str).is_none_or(str::is_empty) {
+                let shown = decode::any(node).to_string();
+                let what = if field == "kind" { "Kind" } else { field };
+                let message = format!("Object '{what}' is missing in '{shown}'");
+                self.problems.push(place.problem(Stage::Metadata, node.locate(""), message));
+                return;
+            }
+        }
+        self.object(place, node);
+    }
+
+    fn object(&mut self, place: Place<'_>, node: &Node) {
+        let text = |path: &[&str]| {
+            path.iter()
+                .try_fold(node, |node, key| node.get(key))
+                .and_then(Node::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let mut id = ObjectId {
+            api_version: text(&["apiVersion"]),
+            kind: text(&["kind"]),
+            name: text(&["metadata", "name"]),
+            namespace: text(&["metadata", "namespace"]),
+        };
+        let metadata = decode::decode(node, "metadataOnlyObject");
+        if let Some(refusal) = metadata.refusal() {
+            let mut problems = self.misfits(&place, &id, &metadata, Stage::Metadata);
+            let told = refusal.message.clone();
+            problems.iter_mut().for_each(|problem| problem.told_by_kubernetes = problem.message == told);
+            self.problems.append(&mut problems);
+            return;
+        }
+        if let Some(problem) = self.kind_problem(&place, &id, node) {
+            self.problems.push(problem);
+            return;
+        }
+        match (id.api_version.as_str(), id.kind.as_str()) {
+            ("v1", "Pod") => self.typed::<Pod>(place, node, &mut id),
+            ("v1", "ConfigMap") => self.typed::<ConfigMap>(place, node, &mut id),
+            ("v1", "Secret") => self.typed::<Secret>(place, node, &mut id),
+            _ => {
+                let message = format!(
+                    "kind {} is not supported yet by this version of rhizome, which runs Pod with ConfigMap and Secret",
+                    id.kind
+                );
+                self.push(&place, &id, Stage::Unsupported, node.locate("kind"), message);
+            }
+        }
+    }
+
+    fn kind_problem(&self, place: &Place<'_>, id: &ObjectId, node: &Node) -> Option<Problem> {
+        let (kind, api_version) = (id.kind.as_str(), id.api_version.as_str());
+        let mut problem = if !kinds::is_known(api_version, kind) {
+            let message =
+                format!("no matches for kind {} in version {}", go_quote(kind), go_quote(api_version));
+            match kinds::api_version_of(kind) {
+                Some(right) => {
+                    let mut problem = place.problem(Stage::Kind, node.locate("apiVersion"), message);
+                    problem.suggestion = Some(right.to_owned());
+                    problem
+                }
+                None => {
+                    let mut problem = place.problem(Stage::Kind, node.locate("kind"), message);
+                    problem.suggestion = kinds::nearest(kind).map(str::to_owned);
+                    problem
+                }
+            }
+        } else if kinds::canonical(kind) != kind {
+            let version = api_version.rsplit('/').next().unwrap_or_default();
+            let message = format!(
+                "no kind {} is registered for version {} in scheme \"pkg/runtime/scheme.go:111\"",
+                go_quote(kind),
+                go_quote(version)
+            );
+            let mut problem = place.problem(Stage::Decode, node.locate("kind"), message);
+            problem.suggestion = Some(kinds::canonical(kind).to_owned());
+            problem
+        } else {
+            return None;
+        };
+        problem.object = id.clone();
+        Some(problem)
+    }
+
+    fn push(&mut self, place: &Place<'_>, id: &ObjectId, stage: Stage, span: Span, message: String) {
+        let mut problem = place.problem(stage, span, message);
+        problem.object = id.clone();
+        self.problems.push(problem);
+    }
+
+    fn misfits(&self, place: &Place<'_>, id: &ObjectId, decoded: &Decoded, stage: Stage) -> Vec<Problem> {
+        let strict = self.options.validation == ValidationMode::Strict;
+        let refused = decoded.refusal().cloned();
+        let wanted = |misfit: &&Misfit| match misfit.kind {
+            MisfitKind::Unknown => strict && stage == Stage::Decode,
+            MisfitKind::Duplicate => false,
+            MisfitKind::WrongType | MisfitKind::Refused => true,
+        };
+        decoded
+            .misfits
+            .iter()
+            .filter(wanted)
+            .map(|misfit| {
+                let mut problem = place.problem(stage, misfit.span, misfit.message.clone());
+                problem.object = id.clone();
+                problem.path.clone_from(&misfit.path);
+                problem.suggestion.clone_from(&misfit.suggestion);
+                problem.told_by_kubernetes = refused.as_ref().is_none_or(|refused| refused == misfit);
+                problem
+            })
+            .collect()
+    }
+
+    fn warn(&mut self, place: &Place<'_>, id: &ObjectId, decoded: &Decoded) {
+        for misfit in &decoded.misfits {
+            let wanted = match misfit.kind {
+                MisfitKind::Unknown => self.options.validation == ValidationMode::Warn,
+                MisfitKind::Duplicate => self.options.validation != ValidationMode::Ignore,
+                MisfitKind::WrongType | MisfitKind::Refused => false,
+            };
+            if !wanted {
+                continue;
+            }
+            let mut problem = place.problem(Stage::Decode, misfit.span, misfit.message.clone());
+            problem.object = id.clone();
+            problem.path.clone_from(&misfit.path);
+            problem.suggestion.clone_from(&misfit.suggestion);
+            self.loaded.warnings.push(problem);
+        }
+    }
+
+    fn typed<K: Kind>(&mut self, place: Place<'_>, node: &Node, id: &mut ObjectId) {
+        let decoded = decode::decode(node, K::SCHEMA);
+        let mut problems = self.misfits(&place, id, &decoded, Stage::Decode);
+        let refused = !problems.is_empty();
+        self.problems.append(&mut problems);
+        self.warn(&place, id, &decoded);
+        if refused {
+            return;
+        }
+        let mut object: K = match serde_json::from_value(decoded.json) {
+            Ok(object) => object,
+            // The schema lets nothing through that the type does not take; should it, the reason is told.
+            Err(error) => return self.push(&place, id, Stage::Decode, node.locate(""), error.to_string()),
+        };
+        if let Err(message) = self.namespace(&mut object) {
+            return self.push(&place, id, Stage::Invalid, node.locate("metadata.namespace"), message);
+        }
+        object.default();
+        let errors = object.validate();
+        let valid = errors.is_empty();
+        self.field_errors(&place, node, id, Stage::Invalid, errors);
+        if valid {
+            let (unsupported, note) = object.support(node);
+            let supported = unsupported.is_empty();
+            self.field_errors(&place, node, id, Stage::Unsupported, unsupported);
+            if supported {
+                self.accept(&place, node, id, object, note);
+            }
+        }
+    }
+
+    fn field_errors(
+        &mut self,
+        place: &Place<'_>,
+        node: &Node,
+        id: &ObjectId,
+        stage: Stage,
+        errors: FieldErrors,
+    ) {
+        for error in errors.list {
+            let mut problem = place.problem(stage, node.locate(&error.at), error.message);
+            problem.object = id.clone();
+            problem.path = error.path;
+            problem.suggestion = error.suggestion;
+            self.problems.push(problem);
+        }
+    }
+
+    /// Puts an object without a namespace in the one that is asked for.
+    fn namespace<K: Kind>(&self, object: &mut K) -> Result<(), String> {
+        let has = object.metadata().namespace.as_deref().unwrap_or_default();
+        match self.options.namespace {
+            Some(asked) if !has.is_empty() && has != asked => Err(format!(
+                "the namespace from the provided object {} does not match the namespace {}. You must pass '--namespace={has}' to perform this operation.",
+                go_quote(has),
+                go_quote(asked)
+            )),
+            asked => {
+                if has.is_empty() {
+                    object.metadata_mut().namespace = Some(asked.unwrap_or("default").to_owned());
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn accept<K: Kind>(
+        &mut self,
+        place: &Place<'_>,
+        node: &Node,
+        id: &mut ObjectId,
+        object: K,
+        note: Option<Note>,
+    ) {
+        let metadata = object.metadata();
+        id.namespace = metadata.namespace.clone().unwrap_or_default();
+        let name = metadata.name.clone().unwrap_or_default();
+        if !name.is_empty() && !self.seen.insert((id.kind.clone(), id.namespace.clone(), name)) {
+            let message = format!("{} {} already exists", kinds::plural(&id.kind), go_quote(&id.name));
+            return self.push(place, id, Stage::Exists, node.locate("metadata.name"), message);
+        }
+        let start = node.locate("");
+        let position = crate::source::position(place.text, start.start);
+        self.loaded.notes.extend(note);
+        let source_name = place.source.name.to_owned();
+        self.loaded.objects.push(LoadedObject {
+            object: object.into_object(),
+            id: id.clone(),
+            source_name,
+            position,
+        });
+    }
+}
+
+/// A source's text.
+fn text_of<'a>(source: &Source<'a>) -> Result<&'a str, (String, usize)> {
+    if source.bytes.len() > MAX_BYTES {
+        return Err((format!("yaml: the file has more than {} MiB", MAX_BYTES >> 20), 0));
+    }
+    let text = std::str::from_utf8(source.bytes)
+        .map_err(|error| ("yaml: invalid leading UTF-8 octet".to_owned(), error.valid_up_to()))?;
+    match text.find(|c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{85}')) {
+        Some(at) => Err(("yaml: control characters are not allowed".to_owned(), at)),
+        None => Ok(text),
+    }
+}
+
+/// What keeps a document from being an object at all, as `kubectl` says it.
+fn shape_faults(root: &Node) -> Vec<(String, Span)> {
+    if !matches!(root.value, Value::Mapping(_)) {
+        return vec![("invalid object to validate".to_owned(), root.locate(""))];
+    }
+    let mut faults = Vec::new();
+    for field in ["apiVersion", "kind"] {
+        match root.get(field).map(|node| (&node.value, node.span)) {
+            None | Some((Value::Null, _)) => faults.push((format!("{field} not set"), root.locate(""))),
+            Some((Value::String(text), span)) if field == "apiVersion" && text.matches('/').count() > 1 => {
+                faults.push((format!("unexpected GroupVersion string: {text}"), span));
+            }
+            Some((Value::String(_), _)) => {}
+            Some((_, span)) => faults.push((format!("{field} isn't string type"), span)),
+        }
+    }
+    faults
+}
+
+/// What the loader needs of a kind.
+trait Kind: serde::de::DeserializeOwned {
+    /// Its name in the schema.
+    const SCHEMA: &'static str;
+    fn metadata(&self) -> &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+    fn metadata_mut(&mut self) -> &mut k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+    fn default(&mut self);
+    fn validate(&self) -> FieldErrors;
+    fn support(&self, node: &Node) -> (FieldErrors, Option<Note>);
+    fn into_object(self) -> Object;
+}
+
+macro_rules! metadata {
+    () => {
+        fn metadata(&self) -> &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
+            &self.metadata
+        }
+        fn metadata_mut(&mut self) -> &mut k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
+            &mut self.metadata
+        }
+    };
+}
+
+impl Kind for Pod {
+    const SCHEMA: &'static str = "v1.Pod";
+    metadata!();
+    fn default(&mut self) {
+        defaults::pod(self);
+    }
+    fn validate(&self) -> FieldErrors {
+        validate::pod(self)
+    }
+    fn support(&self, node: &Node) -> (FieldErrors, Option<Note>) {
+        support::pod(self, node)
+    }
+    fn into_object(self) -> Object {
+        Object::Pod(Box::new(self))
+    }
+}
+
+impl Kind for ConfigMap {
+    const SCHEMA: &'static str = "v1.ConfigMap";
+    metadata!();
+    fn default(&mut self) {}
+    fn validate(&self) -> FieldErrors {
+        validate::config_map(self)
+    }
+    fn support(&self, _: &Node) -> (FieldErrors, Option<Note>) {
+        (FieldErrors::default(), None)
+    }
+    fn into_object(self) -> Object {
+        Object::ConfigMap(self)
+    }
+}
+
+impl Kind for Secret {
+    const SCHEMA: &'static str = "v1.Secret";
+    metadata!();
+    fn default(&mut self) {
+        defaults::secret(self);
+    }
+    fn validate(&self) -> FieldErrors {
+        validate::secret(self)
+    }
+    fn support(&self, _: &Node) -> (FieldErrors, Option<Note>) {
+        (FieldErrors::default(), None)
+    }
+    fn into_object(self) -> Object {
+        Object::Secret(self)
+    }
+}

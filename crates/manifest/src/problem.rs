@@ -1,0 +1,403 @@
+//! What is wrong with a manifest: where, in Kubernetes' words, and what was probably meant.
+//!
+//! One [`Problem`] is one cause. `kubectl` joins the causes of one object in one message; [`kubectl_text`] does the same.
+
+use crate::source::{Position, Source, Span, line_at, position};
+
+/// How far an object came before it was refused; each stage has its own form of message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// No YAML or JSON.
+    Parse,
+    /// No object: no mapping, or without kind or apiVersion.
+    Shape,
+    /// `kubectl` cannot read its metadata.
+    Metadata,
+    /// No such kind.
+    Kind,
+    /// The API server cannot read it: unknown fields, wrong types.
+    Decode,
+    /// The API server reads it and finds it invalid.
+    Invalid,
+    /// There is one of this name already.
+    Exists,
+    /// Valid, but this version of rhizome cannot run it.
+    Unsupported,
+}
+
+/// The object that a problem is of.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Hash)]
+pub struct ObjectId {
+    /// `v1`, `apps/v1`.
+    pub api_version: String,
+    /// `Pod`.
+    pub kind: String,
+    /// `metadata.name`, may be empty.
+    pub name: String,
+    /// `metadata.namespace` as written, may be empty.
+    pub namespace: String,
+}
+
+/// One cause.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Problem {
+    /// Name of the source.
+    pub source_name: String,
+    /// Which document of the source, from 0; items of a List share their document.
+    pub document: usize,
+    /// Which object of the document, from 0.
+    pub item: usize,
+    /// How far it came.
+    pub stage: Stage,
+    /// Bytes in the source.
+    pub span: Span,
+    /// Line and column of its start.
+    pub position: Position,
+    /// API path as Kubernetes writes it, quirks included; may be empty.
+    pub path: String,
+    /// The bare cause: `spec.containers[0].image: Required value`, `unknown field "metadata.label"`.
+    pub message: String,
+    /// What was probably meant: `labels`.
+    pub suggestion: Option<String>,
+    /// What can be done about it, where Kubernetes' words do not say.
+    pub hint: Option<String>,
+    /// The object, as far as it could be read.
+    pub object: ObjectId,
+    /// Kubernetes would tell of this one; it leaves out wrong types after the first.
+    pub told_by_kubernetes: bool,
+    line: String,
+    line_start: usize,
+}
+
+impl Problem {
+    pub(crate) fn new(source: &Source<'_>, text: &str, stage: Stage, span: Span, message: String) -> Self {
+        let (line_start, line) = line_at(text, span.start);
+        Self {
+            source_name: source.name.to_owned(),
+            document: 0,
+            item: 0,
+            stage,
+            span,
+            position: position(text, span.start),
+            path: String::new(),
+            message,
+            suggestion: None,
+            hint: None,
+            object: ObjectId::default(),
+            told_by_kubernetes: true,
+            // A line of a minified file can be as long as the file.
+            line: line.chars().take(MAX_LINE).collect(),
+            line_start,
+        }
+    }
+
+    /// The cause with what its stage puts before it, as it is drawn: `strict decoding error: unknown field "metadata.label"`.
+    #[must_use]
+    pub fn headline(&self) -> String {
+        if self.stage == Stage::Decode && self.message.starts_with("unknown field") {
+            return format!("strict decoding error: {}", self.message);
+        }
+        self.message.clone()
+    }
+
+    /// All that `kubectl create` would print of this cause alone.
+    #[must_use]
+    pub fn kubectl(&self) -> String {
+        kubectl_text(std::slice::from_ref(self))
+    }
+
+    /// Draws the cause with the line that it is on:
+    ///
+    /// ```text
+    /// error: strict decoding error: unknown field "metadata.label"
+    ///   --> mount-a.yaml:6:5
+    ///    |
+    ///  6 |     label:
+    ///    |     ^^^^^ did you mean "labels"?
+    /// ```
+    #[must_use]
+    pub fn render(&self, color: bool) -> String {
+        self.render_as("error", "\x1b[1;31m", color)
+    }
+
+    /// [`Problem::render`] as a warning.
+    #[must_use]
+    pub fn render_warning(&self, color: bool) -> String {
+        self.render_as("warning", "\x1b[1;33m", color)
+    }
+
+    fn render_as(&self, level: &str, level_color: &str, color: bool) -> String {
+        let (strong, bar, plain) = if color { (level_color, "\x1b[1;34m", "\x1b[0m") } else { ("", "", "") };
+        let Position { line, column } = self.position;
+        let width = line.to_string().len();
+        let subject = self.subject();
+        let mut out = format!(
+            "{strong}{level}{plain}: {subject}{}\n{:width$}{bar}-->{plain} {}:{line}:{column}\n",
+            printable(&self.headline()),
+            "",
+            printable(&self.source_name),
+            width = width + 1
+        );
+        if !self.line.trim().is_empty() {
+            let (before, marked) = self.marks();
+            out.push_str(&format!("{:width$} {bar}|{plain}\n", "", width = width + 1));
+            out.push_str(&format!(" {bar}{line} |{plain} {}\n", printable(&self.line)));
+            let note = self.note();
+            out.push_str(&format!(
+                "{:width$} {bar}|{plain} {before}{strong}{marked}{note}{plain}\n",
+                "",
+                width = width + 1
+            ));
+        } else if let Some(suggestion) = &self.suggestion {
+            out.push_str(&format!("{:width$} did you mean {suggestion:?}?\n", "", width = width + 1));
+        }
+        if let Some(hint) = &self.hint {
+            out.push_str(&format!("{:width$} {bar}={plain} {hint}\n", "", width = width + 1));
+        }
+        out
+    }
+
+    fn subject(&self) -> String {
+        match self.stage {
+            Stage::Invalid | Stage::Unsupported if !self.object.kind.is_empty() => {
+                format!("{} {:?}: ", printable(&self.object.kind), self.object.name)
+            }
+            _ => String::new(),
+        }
+    }
+
+    fn note(&self) -> String {
+        self.suggestion.as_ref().map_or_else(String::new, |word| format!(" did you mean {word:?}?"))
+    }
+
+    /// Blanks up to the place, tabs kept so that the caret stands below, and the caret itself.
+    fn marks(&self) -> (String, String) {
+        let before: String = self
+            .line
+            .chars()
+            .take(self.position.column - 1)
+            .map(|c| if c == '\t' { '\t' } else { ' ' })
+            .collect();
+        let in_line = self.span.end.min(self.line_start + self.line.len()).saturating_sub(self.span.start);
+        let marked = self.line.chars().skip(self.position.column - 1);
+        let mut bytes = 0;
+        let carets = marked
+            .take_while(|c| {
+                bytes += c.len_utf8();
+                bytes <= in_line
+            })
+            .count();
+        (before, "^".repeat(carets.max(1)))
+    }
+}
+
+/// Characters of a line that are drawn.
+const MAX_LINE: usize = 400;
+
+/// A manifest is not trusted: its text must not steer the terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
+}
+
+/// What `kubectl create -f` prints on standard error for these problems, line break at the end included.
+#[must_use]
+pub fn kubectl_text(problems: &[Problem]) -> String {
+    let mut groups: Vec<Vec<&Problem>> = Vec::new();
+    for problem in problems.iter().filter(|problem| problem.told_by_kubernetes) {
+        let key = |p: &Problem| (p.source_name.clone(), p.document, p.item, p.stage, p.object.clone());
+        match groups.iter_mut().find(|group| group.first().is_some_and(|first| key(first) == key(problem))) {
+            Some(group) => group.push(problem),
+            None => groups.push(vec![problem]),
+        }
+    }
+    match groups.as_slice() {
+        [] => String::new(),
+        [group] => alone(group),
+        groups => groups.iter().map(|group| among_others(group) + "\n").collect(),
+    }
+}
+
+/// The causes without repetitions, as `kubectl` lists them.
+fn causes(group: &[&Problem]) -> Vec<String> {
+    let mut causes: Vec<String> = Vec::new();
+    for problem in group {
+        if !causes.contains(&problem.message) {
+            causes.push(problem.message.clone());
+        }
+    }
+    causes
+}
+
+fn alone(group: &[&Problem]) -> String {
+    let Some(first) = group.first() else { return String::new() };
+    match first.stage {
+        Stage::Invalid => {
+            let head = format!("The {} {} is invalid: ", first.object.kind, go_quote(&first.object.name));
+            match causes(group).as_slice() {
+                [cause] => format!("{head}{cause}\n"),
+                causes => causes.iter().fold(format!("{head}\n"), |text, cause| format!("{text}* {cause}\n")),
+            }
+        }
+        Stage::Decode | Stage::Exists => among_others(group) + "\n",
+        _ => format!("error: {}\n", among_others(group)),
+    }
+}
+
+/// The message of one object where there are several, or where one is said as among several.
+fn among_others(group: &[&Problem]) -> String {
+    let Some(first) = group.first() else { return String::new() };
+    let source = &first.source_name;
+    let causes = causes(group);
+    let (kind, name) = (&first.object.kind, &first.object.name);
+    match first.stage {
+        Stage::Parse
+            if first.message.starts_with("invalid Yaml") || first.message.starts_with("no objects") =>
+        {
+            if source.is_empty() {
+                causes.join(", ")
+            } else {
+                format!("error parsing {source}: {}", causes.join(", "))
+            }
+        }
+        Stage::Parse => {
+            format!("error parsing {source}: error converting YAML to JSON: {}", causes.join(", "))
+        }
+        Stage::Shape => format!(
+            "error validating {}: error validating data: {}; if you choose to ignore these errors, turn validation off with --validate=false",
+            go_quote(source),
+            joined(&causes)
+        ),
+        Stage::Metadata => format!("unable to decode {}: {}", go_quote(source), causes.join(", ")),
+        Stage::Kind => format!(
+            "resource mapping not found for name: {} namespace: {} from {}: {}\nensure CRDs are installed first",
+            go_quote(name),
+            go_quote(&first.object.namespace),
+            go_quote(source),
+            causes.join(", ")
+        ),
+        Stage::Decode => {
+            let version = first.object.api_version.rsplit('/').next().unwrap_or_default();
+            let strict =
+                if first.message.starts_with("unknown field") { "strict decoding error: " } else { "" };
+            // A kind in lower case is found by kubectl, and handled as the real one by the server.
+            let handled = crate::kinds::canonical(kind);
+            format!(
+                "Error from server (BadRequest): error when creating {}: {kind} in version {} cannot be handled as a {handled}: {strict}{}",
+                go_quote(source),
+                go_quote(version),
+                causes.join(", ")
+            )
+        }
+        Stage::Invalid => format!(
+            "Error from server (Invalid): error when creating {}: {kind} {} is invalid: {}",
+            go_quote(source),
+            go_quote(name),
+            joined(&causes)
+        ),
+        Stage::Exists => {
+            format!(
+                "Error from server (AlreadyExists): error when creating {}: {}",
+                go_quote(source),
+                causes.join(", ")
+            )
+        }
+        Stage::Unsupported => format!("{source}: {kind} {}: {}", go_quote(name), joined(&causes)),
+    }
+}
+
+/// Several errors in one, as Go's aggregate prints them.
+fn joined(causes: &[String]) -> String {
+    match causes {
+        [cause] => cause.clone(),
+        causes => format!("[{}]", causes.join(", ")),
+    }
+}
+
+/// Go's `%q`.
+#[must_use]
+pub fn go_quote(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\u{7}' => out.push_str("\\a"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{b}' => out.push_str("\\v"),
+            '\u{c}' => out.push_str("\\f"),
+            c if c.is_ascii_control() => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c if c.is_control() || (c.is_whitespace() && c != ' ') || c == '\u{feff}' => {
+                out.push_str(&format!("\\u{:04x}", u32::from(c)));
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(stage: Stage, text: &str, at: std::ops::Range<usize>, message: &str) -> Problem {
+        let source = Source { name: "f.yaml", bytes: text.as_bytes() };
+        let mut problem =
+            Problem::new(&source, text, stage, Span { start: at.start, end: at.end }, message.into());
+        problem.object = ObjectId {
+            api_version: "v1".into(),
+            kind: "Pod".into(),
+            name: "p".into(),
+            namespace: String::new(),
+        };
+        problem
+    }
+
+    #[test]
+    fn a_problem_is_drawn_with_its_line() {
+        let mut label =
+            problem(Stage::Decode, "metadata:\n    label:\n", 14..19, "unknown field \"metadata.label\"");
+        label.suggestion = Some("labels".into());
+        assert_eq!(
+            label.render(false),
+            "error: strict decoding error: unknown field \"metadata.label\"\n  --> f.yaml:2:5\n   |\n 2 |     label:\n   |     ^^^^^ did you mean \"labels\"?\n"
+        );
+        assert!(label.render(true).contains("\x1b[1;31merror\x1b[0m"));
+    }
+
+    #[test]
+    fn a_manifest_cannot_steer_the_terminal() {
+        let text = "a: \x1b[2Jx\n";
+        assert!(!problem(Stage::Parse, text, 3..7, "bad \x1b[2J").render(false).contains('\x1b'));
+    }
+
+    #[test]
+    fn carets_stay_on_the_line() {
+        let text = "a: |\n  x\n  y\n";
+        let drawn = problem(Stage::Parse, text, 3..12, "bad").render(false);
+        assert!(drawn.ends_with(" 1 | a: |\n   |    ^\n"), "{drawn}");
+    }
+
+    #[test]
+    fn causes_of_one_object_are_joined_as_kubectl_joins_them() {
+        let one = problem(Stage::Invalid, "x", 0..1, "spec.a: Required value");
+        let two = problem(Stage::Invalid, "x", 0..1, "spec.b: Required value");
+        assert_eq!(one.kubectl(), "The Pod \"p\" is invalid: spec.a: Required value\n");
+        assert_eq!(
+            kubectl_text(&[one.clone(), two.clone(), one.clone()]),
+            "The Pod \"p\" is invalid: \n* spec.a: Required value\n* spec.b: Required value\n"
+        );
+        let mut other = problem(Stage::Decode, "x", 0..1, "unknown field \"a\"");
+        other.document = 1;
+        assert_eq!(
+            kubectl_text(&[one, two, other]),
+            "Error from server (Invalid): error when creating \"f.yaml\": Pod \"p\" is invalid: [spec.a: Required value, spec.b: Required value]\n\
+             Error from server (BadRequest): error when creating \"f.yaml\": Pod in version \"v1\" cannot be handled as a Pod: strict decoding error: unknown field \"a\"\n"
+        );
+    }
+}
