@@ -5,8 +5,10 @@
 //!
 //! Architecture invariant: the only room with `unsafe`. Every `unsafe` block says why it is sound.
 
+pub mod features;
 pub mod mount;
 pub mod namespace;
 pub mod process;
 pub mod pty;
 pub mod seccomp;
+pub mod signal;

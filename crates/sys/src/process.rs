@@ -86,7 +86,9 @@ pub fn spawn(
         let _ = catch_unwind(AssertUnwindSafe(child));
         exit(EXIT_PANICKED);
     }
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(last_errno)?;
+    // `Pid::from_raw` takes no negative number.
+    let pid =
+        i32::try_from(pid).ok().filter(|pid| *pid > 0).and_then(Pid::from_raw).ok_or_else(last_errno)?;
     // SAFETY: clone3 succeeded with CLONE_PIDFD, so `pidfd` is a new descriptor that nobody else owns.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
     Ok(Child { pid, pidfd })
