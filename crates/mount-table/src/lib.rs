@@ -30,6 +30,7 @@
 //! canonical), and what a change would do (that is `subtree-model`).
 #![forbid(unsafe_code)]
 
+pub mod machine;
 mod parse;
 mod query;
 mod snapshot;

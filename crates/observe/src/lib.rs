@@ -1,2 +1,27 @@
-//! What is on this machine: snapshots of mount namespaces.
+//! What is on this machine: the mounts of a process or of every mount namespace, and the facts that decide
+//! about pods and propagation.
+//!
+//! Architecture invariant: only reads. It mounts nothing, signals nobody, enters no namespace; what it asks of
+//! the kernel leaves no trace.
+//!
+//! Architecture invariant: it runs with whatever rights the caller has. What could not be read is absent in
+//! the values (`None`, [`Namespaces::unreadable`]), never made up.
+//!
+//! Architecture invariant: kernel versions, cgroup kinds and distributions are told apart here and in `sys`
+//! only; whoever reads the values sees what there is, not which release has it.
+//!
+//! Deliberately absent: namespaces that no process is in (held by a descriptor or a bind mount), live events,
+//! and who owns a namespace (pods, containers).
 #![forbid(unsafe_code)]
+
+mod error;
+pub mod machine;
+mod mounts;
+mod namespaces;
+
+pub use error::Error;
+pub use mounts::{MAX_READS, read_mounts_of, read_own_mounts};
+pub use namespaces::{Namespaces, read_namespaces};
+
+/// What reading gives.
+pub type Result<T> = std::result::Result<T, Error>;
