@@ -5,3 +5,5 @@
 #![forbid(unsafe_code)]
 
 pub mod build;
+pub mod doctor;
+pub mod finding;
