@@ -1,2 +1,17 @@
-//! Snapshots, findings and plans as table, tree and JSON.
+//! How things look: values in, strings out. Tables as kubectl prints them, Kubernetes objects as YAML and JSON,
+//! findings and mount operations for reading.
+//!
+//! Architecture invariant: pure. No terminal, no clock, no environment: width, colour and the present time are
+//! arguments. So every screen can be a test.
+//!
+//! Architecture invariant: text that is not ours (names, paths, messages of containers) cannot move the cursor
+//! or change a colour: whatever prints it for reading does so through [`text::printable`].
+//!
+//! Deliberately absent: deciding what to print, and where it goes (`cli` and `serve`).
 #![forbid(unsafe_code)]
+
+pub mod document;
+pub mod findings;
+pub mod pods;
+pub mod table;
+pub mod text;

@@ -1,0 +1,115 @@
+//! Findings, for reading.
+
+use crate::text::{Paint, printable, wrap};
+use explain::finding::{Finding, Severity};
+use std::fmt::Write as _;
+
+/// Findings one below the other: those that need something with why, evidence and mend; those that are fine
+/// with a line each (`wide`: with their evidence too); then the count.
+pub fn findings(findings: &[Finding], wide: bool, columns: usize, paint: Paint) -> String {
+    let mut text = String::new();
+    let (fine, rest): (Vec<&Finding>, Vec<&Finding>) =
+        findings.iter().partition(|finding| finding.severity == Severity::Fine);
+    for finding in rest {
+        write_finding(&mut text, finding, columns, paint);
+        text.push('\n');
+    }
+    for finding in fine {
+        let title = wrap(&printable(&finding.title), columns, 8);
+        let _ = writeln!(text, "{}   {title}", paint.good("fine:"));
+        let evidence = if wide { finding.evidence.as_slice() } else { &[] };
+        evidence.iter().for_each(|line| write_part(&mut text, "", line, columns, paint));
+    }
+    text.push_str(&summary(findings, paint));
+    text
+}
+
+fn write_finding(text: &mut String, finding: &Finding, columns: usize, paint: Paint) {
+    let severity = match finding.severity {
+        Severity::Problem => paint.bad("problem:"),
+        Severity::Limit | Severity::Fine => paint.warn("limit:"),
+    };
+    let title = wrap(&printable(&finding.title), columns, 2);
+    let _ = writeln!(text, "{severity} {} {}", paint.strong(&title), paint.dim(&format!("[{}]", finding.id)));
+    write_part(text, "why:", &finding.why, columns, paint);
+    for (index, line) in finding.evidence.iter().enumerate() {
+        write_part(text, if index == 0 { "seen:" } else { "" }, line, columns, paint);
+    }
+    if let Some(mend) = &finding.mend {
+        // Never wrapped: it is there to be copied.
+        let _ = writeln!(text, "  {} {}", paint.label("mend:"), paint.strong(&printable(&mend.command)));
+        write_part(text, "", &mend.also, columns, paint);
+    }
+}
+
+/// `  label body`, the body wrapped behind a label of five columns.
+fn write_part(text: &mut String, label: &str, body: &str, columns: usize, paint: Paint) {
+    let padding = " ".repeat(5usize.saturating_sub(label.len()));
+    let body = wrap(&printable(body), columns, 8);
+    let _ = writeln!(text, "  {}{padding} {body}", paint.label(label));
+}
+
+fn summary(findings: &[Finding], paint: Paint) -> String {
+    let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
+    let words = |number: usize, word: &str| match number {
+        1 => format!("1 {word}"),
+        number => format!("{number} {word}s"),
+    };
+    match (count(Severity::Problem), count(Severity::Limit)) {
+        (0, 0) => format!("\n{}\n", paint.good("All fine.")),
+        (0, limits) => format!("\n{}: pods and propagation work.\n", words(limits, "limit")),
+        (problems, 0) => format!("\n{}.\n", words(problems, "problem")),
+        (problems, limits) => format!("\n{}, {}.\n", words(problems, "problem"), words(limits, "limit")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+    use explain::finding::Mend;
+
+    fn samples() -> Vec<Finding> {
+        let finding = |severity, title: &str, why: &str| Finding {
+            id: "root-mount",
+            severity,
+            title: title.to_owned(),
+            why: why.to_owned(),
+            evidence: vec![],
+            mend: None,
+        };
+        let mut private = finding(Severity::Problem, "/ is private", "HostToContainer needs a shared source");
+        private.evidence = vec!["21 1 8:1 / / rw - ext4 /dev/sda1 rw".into(), "evil\x1b[2J".into()];
+        private.mend = Some(Mend {
+            command: "mount --make-rshared / # never broken over two lines".into(),
+            also: "until the next boot".into(),
+        });
+        vec![private, finding(Severity::Fine, "all capabilities", "")]
+    }
+
+    #[test]
+    fn narrow_and_without_colour() {
+        expect![[r"
+            problem: / is private [root-mount]
+              why:  HostToContainer needs a
+                    shared source
+              seen: 21 1 8:1 / / rw - ext4
+                    /dev/sda1 rw
+                    evil\x1b[2J
+              mend: mount --make-rshared / # never broken over two lines
+                    until the next boot
+
+            fine:   all capabilities
+
+            1 problem.
+        "]]
+        .assert_eq(&findings(&samples(), false, 36, Paint::NONE));
+    }
+
+    #[test]
+    fn colours_only_frame_our_own_words() {
+        let text = findings(&samples(), true, 80, Paint { colour: true });
+        assert!(text.contains("\u{1b}[1;31mproblem:\u{1b}[0m"));
+        assert!(!text.contains("\u{1b}[2J"));
+    }
+}
