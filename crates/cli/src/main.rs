@@ -1,3 +1,24 @@
-//! The rhizome command.
+//! The `rhizome` command: arguments → calls → view → exit status.
+//!
+//! Architecture invariant: this room decides what to say and where: data on standard output, the rest on standard
+//! error, the status in [`exit`]. It alone reads arguments, the environment and the terminal, and alone prints.
+//!
+//! Architecture invariant: a command is a thin function of [`ops`] over the rooms below. What pods, mounts,
+//! images or findings *are* is not decided here, nor how they look (`view`).
+//!
+//! Architecture invariant: one definition a flag ([`args`]): parser, help and completions come from it.
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod args;
+mod exit;
+mod ops;
+mod output;
+mod process;
+
+use clap::Parser as _;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = args::Cli::parse();
+    ExitCode::from(exit::report(ops::run(cli)))
+}

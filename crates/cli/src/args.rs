@@ -1,0 +1,450 @@
+//! What can be typed: one definition a flag, from which the parser, `--help` and completions come.
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Kubernetes Pods on this Linux machine, with exactly the mount propagation they ask for.
+#[derive(Debug, Parser)]
+#[command(
+    name = "rhizome",
+    version,
+    disable_help_subcommand = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  rhizome doctor                    What on this machine would stop pods
+  rhizome run mount-a.yaml          Run a Pod, show its logs, remove it on Ctrl-C
+  rhizome run -d mount-a.yaml       Run it in the background
+  rhizome exec -it mount-a -- sh    A shell inside
+  rhizome rm -f mount-a             Stop and remove it
+
+Exit status: 0 yes, 1 no or failed, 2 wrong use or error; run, exec and unshare: that of what ran."
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Keep all state in DIR/lib and DIR/run [default: /var/lib/rhizome and /run/rhizome]
+    #[arg(long, global = true, env = "RHIZOME_ROOT", value_name = "DIR", hide_env = false)]
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub(crate) root: Option<PathBuf>,
+    /// Namespace of the pods [default: default]
+    #[arg(short, long, global = true, value_name = "NAME")]
+    pub(crate) namespace: Option<String>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the Pods of manifests: create, start, show their logs, wait
+    Run(Run),
+    /// List pods
+    Ps(Ps),
+    /// Show a pod as the Kubernetes object that it is, with its status
+    Inspect(Inspect),
+    /// Run a command in a container
+    Exec(Exec),
+    /// Print what a container wrote
+    Logs(Logs),
+    /// Stop pods, keeping them
+    Stop(Stop),
+    /// Start stopped pods again
+    Start(Start),
+    /// Remove pods
+    Rm(Rm),
+    /// Images of this root: import, list, remove
+    Image(Image),
+    /// Run a command in new namespaces, as clone(2) makes them
+    Unshare(Unshare),
+    /// Say what on this machine would stop pods or mount propagation, and how to mend it
+    Doctor(Doctor),
+    /// A pod's supervisor (started by `run` and `start`)
+    #[command(hide = true)]
+    Supervise(Supervise),
+    /// Holds the mount namespace of an isolated root (started by `run --isolated`)
+    #[command(hide = true)]
+    Keep,
+}
+
+/// `rhizome run`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Nothing is created unless all of all files is valid. The exit status is that of the first container that \
+failed; 1 if a manifest is refused.
+
+Examples:
+  rhizome run mount-a.yaml              Logs until it ends; Ctrl-C stops and removes it
+  rhizome run -d a.yaml b.yaml          Prints the pods once their containers run
+  cat pod.yaml | rhizome run -          From standard input
+  rhizome run --dry-run mount-a.yaml    Only says what would be mounted where
+  rhizome --root /tmp/w run --isolated -d mount-a.yaml
+                                        In mounts of its own: the host's are not touched")]
+pub(crate) struct Run {
+    /// Manifests (YAML or JSON, several documents each); `-` is standard input
+    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Do not wait: print the pods' names once their containers run
+    #[arg(short, long)]
+    pub(crate) detach: bool,
+    /// Give this root a mount namespace of its own: copied from the host's, made private, shared within.
+    /// Later commands with the same --root enter it by themselves
+    #[arg(long)]
+    pub(crate) isolated: bool,
+    /// Validate, print the mount operations of every container, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// What to do with fields that a Pod does not have
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Validate::Strict)]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "strict")]
+    pub(crate) validate: Validate,
+    /// How to print what --dry-run found
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Document::Table)]
+    pub(crate) output: Document,
+}
+
+/// `--validate`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Validate {
+    /// Refuse them
+    #[value(alias = "true")]
+    Strict,
+    /// Drop them, with a warning
+    Warn,
+    /// Drop them
+    #[value(alias = "false")]
+    Ignore,
+}
+
+/// `rhizome ps`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rhizome ps                  Pods that run
+  rhizome ps -aA -o wide      All pods of all namespaces, with addresses
+  rhizome ps -o name | xargs rhizome rm -f")]
+pub(crate) struct Ps {
+    /// Only these pods
+    #[arg(value_name = "POD")]
+    pub(crate) pods: Vec<String>,
+    /// Also pods that have ended
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// Pods of all namespaces
+    #[arg(short = 'A', long)]
+    pub(crate) all_namespaces: bool,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Listing::Table)]
+    pub(crate) output: Listing,
+    /// No header line
+    #[arg(long)]
+    pub(crate) no_headers: bool,
+}
+
+/// How a list is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Listing {
+    /// Columns
+    Table,
+    /// More columns
+    Wide,
+    /// JSON
+    Json,
+    /// YAML
+    Yaml,
+    /// One name a line
+    Name,
+}
+
+/// How a report is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Document {
+    /// For reading
+    Table,
+    /// JSON
+    Json,
+    /// YAML
+    Yaml,
+}
+
+/// How findings are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Report {
+    /// For reading
+    Table,
+    /// For reading, with what was seen everywhere
+    Wide,
+    /// JSON
+    Json,
+    /// YAML
+    Yaml,
+}
+
+/// How an object is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Object {
+    /// YAML
+    Yaml,
+    /// JSON
+    Json,
+}
+
+/// `rhizome inspect`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rhizome inspect mount-a
+  rhizome inspect mount-a -o json | jq .status.containerStatuses")]
+pub(crate) struct Inspect {
+    /// Pods
+    #[arg(required = true, value_name = "POD")]
+    pub(crate) pods: Vec<String>,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Object::Yaml)]
+    pub(crate) output: Object,
+}
+
+/// `rhizome exec`
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "rhizome exec [OPTIONS] POD[/CONTAINER] -- COMMAND [ARG]…",
+    after_help = "\
+The exit status is the command's: 128+N if signal N ended it, 127 if it was not found, 126 if it \
+could not be run.
+
+Examples:
+  rhizome exec mount-a -- ls /home       In the first container of mount-a
+  rhizome exec -it mount-a/main -- sh    A shell, on this terminal
+  tar c . | rhizome exec -i mount-a -- tar x -C /home"
+)]
+pub(crate) struct Exec {
+    /// Pass standard input on
+    #[arg(short = 'i', long)]
+    pub(crate) stdin: bool,
+    /// Give the command a terminal (with -i)
+    #[arg(short, long)]
+    pub(crate) tty: bool,
+    /// The container, as after the slash [default: the pod's first]
+    #[arg(short, long, value_name = "CONTAINER")]
+    pub(crate) container: Option<String>,
+    /// The pod, and after a slash its container
+    #[arg(value_name = "POD[/CONTAINER]")]
+    pub(crate) pod: String,
+    /// What to run
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) command: Vec<String>,
+}
+
+/// `rhizome logs`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rhizome logs mount-a
+  rhizome logs -f --tail 10 mount-a/main")]
+pub(crate) struct Logs {
+    /// The pod, and after a slash its container
+    #[arg(value_name = "POD[/CONTAINER]")]
+    pub(crate) pod: String,
+    /// The container, as after the slash [default: the pod's first]
+    #[arg(short, long, value_name = "CONTAINER")]
+    pub(crate) container: Option<String>,
+    /// Go on until the container ends
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Only the last N lines
+    #[arg(long, value_name = "N")]
+    pub(crate) tail: Option<u64>,
+    /// Put each line's time before it
+    #[arg(long)]
+    pub(crate) timestamps: bool,
+}
+
+/// `rhizome stop`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rhizome stop mount-a
+  rhizome stop --grace-period 1 mount-a mount-b")]
+pub(crate) struct Stop {
+    /// Pods
+    #[arg(required = true, value_name = "POD")]
+    pub(crate) pods: Vec<String>,
+    /// Seconds until what has not ended is killed [default: the pod's terminationGracePeriodSeconds]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) grace_period: Option<u32>,
+}
+
+/// `rhizome start`
+#[derive(Debug, Args)]
+pub(crate) struct Start {
+    /// Pods
+    #[arg(required = true, value_name = "POD")]
+    pub(crate) pods: Vec<String>,
+}
+
+/// `rhizome rm`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rhizome rm mount-a       A pod that has ended or was stopped
+  rhizome rm -f mount-a    A pod that runs: it is stopped first, within its grace period
+  rhizome rm -fa           All pods of the namespace")]
+pub(crate) struct Rm {
+    /// Pods
+    #[arg(required_unless_present = "all", value_name = "POD")]
+    pub(crate) pods: Vec<String>,
+    /// Also pods that run; and no complaint about pods that are not there
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// All pods of the namespace
+    #[arg(short, long, conflicts_with = "pods")]
+    pub(crate) all: bool,
+    /// Seconds until what has not ended is killed [default: the pod's terminationGracePeriodSeconds]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) grace_period: Option<u32>,
+}
+
+/// `rhizome image`
+#[derive(Debug, Args)]
+#[command(disable_help_subcommand = true, arg_required_else_help = true)]
+pub(crate) struct Image {
+    #[command(subcommand)]
+    pub(crate) command: ImageCommand,
+}
+
+/// What to do with images.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImageCommand {
+    /// Take an image from a file or folder
+    #[command(after_help = "\
+Examples:
+  rhizome image import busybox.tar --name busybox    An OCI archive, or a root file system
+  rhizome image import ./layout --name nginx:1.27    An OCI layout folder")]
+    Import {
+        /// An OCI layout (folder or tar), or the tar of a root file system
+        #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+        path: PathBuf,
+        /// What manifests will call it; completed as docker does (nginx is docker.io/library/nginx:latest)
+        #[arg(long, value_name = "REF")]
+        name: String,
+    },
+    /// List images
+    #[command(visible_alias = "list")]
+    Ls {
+        /// Output format
+        #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Listing::Table)]
+        output: Listing,
+        /// No header line
+        #[arg(long)]
+        no_headers: bool,
+    },
+    /// Remove images
+    Rm {
+        /// Images
+        #[arg(required = true, value_name = "REF")]
+        references: Vec<String>,
+    },
+}
+
+/// `rhizome unshare`
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "rhizome unshare [OPTIONS] [--] [COMMAND [ARG]…]",
+    after_help = "\
+Without a namespace option it is --mount. The exit status is the command's.
+
+Examples:
+  rhizome unshare                        A shell; mounts made in it stay in it
+  rhizome unshare --propagation slave    The same, and it sees what the host mounts
+  rhizome unshare --mount --pid --mount-proc -- ps aux
+  rhizome unshare --user --mount -- sh -c 'mount -t tmpfs none /mnt; id'
+                                         As any user"
+)]
+pub(crate) struct Unshare {
+    /// New mount namespace: mounts
+    #[arg(short, long, help_heading = "Namespaces")]
+    pub(crate) mount: bool,
+    /// New PID namespace: process ids; the command is process 1
+    #[arg(short, long, help_heading = "Namespaces")]
+    pub(crate) pid: bool,
+    /// New UTS namespace: host name
+    #[arg(short, long, help_heading = "Namespaces")]
+    pub(crate) uts: bool,
+    /// New IPC namespace: System V IPC and POSIX message queues
+    #[arg(short, long, help_heading = "Namespaces")]
+    pub(crate) ipc: bool,
+    /// New network namespace: devices, addresses, ports
+    #[arg(long, help_heading = "Namespaces")]
+    pub(crate) net: bool,
+    /// New user namespace: users and capabilities; the caller is root in it
+    #[arg(short = 'U', long, help_heading = "Namespaces")]
+    pub(crate) user: bool,
+    /// New cgroup namespace: the root of the cgroup tree
+    #[arg(short = 'C', long, help_heading = "Namespaces")]
+    pub(crate) cgroup: bool,
+    /// New time namespace: boot-time and monotonic clocks
+    #[arg(short = 'T', long, help_heading = "Namespaces")]
+    pub(crate) time: bool,
+    /// What the mounts of the new mount namespace become [default: private]
+    #[arg(long, value_name = "TYPE", value_enum)]
+    pub(crate) propagation: Option<Propagation>,
+    /// Change only the mount at /, not those below
+    #[arg(long)]
+    pub(crate) no_recursive: bool,
+    /// Mount a /proc of the new PID namespace (needs --pid and --mount)
+    #[arg(long, requires = "pid")]
+    pub(crate) mount_proc: bool,
+    /// Keep a process of ours as the parent of the command inside, which reaps orphans and passes signals on
+    #[arg(short, long)]
+    pub(crate) fork: bool,
+    /// What to run [default: $SHELL, /bin/bash or /bin/sh]
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// What the mounts of a new mount namespace become, mount_namespaces(7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Propagation {
+    /// Nothing in or out (None)
+    Private,
+    /// In only (HostToContainer)
+    Slave,
+    /// In and out (Bidirectional), among the new namespace's own copies
+    Shared,
+    /// Private, and cannot be bound elsewhere
+    Unbindable,
+    /// As they are on the host
+    Unchanged,
+}
+
+/// `rhizome doctor`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit status: 0 nothing stops pods or propagation, 1 something does, 2 it could not be found out.
+
+Examples:
+  rhizome doctor
+  rhizome doctor -o wide                        Also what was seen where all is fine
+  rhizome doctor -o json | jq '.findings[].mend'")]
+pub(crate) struct Doctor {
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Report::Table)]
+    pub(crate) output: Report,
+}
+
+/// `rhizome supervise`: read by `agent`.
+#[derive(Debug, Args)]
+pub(crate) struct Supervise {
+    /// What `agent` passes to itself
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) args: Vec<OsString>,
+}

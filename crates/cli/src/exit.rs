@@ -1,0 +1,161 @@
+//! How a command ends: the exit status and the last words on standard error, decided here and nowhere else.
+//!
+//! | status | means |
+//! |---|---|
+//! | 0 | yes: it was done, or all is fine |
+//! | 1 | no: refused, not found, not fine |
+//! | 2 | wrong use, or an error that kept us from finding out |
+//!
+//! `run`, `exec` and `unshare` give the status of what they ran instead, once it ran.
+
+use crate::output;
+
+/// The exit status of a command that came to an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Exit(pub(crate) u8);
+
+impl Exit {
+    /// Yes.
+    pub(crate) const YES: Exit = Exit(0);
+    /// No.
+    pub(crate) const NO: Exit = Exit(1);
+}
+
+/// Why a command did not come to an answer, or that the answer is no, with the reason.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    status: u8,
+    error: Option<anyhow::Error>,
+    hint: Option<String>,
+}
+
+/// What a command returns.
+pub(crate) type Result<T = Exit> = std::result::Result<T, Failure>;
+
+impl Failure {
+    /// The answer is no, and why.
+    pub(crate) fn no(error: impl Into<anyhow::Error>) -> Failure {
+        Failure { status: 1, error: Some(error.into()), hint: None }
+    }
+
+    /// Wrong use, beyond what the parser of arguments can see.
+    pub(crate) fn wrong_use(text: impl Into<String>) -> Failure {
+        Failure { status: 2, error: Some(anyhow::Error::msg(text.into())), hint: None }
+    }
+
+    /// This exit status and no words (they were said, or nobody listens).
+    pub(crate) fn quiet(status: u8) -> Failure {
+        Failure { status, error: None, hint: None }
+    }
+
+    /// With what the user can do.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Failure {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// With what was being done.
+    pub(crate) fn said(mut self, what: impl std::fmt::Display + Send + Sync + 'static) -> Failure {
+        self.error = self.error.map(|error| error.context(what));
+        self
+    }
+
+    /// With another exit status.
+    pub(crate) fn status(mut self, status: u8) -> Failure {
+        self.status = status;
+        self
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Failure {
+        let error = error.into();
+        let hint = hint_of(&error);
+        Failure { status: 2, error: Some(error), hint }
+    }
+}
+
+/// `context` for results, as `anyhow` has it, for our own failures.
+pub(crate) trait Context<T> {
+    /// Say what was being done.
+    fn context(self, what: impl std::fmt::Display + Send + Sync + 'static) -> Result<T>;
+}
+
+impl<T, E: Into<anyhow::Error>> Context<T> for std::result::Result<T, E> {
+    fn context(self, what: impl std::fmt::Display + Send + Sync + 'static) -> Result<T> {
+        self.map_err(|error| {
+            let error = error.into();
+            let hint = hint_of(&error);
+            Failure { status: 2, error: Some(error.context(what)), hint }
+        })
+    }
+}
+
+/// The hint of the outermost error in the chain that has one.
+fn hint_of(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(|error| error.downcast_ref::<observe::Error>()?.hint())
+}
+
+/// Says why on standard error, and gives the exit status.
+pub(crate) fn report(result: Result) -> u8 {
+    let Failure { status, error, hint } = match result {
+        Ok(Exit(status)) => return status,
+        Err(failure) => failure,
+    };
+    let paint = output::stderr_paint();
+    if let Some(error) = error {
+        output::stderr_line(&format!("{} {}", paint.bad("error:"), joined(&error)));
+    }
+    if let Some(hint) = hint {
+        output::stderr_line(&format!("{} {hint}", paint.label("hint:")));
+    }
+    status
+}
+
+/// `error: cause: cause of that`, each once: errors that already say their cause are not said twice.
+fn joined(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for part in error.chain().map(|part| without_number(&part.to_string()).to_owned()) {
+        if text.is_empty() {
+            text = part;
+        } else if !text.ends_with(&part) {
+            text = format!("{text}: {part}");
+        }
+    }
+    text
+}
+
+/// The standard library adds the errno's number to the words; the words are enough.
+fn without_number(text: &str) -> &str {
+    match text.rsplit_once(" (os error ") {
+        Some((words, number)) if number.strip_suffix(')').is_some_and(|n| n.parse::<i32>().is_ok()) => words,
+        _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    #[test]
+    fn causes_are_said_once() {
+        let error = anyhow::Error::from(io::Error::other("no space"));
+        assert_eq!(joined(&error.context("writing a: no space")), "writing a: no space");
+        let error = anyhow::Error::from(io::Error::other("no space"));
+        assert_eq!(joined(&error.context("writing a").context("b")), "b: writing a: no space");
+    }
+
+    #[test]
+    fn the_kernels_words_without_its_numbers() {
+        let error = anyhow::Error::from(io::Error::from_raw_os_error(13)).context("opening a");
+        assert_eq!(joined(&error), "opening a: Permission denied");
+    }
+
+    #[test]
+    fn an_error_is_2_and_a_no_is_1() {
+        assert_eq!(Failure::from(io::Error::other("x")).status, 2);
+        assert_eq!(Failure::no(io::Error::other("x")).status, 1);
+        assert_eq!(Failure::no(io::Error::other("x")).status(127).status, 127);
+    }
+}
