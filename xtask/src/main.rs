@@ -1,3 +1,53 @@
-//! Set-up, demo, test, soak, bench, docs.
+//! What a developer of this project types: set-up, images, tests, demo. `cargo xtask` lists it.
+//!
+//! Nothing here is part of the program. It may use the system's package manager, and says what it installs.
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod debian;
+mod host;
+mod images;
+mod leftovers;
+mod rootfs;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  setup            install what tests and demo need with the system's package manager
+  images           assemble the busybox and nginx images from Debian packages
+  test [ARGS…]     setup, images, then `cargo test --workspace ARGS…`, then see that nothing was left behind";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let command = args.next().unwrap_or_default();
+    match run(&command, args.collect()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask {command}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: &str, args: Vec<String>) -> Result<ExitCode> {
+    match command {
+        "setup" => setup::run().map(|()| ExitCode::SUCCESS),
+        "images" => {
+            setup::run()?;
+            let dir = images::assemble()?;
+            println!("{}", dir.display());
+            Ok(ExitCode::SUCCESS)
+        }
+        "test" => test::run(&args),
+        "" | "help" | "-h" | "--help" => {
+            println!("{USAGE}");
+            Ok(ExitCode::SUCCESS)
+        }
+        unknown => bail!("there is no command {unknown:?}\n{USAGE}"),
+    }
+}

@@ -21,6 +21,5 @@ pub mod removal;
 pub mod root;
 pub mod status;
 pub mod status_file;
-pub mod volumes;
 
 pub use root::Root;

@@ -1,0 +1,65 @@
+//! Makes sure that the programs which tests and demo call are there.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use crate::host;
+
+/// A program, the Debian package that has it, and what it is for.
+const NEEDED: &[(&str, &str, &str)] = &[
+    ("unshare", "util-linux", "worlds of their own for the experiments"),
+    ("nsenter", "util-linux", "commands within these worlds"),
+    ("mount", "mount", "the experiments' own mounts"),
+    ("dpkg-deb", "dpkg", "unpacking packages into images"),
+    ("runc", "runc", "the runtime that ours is compared with"),
+];
+
+/// Installs what is missing.
+pub(crate) fn run() -> Result<()> {
+    let missing: Vec<_> = NEEDED.iter().filter(|(program, ..)| host::find(program).is_none()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut packages: Vec<_> = missing.iter().map(|(_, package, _)| *package).collect();
+    packages.dedup();
+    let packages_shown = packages.join(" ");
+    if host::find("apt-get").is_none() {
+        let programs: Vec<_> = missing.iter().map(|(program, ..)| *program).collect();
+        bail!(
+            "{} missing: install them with this system's package manager (on Debian the packages are {packages_shown})",
+            programs.join(", ")
+        );
+    }
+    for (program, package, purpose) in &missing {
+        eprintln!("installing {package} for `{program}`: {purpose}");
+    }
+    install(&packages).with_context(|| format!("install them by hand: `apt-get install {packages_shown}`"))
+}
+
+fn install(packages: &[&str]) -> Result<()> {
+    refresh_lists(false)?;
+    let attempt = || -> Result<()> {
+        let mut command = host::as_root("apt-get")?;
+        command.args(["install", "--yes", "--quiet", "--no-install-recommends"]).args(packages);
+        host::run(command.env("DEBIAN_FRONTEND", "noninteractive"))
+    };
+    attempt().or_else(|_| {
+        // Old lists name packages that are no longer offered.
+        refresh_lists(true)?;
+        attempt()
+    })
+}
+
+/// Fetches apt's lists of packages where there are none yet (as in a fresh container), or always.
+pub(crate) fn refresh_lists(always: bool) -> Result<()> {
+    let lists = Path::new("/var/lib/apt/lists");
+    let present = std::fs::read_dir(lists).is_ok_and(|entries| {
+        entries.flatten().any(|entry| entry.file_name().to_string_lossy().contains("_Packages"))
+    });
+    if present && !always {
+        return Ok(());
+    }
+    eprintln!("fetching the lists of Debian packages");
+    host::run(host::as_root("apt-get")?.args(["update", "--quiet"]))
+}

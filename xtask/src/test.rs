@@ -1,0 +1,128 @@
+//! `cargo xtask test`: everything that `cargo test` needs, the tests, and what must be true afterwards.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::leftovers::Machine;
+use crate::{host, images, setup};
+
+/// A test that cannot run here says so on a line of its own, past libtest's capture (a `writeln!` to
+/// `std::io::stdout()`, not `println!`): `SKIPPED: test name: reason`.
+const SKIPPED: &str = "SKIPPED: ";
+
+/// Runs the tests. `args` are cargo's.
+pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
+    setup::run()?;
+    let images = images::assemble()?;
+    let temporary = Temporary::new()?;
+    let before = Machine::read()?;
+    let (passed, skipped) = run_cargo(args, &images, &temporary.path)?;
+    // Supervisors run from the target directory; everything else has files in the temporary one.
+    let ours = [temporary.path.clone(), host::target_dir().join("debug/rhizome")];
+    let left = before.leftovers(&ours, &temporary.path)?;
+    for line in &left {
+        eprintln!("left behind: {line}");
+    }
+    temporary.remove(&left)?;
+    let unlisted = unlisted(&skipped)?;
+    if !skipped.is_empty() {
+        eprintln!("{} tests were skipped:", skipped.len());
+        skipped.iter().for_each(|line| eprintln!("  {line}"));
+    }
+    if !passed {
+        return Ok(ExitCode::FAILURE);
+    }
+    if !left.is_empty() {
+        bail!("the tests passed, but left {} things behind on this machine (see above)", left.len());
+    }
+    if is_ci() && !unlisted.is_empty() {
+        bail!(
+            "the tests passed, but these were skipped without being listed in .ci/allowed-skips: {}",
+            unlisted.join("; ")
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether all tests passed, and the lines of those that were skipped.
+fn run_cargo(args: &[String], images: &Path, temporary: &Path) -> Result<(bool, BTreeSet<String>)> {
+    let mut command = host::cargo();
+    command.args(["test", "--workspace"]).args(args);
+    command.env("RHIZOME_TEST_IMAGES", images).env("TMPDIR", temporary).stdin(Stdio::null());
+    if !host::is_root() {
+        set_runner(&mut command)?;
+    }
+    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
+    let mut skipped = BTreeSet::new();
+    if let Some(stdout) = child.stdout.take() {
+        let mut terminal = io::stdout().lock();
+        for line in BufReader::new(stdout).split(b'\n') {
+            let line = line.context("cannot read what cargo prints")?;
+            let text = String::from_utf8_lossy(&line);
+            // libtest has the test's name on the same line when nothing else was printed since.
+            if let Some(at) = text.find(SKIPPED) {
+                skipped.insert(text[at + SKIPPED.len()..].trim().to_owned());
+            }
+            let shown = terminal.write_all(&line).and_then(|()| terminal.write_all(b"\n"));
+            shown.context("cannot write to standard output")?;
+        }
+    }
+    let status = child.wait().context("cannot wait for cargo")?;
+    Ok((status.success(), skipped))
+}
+
+/// Builds as the user, runs as root: cargo calls this before every test program.
+fn set_runner(command: &mut Command) -> Result<()> {
+    if host::find("sudo").is_none() {
+        bail!("the tests make mounts and namespaces, which needs root: run this as root, or install sudo");
+    }
+    let target = format!("{}_UNKNOWN_LINUX_GNU", std::env::consts::ARCH.to_uppercase());
+    command.env(format!("CARGO_TARGET_{target}_RUNNER"), "sudo --preserve-env");
+    Ok(())
+}
+
+fn is_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false")
+}
+
+/// Skipped tests whose name is not in the list. A line there is `test name: reason`.
+fn unlisted(skipped: &BTreeSet<String>) -> Result<Vec<String>> {
+    let path = host::workspace().join(".ci/allowed-skips");
+    let list = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let name = |line: &str| line.split(':').next().unwrap_or_default().trim().to_owned();
+    let allowed: BTreeSet<_> = list
+        .lines()
+        .map(|line| line.split('#').next().unwrap_or_default())
+        .filter(|line| !line.trim().is_empty())
+        .map(name)
+        .collect();
+    Ok(skipped.iter().filter(|line| !allowed.contains(&name(line))).cloned().collect())
+}
+
+/// Where the tests' own temporary directories go. Short, since sockets are in them (108 bytes).
+struct Temporary {
+    path: PathBuf,
+}
+
+impl Temporary {
+    fn new() -> Result<Temporary> {
+        let path = std::env::temp_dir().join(format!("rz-{}", std::process::id()));
+        fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(Temporary { path })
+    }
+
+    /// Never while something of it is still mounted or runs.
+    fn remove(self, left: &[String]) -> Result<()> {
+        if left.iter().any(|line| !line.starts_with("a temporary file")) {
+            eprintln!("{} is kept, since something may still use it", self.path.display());
+            return Ok(());
+        }
+        let mut command = host::as_root("rm")?;
+        host::run(command.args(["-rf", "--one-file-system", "--"]).arg(&self.path))
+    }
+}
