@@ -21,5 +21,6 @@ pub mod removal;
 pub mod root;
 pub mod status;
 pub mod status_file;
+pub mod volumes;
 
 pub use root::Root;

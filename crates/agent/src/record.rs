@@ -8,10 +8,12 @@
 use crate::atomic_file::{self, Survives};
 use crate::root::{Root, make_private_directory};
 use jiff::Timestamp;
+use k8s_openapi::Metadata;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -90,10 +92,33 @@ impl fmt::Display for PodKey {
 pub struct NewPod {
     /// Validated and defaulted.
     pub pod: Pod,
-    /// Of the pod's namespace.
-    pub config_maps: Vec<ConfigMap>,
-    /// Of the pod's namespace.
-    pub secrets: Vec<Secret>,
+    /// Of the pod's namespace, by name.
+    pub config_maps: BTreeMap<String, ConfigMap>,
+    /// Of the pod's namespace, by name.
+    pub secrets: BTreeMap<String, Secret>,
+}
+
+impl NewPod {
+    /// The pods of a loaded set of manifests, each with the ConfigMaps and Secrets of its namespace.
+    pub fn of_loaded(loaded: &manifest::Loaded) -> Vec<NewPod> {
+        fn of_namespace<'a, T: Metadata<Ty = ObjectMeta> + Clone + 'a>(
+            objects: impl Iterator<Item = &'a T>,
+            namespace: &str,
+        ) -> BTreeMap<String, T> {
+            let inside =
+                objects.filter(|o| o.metadata().namespace.as_deref().unwrap_or("default") == namespace);
+            inside.map(|o| (o.metadata().name.clone().unwrap_or_default(), o.clone())).collect()
+        }
+        let with_objects = |pod: &Pod| {
+            let namespace = PodKey::of(pod).namespace;
+            NewPod {
+                pod: pod.clone(),
+                config_maps: of_namespace(loaded.config_maps(), &namespace),
+                secrets: of_namespace(loaded.secrets(), &namespace),
+            }
+        };
+        loaded.pods().map(with_objects).collect()
+    }
 }
 
 /// What is kept of a pod: `pod.json`.
@@ -104,10 +129,10 @@ pub struct PodRecord {
     pub version: u32,
     /// With `metadata.uid` and `metadata.creationTimestamp`; without a status.
     pub pod: Pod,
-    /// As given at creation.
-    pub config_maps: Vec<ConfigMap>,
-    /// As given at creation.
-    pub secrets: Vec<Secret>,
+    /// As given at creation, by name.
+    pub config_maps: BTreeMap<String, ConfigMap>,
+    /// As given at creation, by name.
+    pub secrets: BTreeMap<String, Secret>,
 }
 
 impl PodRecord {

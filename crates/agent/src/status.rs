@@ -47,7 +47,7 @@ pub fn pod_status(pod: &api::Pod, state: &PodState) -> api::PodStatus {
         conditions: Some(conditions(state)),
         container_statuses: Some(statuses.collect()),
         start_time: state.started_at.map(time),
-        qos_class: Some(qos_class(specs).to_owned()),
+        qos_class: pod.spec.as_ref().map(|spec| manifest::cri::qos_class(spec).as_str().to_owned()),
         observed_generation: Some(1),
         ..api::PodStatus::default()
     }
@@ -153,31 +153,6 @@ fn volume_mounts(spec: &api::Container) -> Option<Vec<api::VolumeMountStatus>> {
         ..api::VolumeMountStatus::default()
     };
     Some(mounts.iter().map(status).collect())
-}
-
-/// `GetPodQOS` of Kubernetes for cpu and memory.
-fn qos_class(containers: &[api::Container]) -> &'static str {
-    let amounts = |c: &api::Container, limits: bool| -> Vec<(String, String)> {
-        let of =
-            c.resources.as_ref().and_then(|r| if limits { r.limits.as_ref() } else { r.requests.as_ref() });
-        let counted =
-            |(name, amount): (&String, &k8s_openapi::apimachinery::pkg::api::resource::Quantity)| {
-                let zero = !amount.0.contains(|c: char| c.is_ascii_digit() && c != '0');
-                (matches!(name.as_str(), "cpu" | "memory") && !zero).then(|| (name.clone(), amount.0.clone()))
-            };
-        of.into_iter().flatten().filter_map(counted).collect()
-    };
-    let any = |c: &api::Container| !amounts(c, true).is_empty() || !amounts(c, false).is_empty();
-    let guaranteed = |c: &api::Container| {
-        let (limits, requests) = (amounts(c, true), amounts(c, false));
-        // A request that is not written is the limit (defaulting has done so for most).
-        limits.len() == 2 && requests.iter().all(|request| limits.contains(request))
-    };
-    match (containers.iter().any(any), containers.iter().all(guaranteed)) {
-        (false, _) => "BestEffort",
-        (true, true) => "Guaranteed",
-        (true, false) => "Burstable",
-    }
 }
 
 #[cfg(test)]
@@ -451,27 +426,5 @@ mod tests {
               "startTime": "1970-01-01T00:00:00Z"
             }"#]],
         );
-    }
-
-    #[test]
-    fn quality_of_service() {
-        let class = |resources: serde_json::Value| {
-            let container =
-                serde_json::from_value(serde_json::json!({"name": "c", "resources": resources})).unwrap();
-            qos_class(&[container])
-        };
-        let table = [
-            (serde_json::json!({}), "BestEffort"),
-            (serde_json::json!({"limits": {"cpu": "0"}}), "BestEffort"),
-            (serde_json::json!({"requests": {"cpu": "1"}}), "Burstable"),
-            (serde_json::json!({"limits": {"cpu": "1", "memory": "1Gi"}}), "Guaranteed"),
-            (
-                serde_json::json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "500m"}}),
-                "Burstable",
-            ),
-        ];
-        for (resources, expected) in table {
-            assert_eq!(class(resources.clone()), expected, "{resources}");
-        }
     }
 }

@@ -187,6 +187,34 @@ pub fn with_only_descriptors(
     then(moved)
 }
 
+/// In a child of [`spawn`]: closes every descriptor, `channel` last (so that its other end learns of it), and runs
+/// `then`, which never returns.
+pub fn close_all_and(channel: BorrowedFd<'_>, then: impl FnOnce() -> Infallible) -> Infallible {
+    let channel = channel.as_raw_fd().cast_unsigned();
+    let below = channel.checked_sub(1);
+    // SAFETY: the caller's frames, whose descriptors these are, are never returned to.
+    unsafe {
+        libc::syscall(libc::SYS_close_range, channel + 1, u32::MAX, 0);
+        if let Some(below) = below {
+            libc::syscall(libc::SYS_close_range, 0, below, 0);
+        }
+        libc::close(channel.cast_signed());
+    }
+    then()
+}
+
+/// Waits until a child has ended (sigwaitinfo(2) of `SIGCHLD`, which must be blocked).
+#[doc(alias = "sigwaitinfo")]
+pub fn wait_for_child_signal() {
+    // SAFETY: a signal set of our own; no siginfo is asked for.
+    unsafe {
+        let mut child: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut child);
+        libc::sigaddset(&raw mut child, libc::SIGCHLD);
+        libc::sigwaitinfo(&raw const child, std::ptr::null_mut());
+    }
+}
+
 fn move_descriptors(stdio: [BorrowedFd<'_>; 3], kept: BorrowedFd<'_>) -> Result<(), Errno> {
     // Copies above 3 first: a source may itself be one of 0 to 3.
     let mut high = Vec::with_capacity(4);

@@ -17,6 +17,28 @@ pub struct Instruction {
     pub operand: u32,
 }
 
+/// `AUDIT_ARCH_*` of the machine that this is built for (include/uapi/linux/audit.h): what a filter sees in
+/// `seccomp_data.arch`. Zero where no filter can be made for it here.
+pub const AUDIT_ARCH: u32 = if cfg!(target_arch = "x86_64") {
+    0xc000_003e
+} else if cfg!(target_arch = "aarch64") {
+    0xc000_00b7
+} else {
+    0
+};
+
+#[doc(hidden)]
+pub mod numbers {
+    pub use libc::*;
+}
+
+/// The numbers of system calls by their `SYS_*` names, as an array of `u32`, for the machine that this is built
+/// for. A name that it does not have is an error of the compiler.
+#[macro_export]
+macro_rules! syscall_numbers {
+    ($($name:ident)*) => { [$($crate::seccomp::numbers::$name as u32),*] };
+}
+
 /// Installs `program` for this thread and what it executes. Needs `CAP_SYS_ADMIN` or no_new_privs (`EACCES`);
 /// a program that is malformed or has more than 4,096 instructions is `EINVAL`.
 #[doc(alias = "seccomp")]

@@ -18,7 +18,7 @@ mod volumes;
 pub use execute::{ExecuteError, execute};
 pub use predict::Verdict;
 pub use resolve::ResolveError;
-pub use volumes::{DetachError, Detached, detach_tree, mount_tmpfs, share_directory};
+pub use volumes::{DetachError, Detached, bind, detach_bind, detach_tree, mount_tmpfs, share_directory};
 
 use explain::build::{
     Bind, Build, BuildError, ContainerMounts, Facts, Placed, ReadOnly, RootFileSystem, What, build,

@@ -64,6 +64,44 @@ pub fn mount_tmpfs(
     .map(drop)
 }
 
+/// Binds `source` on `target`, without the mounts below it; it stays a peer of what it was copied from, as a
+/// subPath of Kubernetes does. No symbolic link is followed in either path.
+pub fn bind(source: &Path, target: &Path) -> Result<(), ExecuteError> {
+    let [from, to, clone] = [Handle(1), Handle(2), Handle(3)];
+    let open = |path: &Path, out| Op::Open {
+        root: Handle::HOST,
+        path: path.to_path_buf(),
+        follow: false,
+        missing: None,
+        out,
+    };
+    execute(&[
+        open(source, from),
+        open(target, to),
+        Op::CloneTree { from, recursive: false, out: clone },
+        Op::MoveMount { from: clone, to },
+    ])
+    .map(drop)
+}
+
+/// Takes away the one mount that shows at `path`, with what is mounted on it: the opposite of [`bind`] and
+/// [`share_directory`]. Made private first, all of it, so that nothing goes from the places it shared with.
+pub fn detach_bind(path: &Path) -> Result<(), ExecuteError> {
+    let at = Handle(1);
+    execute(&[
+        Op::Open { root: Handle::HOST, path: path.to_path_buf(), follow: false, missing: None, out: at },
+        Op::SetAttributes {
+            mount: at,
+            recursive: true,
+            set: NOTHING,
+            clear: NOTHING,
+            propagation: Some(PropagationType::Private),
+        },
+        Op::Unmount { at, detach: true },
+    ])
+    .map(drop)
+}
+
 /// What [`detach_tree`] took away, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Detached {

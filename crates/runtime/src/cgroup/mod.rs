@@ -1,0 +1,409 @@
+//! Cgroups by files, for version 1, version 2 and both at once (hybrid).
+//!
+//! A cgroup is a path such as `/rhizome/1a2b3c4d/pod<uid>/<container>`, the same below the mount of every
+//! hierarchy that this machine has. In hybrid set-ups the container is also in the (controller-less) version 2
+//! tree, which gives it `cgroup.kill` and makes it findable by one path.
+//!
+//! Why not the `libcgroups` crate (0.7 looked at): it brings nix, procfs, pathrs and oci-spec along, joins by pid through
+//! `cgroup.procs`, chooses one of v1, v2 and hybrid for all of a process, and treats a hybrid's v2 tree as v1's.
+//! What is needed is a dozen files; how they are joined is a matter of a container's start time: a write to v1's
+//! `cgroup.procs` waits for an RCU grace period (16 ms measured), a task writing `0` to `tasks` to move *itself* does not
+//! (`cgroup_procs_write_start()`, kernel/cgroup/cgroup.c), and version 2 takes the child at clone3.
+//!
+//! Device access: version 1's devices controller gets the usual list. Version 2 wants a BPF program for it, which is
+//! not done: there a container is kept from devices by not having their nodes and by `CAP_MKNOD` nodes being
+//! unusable on `nodev` volumes only. `doctor` and the documentation say so.
+
+mod hierarchy;
+mod limits;
+
+pub use hierarchy::{Hierarchies, Hierarchy, Version, parse_hierarchies};
+pub use limits::{Devices, Limits, weight_of_shares};
+
+use crate::fault;
+use rustix::fd::OwnedFd;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long a cgroup may take to become empty after everything in it was killed.
+const EMPTY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The deepest tree of cgroups that a container may have made and that is still removed.
+const DEPTH_MAX: usize = 64;
+
+/// A cgroup operation that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CgroupError {
+    /// On a file or directory.
+    #[error("{action} {}{}", path.display(), value.as_ref().map(|v| format!(" ({v:?})")).unwrap_or_default())]
+    File {
+        /// What was done.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What was written, where it was a write.
+        value: Option<String>,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// A limit whose controller this machine does not offer.
+    #[error("this machine has no {controller} cgroup controller, which a {limit} limit needs")]
+    NoController {
+        /// `memory`, `cpu` or `pids`.
+        controller: &'static str,
+        /// What was to be limited.
+        limit: &'static str,
+    },
+    /// Processes stay although they were killed (uninterruptible, for instance in a dead file system).
+    #[error("processes {pids:?} in cgroup {} do not end", path.display())]
+    NotEmpty {
+        /// The cgroup.
+        path: PathBuf,
+        /// Who.
+        pids: Vec<i32>,
+    },
+    /// A path that leaves the hierarchy.
+    #[error("cgroup path {path:?} is not absolute and plain")]
+    BadPath {
+        /// The path.
+        path: String,
+    },
+    /// A fault point.
+    #[error("fault point {0}")]
+    Fault(&'static str),
+}
+
+impl CgroupError {
+    /// What the user can do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            CgroupError::File { path, source, .. }
+                if path.ends_with("cgroup.subtree_control")
+                    && source.raw_os_error() == Some(Errno::BUSY.raw_os_error()) =>
+            {
+                Some(format!(
+                    "cgroup v2 gives controllers only to cgroups without processes of their own: move those in {} into a child of it",
+                    path.parent().unwrap_or(path).join("cgroup.procs").display()
+                ))
+            }
+            CgroupError::NotEmpty { .. } => {
+                Some("look at the processes' wchan in /proc: a dead mount must be detached first".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+fn file_error<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> CgroupError + 'a {
+    move |source| CgroupError::File { action, path: path.to_path_buf(), value: None, source }
+}
+
+/// One cgroup, in every hierarchy.
+#[derive(Debug, Clone)]
+pub struct Cgroup {
+    hierarchies: Hierarchies,
+    path: String,
+}
+
+/// What a child needs to be in a cgroup from its first instruction on.
+#[derive(Debug)]
+pub struct Entrance {
+    /// The version 2 directory, for `CLONE_INTO_CGROUP`.
+    pub v2: Option<OwnedFd>,
+    /// `tasks` of each version 1 directory, for the child to write `0` to.
+    v1_tasks: Vec<OwnedFd>,
+}
+
+impl Entrance {
+    /// Moves the calling task, which must be its process's only one, into the version 1 cgroups.
+    pub fn enter_v1(&self) -> Result<(), Errno> {
+        self.v1_tasks.iter().try_for_each(|tasks| rustix::io::write(tasks, b"0").map(drop))
+    }
+}
+
+impl Cgroup {
+    /// The cgroup of that path; nothing is created. The path begins with `/` and has no `..`.
+    pub fn at(hierarchies: &Hierarchies, path: &str) -> Result<Cgroup, CgroupError> {
+        let plain = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\0');
+        let below = path.strip_prefix('/').filter(|below| below.split('/').all(plain));
+        match below {
+            Some(_) => Ok(Cgroup { hierarchies: hierarchies.clone(), path: path.to_owned() }),
+            None => Err(CgroupError::BadPath { path: path.to_owned() }),
+        }
+    }
+
+    /// Its path below each hierarchy's mount.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Each hierarchy with this cgroup's directory in it.
+    pub fn directories(&self) -> impl Iterator<Item = (&Hierarchy, PathBuf)> {
+        self.hierarchies.0.iter().map(|hierarchy| (hierarchy, hierarchy.mount_point.join(&self.path[1..])))
+    }
+
+    fn directory_with(&self, controller: &str) -> Option<(Version, PathBuf)> {
+        self.directories()
+            .find(|(hierarchy, dir)| match hierarchy.version {
+                Version::V1 => hierarchy.controllers.iter().any(|name| name == controller),
+                Version::V2 => has_controller(dir, controller),
+            })
+            .map(|(hierarchy, dir)| (hierarchy.version, dir))
+    }
+
+    /// Creates it in every hierarchy, parents first: controllers are enabled down the path (version 2), CPUs and memory nodes
+    /// are taken from the parent (v1 cpuset). What is there already is kept.
+    pub fn create(&self) -> Result<(), CgroupError> {
+        for hierarchy in &self.hierarchies.0 {
+            fault::point("cgroup.create").map_err(|_| CgroupError::Fault("cgroup.create"))?;
+            let mut dir = hierarchy.mount_point.clone();
+            for part in self.path[1..].split('/') {
+                if hierarchy.version == Version::V2 {
+                    enable_controllers(&dir)?;
+                }
+                let parent = dir.clone();
+                dir.push(part);
+                make_directory(&dir)?;
+                if hierarchy.controllers.iter().any(|name| name == "cpuset") {
+                    inherit_cpuset(&parent, &dir)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets limits and device rules.
+    pub fn limit(&self, limits: &Limits) -> Result<(), CgroupError> {
+        limits::apply(self, limits)
+    }
+
+    /// Opens what a child needs to enter it.
+    pub fn entrance(&self) -> Result<Entrance, CgroupError> {
+        let mut entrance = Entrance { v2: None, v1_tasks: Vec::new() };
+        for (hierarchy, dir) in self.directories() {
+            let (path, flags) = match hierarchy.version {
+                Version::V1 => (dir.join("tasks"), OFlags::WRONLY | OFlags::CLOEXEC),
+                Version::V2 => (dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC),
+            };
+            let fd = rustix::fs::open(&path, flags, Mode::empty())
+                .map_err(|errno| file_error("open", &path)(errno.into()))?;
+            match hierarchy.version {
+                Version::V1 => entrance.v1_tasks.push(fd),
+                Version::V2 => entrance.v2 = Some(fd),
+            }
+        }
+        Ok(entrance)
+    }
+
+    /// The processes in it and below it, in any hierarchy.
+    pub fn pids(&self) -> Result<Vec<i32>, CgroupError> {
+        let mut pids = Vec::new();
+        for (_, dir) in self.directories() {
+            walk(&dir, 0, &mut |dir| {
+                match std::fs::read_to_string(dir.join("cgroup.procs")) {
+                    Ok(text) => pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok())),
+                    Err(error) if is_gone(&error) => {}
+                    Err(error) => return Err(file_error("read", &dir.join("cgroup.procs"))(error)),
+                }
+                Ok(())
+            })?;
+        }
+        pids.sort_unstable();
+        pids.dedup();
+        // 0 is a process that is not in our pid namespace.
+        pids.retain(|pid| *pid > 0);
+        Ok(pids)
+    }
+
+    /// Kills everything in it and below it, until nothing is left (bounded): `cgroup.kill` (Linux 5.14) where
+    /// there is a version 2 tree, and SIGKILL to each process, frozen first so that none can fork away.
+    pub fn kill(&self) -> Result<(), CgroupError> {
+        fault::point("cgroup.kill").map_err(|_| CgroupError::Fault("cgroup.kill"))?;
+        let deadline = Instant::now() + EMPTY_TIMEOUT;
+        let mut pause = Duration::from_micros(200);
+        loop {
+            let pids = self.pids()?;
+            if pids.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                let path = self.directories().next().map_or_else(PathBuf::new, |(_, dir)| dir);
+                return Err(CgroupError::NotEmpty { path, pids });
+            }
+            self.kill_once(&pids);
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(20));
+        }
+    }
+
+    /// Sends every process in it a signal, once. Who has gone meanwhile is passed over.
+    pub fn signal(&self, signal: i32) -> Result<(), CgroupError> {
+        send_each(&self.pids()?, signal);
+        Ok(())
+    }
+
+    fn kill_once(&self, pids: &[i32]) {
+        // What fails here is tried again by the loop in `kill`, which knows when to give up.
+        for (hierarchy, dir) in self.directories() {
+            if hierarchy.version == Version::V2 {
+                let _ = std::fs::write(dir.join("cgroup.kill"), "1");
+            }
+        }
+        let freezer = self.directory_with("freezer").map(|(_, dir)| dir.join("freezer.state"));
+        if let Some(state) = &freezer {
+            let _ = std::fs::write(state, "FROZEN");
+        }
+        send_each(pids, KILL);
+        if let Some(state) = &freezer {
+            let _ = std::fs::write(state, "THAWED");
+        }
+    }
+
+    /// Removes it and what is below it from every hierarchy. A cgroup stays busy for a moment after its last
+    /// process was reaped: bounded retries.
+    pub fn remove(&self) -> Result<(), CgroupError> {
+        fault::point("cgroup.remove").map_err(|_| CgroupError::Fault("cgroup.remove"))?;
+        for (_, dir) in self.directories() {
+            remove_tree(&dir)?;
+        }
+        Ok(())
+    }
+
+    /// Removes it where it is empty, and leaves it where it is not.
+    pub fn remove_if_empty(&self) {
+        for (_, dir) in self.directories() {
+            let _ = std::fs::remove_dir(dir);
+        }
+    }
+
+    /// How many of its processes the kernel has killed for want of memory.
+    pub fn oom_kills(&self) -> u64 {
+        let Some((version, dir)) = self.directory_with("memory") else { return 0 };
+        let file = match version {
+            Version::V1 => "memory.oom_control",
+            Version::V2 => "memory.events",
+        };
+        let text = std::fs::read_to_string(dir.join(file)).unwrap_or_default();
+        let count = text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok());
+        count.unwrap_or(0)
+    }
+}
+
+const KILL: i32 = 9;
+
+fn send_each(pids: &[i32], signal: i32) {
+    for pid in pids {
+        let Some(pid) = rustix::process::Pid::from_raw(*pid) else { continue };
+        // A pid that was reused between the reading and here is opened now; what is signalled is what is in the
+        // cgroup's list a moment ago. The window is the one that every runtime has without cgroup.kill.
+        let Ok(pidfd) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) else {
+            continue;
+        };
+        let _ = sys::process::send_signal(rustix::fd::AsFd::as_fd(&pidfd), signal);
+    }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(errno, Some(Errno::NOENT | Errno::NODEV))
+}
+
+fn make_directory(dir: &Path) -> Result<(), CgroupError> {
+    match std::fs::create_dir(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(file_error("make cgroup", dir)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn write(path: &Path, value: &str) -> Result<(), CgroupError> {
+    std::fs::write(path, value).map_err(|source| CgroupError::File {
+        action: "write",
+        path: path.to_path_buf(),
+        value: Some(value.to_owned()),
+        source,
+    })
+}
+
+fn read(path: &Path) -> Result<String, CgroupError> {
+    std::fs::read_to_string(path).map_err(file_error("read", path))
+}
+
+fn has_controller(dir: &Path, controller: &str) -> bool {
+    let text = std::fs::read_to_string(dir.join("cgroup.controllers")).unwrap_or_default();
+    text.split_ascii_whitespace().any(|name| name == controller)
+}
+
+/// Enables for the children of a version 2 cgroup every controller that it has itself and that they lack.
+fn enable_controllers(dir: &Path) -> Result<(), CgroupError> {
+    let available = read(&dir.join("cgroup.controllers"))?;
+    let control = dir.join("cgroup.subtree_control");
+    let enabled = read(&control)?;
+    let missing: Vec<String> = available
+        .split_ascii_whitespace()
+        .filter(|name| WANTED_CONTROLLERS.contains(name))
+        .filter(|name| !enabled.split_ascii_whitespace().any(|there| there == *name))
+        .map(|name| format!("+{name}"))
+        .collect();
+    if missing.is_empty() { Ok(()) } else { write(&control, &missing.join(" ")) }
+}
+
+/// The version 2 controllers that limits are set with or figures read from.
+const WANTED_CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
+
+/// A new v1 cpuset has no CPUs and no memory nodes, and no task can enter it before it has.
+fn inherit_cpuset(parent: &Path, dir: &Path) -> Result<(), CgroupError> {
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        if read(&dir.join(file))?.trim().is_empty() {
+            write(&dir.join(file), read(&parent.join(file))?.trim())?;
+        }
+    }
+    Ok(())
+}
+
+fn remove_tree(dir: &Path) -> Result<(), CgroupError> {
+    let deadline = Instant::now() + EMPTY_TIMEOUT;
+    let mut pause = Duration::from_micros(500);
+    loop {
+        let mut busy = None;
+        walk(dir, 0, &mut |dir| {
+            match std::fs::remove_dir(dir) {
+                Err(error) if !is_gone(&error) => busy = Some(file_error("remove cgroup", dir)(error)),
+                _ => {}
+            }
+            Ok(())
+        })?;
+        match busy {
+            None => return Ok(()),
+            Some(error) if Instant::now() > deadline => return Err(error),
+            Some(_) => {}
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}
+
+/// Visits a cgroup directory and those below it, children first; one that is gone is passed over.
+fn walk(
+    dir: &Path,
+    depth: usize,
+    visit: &mut dyn FnMut(&Path) -> Result<(), CgroupError>,
+) -> Result<(), CgroupError> {
+    if depth < DEPTH_MAX {
+        let entries = match std::fs::read_dir(dir) {
+            Ok(entries) => entries,
+            Err(error) if is_gone(&error) => return Ok(()),
+            Err(error) => return Err(file_error("read", dir)(error)),
+        };
+        for entry in entries.flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                walk(&entry.path(), depth + 1, visit)?;
+            }
+        }
+    }
+    visit(dir)
+}

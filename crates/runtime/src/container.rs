@@ -1,0 +1,683 @@
+//! Containers: CRI's CreateContainer and StartContainer, and what the supervisor holds of one.
+
+use crate::capability;
+use crate::cgroup::{Cgroup, Devices, Limits};
+use crate::channel::{self, Heard, Report};
+use crate::child::{self, Identity, Program};
+use crate::error::{Error, Result, START_ERROR_EXIT_CODE, Step, StepFailure};
+use crate::fault;
+use crate::mounts::{CgroupView, MountRequest, Prepared, REDO_MAX, Verdict, prepare};
+use crate::sandbox::Sandbox;
+use crate::state::{
+    ContainerRecord, Dirs, Exit, ProcessId, ProcessSpec, Status, make_private_directory, new_id,
+};
+use crate::user::{User, UserRequest};
+use crate::{seccomp, signal};
+use jiff::Timestamp;
+use manifest::cri::{ContainerConfig, LinuxContainerResources, SeccompProfile};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Pid, WaitId, WaitIdOptions, WaitIdStatus};
+use rustix::thread::CapabilitySet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long the first process may take for each of its two ways (to be ready; to execute the program). Longer than any
+/// file system should take, shorter than a dead one.
+const CHILD_TIMEOUT: Duration = Duration::from_secs(60);
+
+const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The supervisor's ends of a container's input and output.
+#[derive(Debug)]
+pub enum Io {
+    /// Without a terminal.
+    Pipes {
+        /// To write to, if the container keeps its stdin open; else that is `/dev/null`.
+        stdin: Option<OwnedFd>,
+        /// To read from.
+        stdout: OwnedFd,
+        /// To read from.
+        stderr: OwnedFd,
+    },
+    /// With a terminal: its master.
+    Terminal {
+        /// To read from and write to.
+        master: OwnedFd,
+    },
+}
+
+/// A container, held by the process that created it and is its parent.
+#[derive(Debug)]
+pub struct Container {
+    /// Its id: 64 hexadecimal digits.
+    pub id: String,
+    /// Its first process, in the supervisor's pid namespace.
+    pub pid: Pid,
+    /// The same.
+    pub pidfd: OwnedFd,
+    /// Its input and output.
+    pub io: Io,
+    /// What was limited by this machine instead of failing, for the user to know.
+    pub warnings: Vec<String>,
+    dirs: Dirs,
+    record: ContainerRecord,
+    cgroup: Cgroup,
+    /// Until the start.
+    channel: Option<OwnedFd>,
+}
+
+/// What is decided before any process is made.
+struct Plan {
+    id: String,
+    program: Program,
+    limits: Limits,
+    stop_signal: i32,
+    oom_score_adj: i64,
+    warnings: Vec<String>,
+}
+
+/// A child that says it is ready.
+struct Ready {
+    child: sys::process::Child,
+    process: ProcessId,
+    user: User,
+    channel: OwnedFd,
+    io: Io,
+}
+
+/// A container's stdio before it is split between the two processes.
+struct Stdio {
+    ours: Io0,
+    theirs: [OwnedFd; 3],
+}
+
+/// [`Io`] before a terminal's master has arrived.
+struct Io0 {
+    stdin: Option<OwnedFd>,
+    outputs: Option<(OwnedFd, OwnedFd)>,
+}
+
+impl Sandbox {
+    /// CreateContainer: everything up to, not including, execve(2). In order:
+    /// 1. what can be wrong with the configuration is found before anything is made;
+    /// 2. the state directory and a record "creating";
+    /// 3. the cgroup, with its limits;
+    /// 4. the mounts are planned, the first process is cloned into its cgroup and namespaces, makes the mounts and gets ready; again, a
+    ///    bounded number of times, if the host's mounts changed meanwhile;
+    /// 5. the record "created".
+    ///
+    /// On failure nothing is left.
+    pub fn create_container(&self, config: &ContainerConfig, image: &image::Image) -> Result<Container> {
+        let plan = self.plan(config, image)?;
+        let cgroup = Cgroup::at(self.hierarchies(), &format!("{}/{}", self.config().cgroup_parent, plan.id))?;
+        let mut record = ContainerRecord {
+            id: plan.id.clone(),
+            sandbox_id: self.id().to_owned(),
+            status: Status::Creating,
+            init: None,
+            own_pid_namespace: self.gives_own_pid_namespace(),
+            cgroup: cgroup.path().to_owned(),
+            process: None,
+            stop_signal: plan.stop_signal,
+            created_at: Timestamp::now(),
+            started_at: None,
+            exit: None,
+            config: config.clone(),
+        };
+        match self.create(&plan, &cgroup, &mut record, image) {
+            Ok((ready, warnings)) => Ok(Container {
+                id: plan.id,
+                pid: ready.child.pid,
+                pidfd: ready.child.pidfd,
+                io: ready.io,
+                warnings,
+                dirs: self.dirs().clone(),
+                record,
+                cgroup,
+                channel: Some(ready.channel),
+            }),
+            Err(error) => {
+                if let Err(left) = crate::control::discard(self.dirs(), &plan.id, &cgroup) {
+                    tracing::warn!(container = plan.id, error = %left, "a container that could not be created left something");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Steps 2 to 5 of [`Sandbox::create_container`].
+    fn create(
+        &self,
+        plan: &Plan,
+        cgroup: &Cgroup,
+        record: &mut ContainerRecord,
+        image: &image::Image,
+    ) -> Result<(Ready, Vec<String>)> {
+        point("create.state")?;
+        make_private_directory(&self.dirs().state_of(&plan.id))?;
+        record.write(self.dirs())?;
+        point("create.cgroup")?;
+        cgroup.create()?;
+        cgroup.limit(&plan.limits)?;
+        let ready = self.first_process(plan, cgroup, &record.config, image)?;
+        let mut warnings = plan.warnings.clone();
+        let oom_score_adj = set_oom_score(&ready.process, plan.oom_score_adj, &mut warnings);
+        point("create.record")?;
+        record.status = Status::Created;
+        record.init = Some(ready.process);
+        record.process = Some(ProcessSpec {
+            user: ready.user.clone(),
+            env: plan.program.env.clone(),
+            cwd: plan.program.cwd.clone(),
+            capabilities: plan.program.capabilities.bits(),
+            no_new_privs: plan.program.no_new_privs,
+            seccomp: seccomp_of(&record.config),
+            oom_score_adj,
+        });
+        record.write(self.dirs())?;
+        for warning in &warnings {
+            tracing::warn!(container = record.config.name, "{warning}");
+        }
+        Ok((ready, warnings))
+    }
+
+    /// Step 1.
+    fn plan(&self, config: &ContainerConfig, image: &image::Image) -> Result<Plan> {
+        let security = &config.security_context;
+        let mut warnings = Vec::new();
+        let bounding = capability::read_bounding_set().map_err(Error::system("read the bounding set"))?;
+        let capabilities = capability::resolve(&security.capabilities, security.privileged, bounding)
+            .map_err(|name| config_error("capabilities", format!("unknown capability {name:?}")))?;
+        if !capabilities.unavailable.is_empty() {
+            let names = capability::names(capabilities.unavailable).join(", ");
+            warnings.push(format!("this machine does not have {names} to give"));
+        }
+        let stop_signal = match image.config.stop_signal.as_deref().filter(|name| !name.is_empty()) {
+            Some(name) => signal::parse(name)
+                .ok_or_else(|| config_error("image stop signal", format!("unknown signal {name:?}")))?,
+            None => signal::TERM,
+        };
+        let devices = if security.privileged { Devices::All } else { Devices::Usual };
+        let program = Program {
+            argv: argv(config, image)?,
+            env: environment(config, image, &self.config().hostname),
+            cwd: working_directory(config, image),
+            make_cwd: true,
+            identity: Identity::Asked(user_request(config, image)?),
+            capabilities: capabilities.set,
+            no_new_privs: security.no_new_privs,
+            seccomp: seccomp_program(&seccomp_of(config), capabilities.set),
+            terminal: config.tty,
+            console: config.tty,
+            give_stdio: true,
+            wait: true,
+        };
+        refuse_nul(&program)?;
+        Ok(Plan {
+            id: new_id()?,
+            program,
+            limits: limits(&config.resources, devices),
+            stop_signal,
+            oom_score_adj: config.resources.oom_score_adj,
+            warnings,
+        })
+    }
+
+    /// Step 4.
+    fn first_process(
+        &self,
+        plan: &Plan,
+        cgroup: &Cgroup,
+        config: &ContainerConfig,
+        image: &image::Image,
+    ) -> Result<Ready> {
+        let view = cgroup_view(cgroup, self.hierarchies().is_v2_only());
+        let data = self.dirs().data_of(&plan.id);
+        make_private_directory(&self.dirs().data)?;
+        make_private_directory(&data)?;
+        let mut changed = PathBuf::new();
+        for attempt in 0..REDO_MAX {
+            let writable = data.join(attempt.to_string());
+            make_writable_layer(&writable)?;
+            point("create.mounts.prepare")?;
+            let prepared = prepare(&MountRequest {
+                layers: &image.layers,
+                writable: &writable,
+                staging: &self.dirs().state_of(&plan.id),
+                config,
+                shm: self.shm(),
+                cgroup: &view,
+            })?;
+            let ready = self.spawn(plan, cgroup, config, &prepared)?;
+            point("create.mounts.verify")?;
+            match prepared.verify()? {
+                Verdict::AsPlanned => return Ok(ready),
+                Verdict::Redo { source } => {
+                    tracing::debug!(container = plan.id, source = %source.display(), "the host's mounts changed: again");
+                    end(&plan.id, &ready.child)?;
+                    crate::removal::remove_tree(&writable)
+                        .map_err(|errno| Error::file("remove", &writable)(errno.into()))?;
+                    changed = source;
+                }
+            }
+        }
+        Err(Error::MountsChange { source_path: changed, attempts: REDO_MAX })
+    }
+
+    fn spawn(
+        &self,
+        plan: &Plan,
+        cgroup: &Cgroup,
+        config: &ContainerConfig,
+        prepared: &Prepared,
+    ) -> Result<Ready> {
+        let (ours, theirs) = channel::pair().map_err(Error::system("make a socket pair"))?;
+        let stdio = stdio(config)?;
+        let entrance = cgroup.entrance()?;
+        let own_cgroup_namespace = self.hierarchies().is_v2_only();
+        point("create.clone")?;
+        let child = self.clone_child(entrance.v2.as_ref().map(AsFd::as_fd), || {
+            let [stdin, stdout, stderr] = &stdio.theirs;
+            child::run(
+                theirs.as_fd(),
+                [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
+                &plan.program,
+                || {
+                    fault::point("child.cgroup").map_err(|errno| StepFailure::new(Step::Cgroup, errno))?;
+                    entrance.enter_v1().map_err(|errno| StepFailure::new(Step::Cgroup, errno))?;
+                    self.enter_namespaces(own_cgroup_namespace)
+                },
+                || build(prepared),
+            )
+        });
+        let child = child.map_err(|source| Error::Spawn { id: plan.id.clone(), source })?;
+        drop(theirs);
+        drop(stdio.theirs);
+        match wait_until_ready(&plan.id, ours.as_fd(), &child) {
+            Ok((user, master)) => {
+                let process = ProcessId::of_child(child.pid)?;
+                let io = io(stdio.ours, master, config.tty)?;
+                Ok(Ready { child, process, user, channel: ours, io })
+            }
+            Err(error) => {
+                end(&plan.id, &child)?;
+                Err(error)
+            }
+        }
+    }
+}
+
+fn point(name: &'static str) -> Result<()> {
+    fault::point(name).map_err(Error::system(name))
+}
+
+fn config_error(field: &'static str, reason: String) -> Error {
+    Error::Config { field, reason }
+}
+
+/// In the child.
+fn build(prepared: &Prepared) -> Result<(), StepFailure> {
+    fault::point("child.mounts").map_err(|errno| StepFailure::new(Step::Mounts, errno))?;
+    prepared.build().map_err(|error| {
+        let hint = error.hint();
+        let mut message = error.to_string();
+        let mut source = std::error::Error::source(&error);
+        while let Some(cause) = source {
+            message = format!("{message}: {cause}");
+            source = cause.source();
+        }
+        StepFailure { step: Step::Mounts, path: None, errno: None, message, hint }
+    })
+}
+
+/// Waits for the child's "ready", taking its terminal on the way.
+fn wait_until_ready(
+    id: &str,
+    channel: BorrowedFd<'_>,
+    child: &sys::process::Child,
+) -> Result<(User, Option<OwnedFd>)> {
+    let before = "get ready";
+    let mut master = None;
+    // A terminal and a ready at most.
+    for _ in 0..2 {
+        match receive(id, channel, before)? {
+            Heard::Report(Report::Terminal, fd) => master = fd,
+            Heard::Report(Report::Ready(user), _) => return Ok((user, master)),
+            Heard::Report(report, _) => return Err(error_of(id, report)),
+            Heard::End | Heard::Silence => break,
+        }
+    }
+    let how = describe(wait(child.pidfd.as_fd(), true)?);
+    Err(Error::ChildDied { id: id.to_owned(), before, how })
+}
+
+fn receive(id: &str, channel: BorrowedFd<'_>, before: &'static str) -> Result<Heard> {
+    match channel::receive(channel, CHILD_TIMEOUT)
+        .map_err(Error::system("hear from the container's first process"))?
+    {
+        Heard::Silence => {
+            Err(Error::ChildStuck { id: id.to_owned(), before, seconds: CHILD_TIMEOUT.as_secs() })
+        }
+        heard => Ok(heard),
+    }
+}
+
+/// The error that a child's report is.
+pub(crate) fn error_of(id: &str, report: Report) -> Error {
+    match report {
+        Report::Failed(source) => Error::Child { id: id.to_owned(), source },
+        Report::NotExecuted { message, exit_code } => Error::Execute { message, exit_code },
+        Report::Terminal | Report::Ready(_) => Error::ChildDied {
+            id: id.to_owned(),
+            before: "be understood",
+            how: "it said something out of order".to_owned(),
+        },
+    }
+}
+
+/// Kills a child that was not started yet and takes its exit status. One that does not die (stuck in a dead file system) is
+/// left to the cgroup's removal, which reports it.
+pub(crate) fn end(id: &str, child: &sys::process::Child) -> Result<()> {
+    let _ = sys::process::send_signal(child.pidfd.as_fd(), signal::KILL);
+    if wait_for_end(child.pidfd.as_fd(), Duration::from_secs(5))? {
+        wait(child.pidfd.as_fd(), true)?;
+    } else {
+        tracing::warn!(container = id, pid = child.pid.as_raw_nonzero(), "a killed process does not end");
+    }
+    Ok(())
+}
+
+/// Whether a process ends within the time.
+pub(crate) fn wait_for_end(pidfd: BorrowedFd<'_>, timeout: Duration) -> Result<bool> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let deadline = std::time::Instant::now() + timeout;
+    loop {
+        let left = deadline.saturating_duration_since(std::time::Instant::now());
+        let left = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
+        match poll(&mut [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)], Some(&left)) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(Error::system("wait for a process")(errno)),
+        }
+    }
+}
+
+/// waitid(2) by pidfd. None if it has not ended and `block` is not set.
+pub(crate) fn wait(pidfd: BorrowedFd<'_>, block: bool) -> Result<Option<WaitIdStatus>> {
+    let options = WaitIdOptions::EXITED | if block { WaitIdOptions::empty() } else { WaitIdOptions::NOHANG };
+    loop {
+        match rustix::process::waitid(WaitId::PidFd(pidfd), options) {
+            Ok(status) => return Ok(status),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(Error::system("wait for a process")(errno)),
+        }
+    }
+}
+
+fn describe(status: Option<WaitIdStatus>) -> String {
+    let Some(status) = status else { return "unknown".to_owned() };
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (_, Some(signal)) => format!("signal {signal}"),
+        _ => "unknown".to_owned(),
+    }
+}
+
+/// The kubelet's arithmetic of entrypoint and command.
+fn argv(config: &ContainerConfig, image: &image::Image) -> Result<Vec<String>> {
+    let (first, rest) = match (config.command.is_empty(), config.args.is_empty()) {
+        (false, _) => (&config.command, &config.args),
+        (true, false) => (&image.config.entrypoint, &config.args),
+        (true, true) => (&image.config.entrypoint, &image.config.cmd),
+    };
+    let argv: Vec<String> = first.iter().chain(rest).cloned().collect();
+    if argv.is_empty() {
+        return Err(config_error(
+            "command",
+            "no command specified, neither by the container nor by its image".to_owned(),
+        ));
+    }
+    Ok(argv)
+}
+
+/// The usual PATH, the image's variables, the pod's host name, a terminal's TERM, the container's own: the later wins.
+fn environment(config: &ContainerConfig, image: &image::Image, hostname: &str) -> Vec<String> {
+    let mut env: Vec<String> = vec![DEFAULT_PATH.to_owned()];
+    let mut set = |line: String| {
+        let name_length = line.find('=').unwrap_or(line.len());
+        let same = |other: &&mut String| other.split('=').next() == Some(&line[..name_length]);
+        match env.iter_mut().find(same) {
+            Some(other) => *other = line,
+            None => env.push(line),
+        }
+    };
+    if config.tty {
+        set("TERM=xterm".to_owned());
+    }
+    image.config.env.iter().filter(|line| line.contains('=')).for_each(|line| set(line.clone()));
+    if !hostname.is_empty() {
+        set(format!("HOSTNAME={hostname}"));
+    }
+    config.envs.iter().for_each(|(name, value)| set(format!("{name}={value}")));
+    env
+}
+
+fn working_directory(config: &ContainerConfig, image: &image::Image) -> String {
+    let wanted = if config.working_dir.is_empty() { &image.config.working_dir } else { &config.working_dir };
+    if wanted.starts_with('/') { wanted.clone() } else { format!("/{wanted}") }
+}
+
+fn user_request(config: &ContainerConfig, image: &image::Image) -> Result<UserRequest> {
+    let security = &config.security_context;
+    let id = |field, value: i64| {
+        u32::try_from(value).map_err(|_| config_error(field, format!("{value} is not a user or group id")))
+    };
+    Ok(UserRequest {
+        image_user: image.config.user.clone(),
+        uid: security.run_as_user.map(|uid| id("runAsUser", uid)).transpose()?,
+        gid: security.run_as_group.map(|gid| id("runAsGroup", gid)).transpose()?,
+        supplementary: security
+            .supplemental_groups
+            .iter()
+            .map(|gid| id("supplementalGroups", *gid))
+            .collect::<Result<_>>()?,
+    })
+}
+
+/// What cannot be handed to execve(2) is found here, not in the child.
+fn refuse_nul(program: &Program) -> Result<()> {
+    let lists = [("command", &program.argv), ("env", &program.env)];
+    for (field, list) in lists {
+        if let Some(bad) = list.iter().find(|text| text.contains('\0')) {
+            return Err(config_error(field, format!("{bad:?} contains a NUL")));
+        }
+    }
+    if program.cwd.contains('\0') {
+        return Err(config_error("workingDir", format!("{:?} contains a NUL", program.cwd)));
+    }
+    Ok(())
+}
+
+fn seccomp_of(config: &ContainerConfig) -> SeccompProfile {
+    if config.security_context.privileged {
+        return SeccompProfile::Unconfined;
+    }
+    config.security_context.seccomp.clone()
+}
+
+/// The filter of a profile, for a container with these capabilities.
+pub(crate) fn seccomp_program(
+    profile: &SeccompProfile,
+    capabilities: CapabilitySet,
+) -> Option<Vec<sys::seccomp::Instruction>> {
+    match profile {
+        SeccompProfile::Unconfined => None,
+        SeccompProfile::RuntimeDefault => {
+            Some(seccomp::compile(&seccomp::profile::table(capabilities), sys::seccomp::AUDIT_ARCH))
+        }
+    }
+}
+
+fn limits(resources: &LinuxContainerResources, devices: Devices) -> Limits {
+    let positive = |value: i64| u64::try_from(value).unwrap_or(0);
+    Limits {
+        memory_bytes: positive(resources.memory_limit_in_bytes),
+        cpu_shares: positive(resources.cpu_shares),
+        cpu_quota_us: positive(resources.cpu_quota),
+        cpu_period_us: positive(resources.cpu_period),
+        pids: None,
+        devices,
+    }
+}
+
+fn cgroup_view(cgroup: &Cgroup, v2_only: bool) -> CgroupView {
+    if v2_only {
+        return CgroupView::V2;
+    }
+    let hierarchies: Vec<(String, PathBuf)> = cgroup
+        .directories()
+        .filter_map(|(hierarchy, dir)| {
+            let name = hierarchy.mount_point.file_name()?.to_str()?.to_owned();
+            Some((name, dir))
+        })
+        .collect();
+    if hierarchies.is_empty() { CgroupView::None } else { CgroupView::V1 { hierarchies } }
+}
+
+/// A directory that anyone in the container must be able to walk through to its root, kept from others by its parent.
+fn make_writable_layer(path: &Path) -> Result<()> {
+    std::fs::create_dir(path).map_err(Error::file("make directory", path))
+}
+
+/// Sets what this machine permits, and says where that is less: lowering the score needs `CAP_SYS_RESOURCE`.
+pub(crate) fn set_oom_score(process: &ProcessId, wanted: i64, warnings: &mut Vec<String>) -> i32 {
+    let wanted = wanted.clamp(-1000, 1000) as i32;
+    let path = format!("/proc/{}/oom_score_adj", process.pid);
+    match std::fs::write(&path, wanted.to_string()) {
+        Ok(()) => wanted,
+        Err(error) => {
+            let is =
+                std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+            warnings.push(format!("oom_score_adj stays {is} instead of {wanted}: {error}"));
+            is
+        }
+    }
+}
+
+fn stdio(config: &ContainerConfig) -> Result<Stdio> {
+    let null = || {
+        rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+            .map_err(Error::system("open /dev/null"))
+    };
+    let pipe =
+        || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(Error::system("make a pipe"));
+    if config.tty {
+        // Until its own terminal is open.
+        let theirs = [null()?, null()?, null()?];
+        return Ok(Stdio { ours: Io0 { stdin: None, outputs: None }, theirs });
+    }
+    let (stdin_read, stdin) = if config.stdin {
+        let (read, write) = pipe()?;
+        (read, Some(write))
+    } else {
+        (null()?, None)
+    };
+    let (stdout, stdout_write) = pipe()?;
+    let (stderr, stderr_write) = pipe()?;
+    let ours = Io0 { stdin, outputs: Some((stdout, stderr)) };
+    Ok(Stdio { ours, theirs: [stdin_read, stdout_write, stderr_write] })
+}
+
+fn io(ours: Io0, master: Option<OwnedFd>, tty: bool) -> Result<Io> {
+    match (ours.outputs, master) {
+        (Some((stdout, stderr)), _) if !tty => Ok(Io::Pipes { stdin: ours.stdin, stdout, stderr }),
+        (_, Some(master)) => Ok(Io::Terminal { master }),
+        _ => Err(Error::System {
+            action: "receive the container's terminal",
+            source: std::io::ErrorKind::NotFound.into(),
+        }),
+    }
+}
+
+impl Container {
+    /// StartContainer: the program is executed. The record says "running" before it does, so that whoever looks after a
+    /// crash of the supervisor is told the truth. If it cannot be executed the container has exited, with
+    /// [`START_ERROR_EXIT_CODE`], and the error says why.
+    pub fn start(&mut self) -> Result<()> {
+        let Some(channel) = self.channel.take() else {
+            return Err(Error::WrongState {
+                id: self.id.clone(),
+                is: self.record.status.in_words().to_owned(),
+                wanted: Status::Created.in_words(),
+            });
+        };
+        point("start.record")?;
+        self.record.status = Status::Running;
+        self.record.started_at = Some(Timestamp::now());
+        self.record.write(&self.dirs)?;
+        point("start.go")?;
+        let started = channel::send_start(channel.as_fd())
+            .map_err(Error::system("start the container's first process"))
+            .and_then(|()| receive(&self.id, channel.as_fd(), "execute the program"));
+        let error = match started {
+            Ok(Heard::Report(report, _)) => error_of(&self.id, report),
+            Ok(Heard::End | Heard::Silence) => return Ok(()),
+            Err(error) => error,
+        };
+        end(&self.id, &sys::process::Child { pid: self.pid, pidfd: clone_fd(&self.pidfd)? })?;
+        self.record.status = Status::Exited;
+        self.record.exit = Some(Exit {
+            code: Some(START_ERROR_EXIT_CODE),
+            signal: None,
+            oom_killed: false,
+            at: Some(Timestamp::now()),
+            start_error: Some(error.to_string()),
+        });
+        self.record.write(&self.dirs)?;
+        Err(error)
+    }
+
+    /// Takes the exit status if the first process has ended, and writes it down before it answers. What else is in the
+    /// container is killed: by the kernel in a pid namespace of its own, by its cgroup otherwise.
+    pub fn try_wait(&mut self) -> Result<Option<Exit>> {
+        if let Some(exit) = &self.record.exit {
+            return Ok(Some(exit.clone()));
+        }
+        let Some(status) = wait(self.pidfd.as_fd(), false)? else { return Ok(None) };
+        let signal = status.terminating_signal();
+        let exit = Exit {
+            code: status.exit_status().or(signal.map(|signal| 128 + signal)),
+            signal,
+            oom_killed: self.cgroup.oom_kills() > 0,
+            at: Some(Timestamp::now()),
+            start_error: None,
+        };
+        self.record.status = Status::Exited;
+        self.record.exit = Some(exit.clone());
+        self.record.write(&self.dirs)?;
+        if !self.record.own_pid_namespace {
+            self.cgroup.kill()?;
+        }
+        Ok(Some(exit))
+    }
+
+    /// As [`Container::try_wait`], but waits.
+    pub fn wait(&mut self) -> Result<Exit> {
+        loop {
+            if let Some(exit) = self.try_wait()? {
+                return Ok(exit);
+            }
+            wait_for_end(self.pidfd.as_fd(), Duration::from_secs(3600))?;
+        }
+    }
+
+    /// What is on record.
+    pub fn record(&self) -> &ContainerRecord {
+        &self.record
+    }
+}
+
+fn clone_fd(fd: &OwnedFd) -> Result<OwnedFd> {
+    fd.try_clone().map_err(|source| Error::System { action: "duplicate a file descriptor", source })
+}

@@ -1,0 +1,198 @@
+//! ExecSync's and Exec's half that makes the process: by any process of root's, from the container's record alone.
+
+use crate::cgroup::{Cgroup, Hierarchies};
+use crate::channel::{self, Heard, Report};
+use crate::child::{self, Identity, Program};
+use crate::container::{end, error_of, seccomp_program, set_oom_score, wait, wait_for_end};
+use crate::error::{Error, Result, Step, StepFailure};
+use crate::fault;
+use crate::sandbox::spawn_in;
+use crate::state::{ContainerRecord, Dirs, ProcessId, ProcessSpec, Status};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Mode, OFlags};
+use rustix::process::Pid;
+use rustix::thread::CapabilitySet;
+use std::time::Duration;
+use sys::namespace::Namespaces;
+
+/// How long a process may take until its program is executed.
+const EXEC_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What to run in a container that runs.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ExecConfig {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// On a terminal of its own.
+    pub tty: bool,
+    /// Variables besides the container's.
+    pub env: Vec<(String, String)>,
+}
+
+/// Its input and output; not used with a terminal.
+#[derive(Debug, Clone, Copy)]
+pub struct ExecStdio<'a> {
+    /// `/dev/null` if none.
+    pub stdin: Option<BorrowedFd<'a>>,
+    /// Output.
+    pub stdout: BorrowedFd<'a>,
+    /// Errors.
+    pub stderr: BorrowedFd<'a>,
+}
+
+/// A process that runs in a container, a child of the caller.
+#[derive(Debug)]
+pub struct ExecProcess {
+    /// In the caller's pid namespace.
+    pub pid: Pid,
+    /// The same.
+    pub pidfd: OwnedFd,
+    /// The master of its terminal.
+    pub terminal: Option<OwnedFd>,
+}
+
+impl ExecProcess {
+    /// Waits for its end: its exit code, or 128 and the signal.
+    pub fn wait(&self) -> Result<i32> {
+        loop {
+            if let Some(status) = wait(self.pidfd.as_fd(), false)? {
+                let signal = status.terminating_signal().map(|signal| 128 + signal);
+                return Ok(status.exit_status().or(signal).unwrap_or(255));
+            }
+            wait_for_end(self.pidfd.as_fd(), Duration::from_secs(3600))?;
+        }
+    }
+}
+
+/// Runs a command in a container: in its cgroup, namespaces, root, with its user, variables, capabilities and filter.
+/// Returns once the program is executed; if it cannot be, that is [`Error::Execute`] with the exit code to give.
+///
+/// The calling process must have one thread, and should run from a read-only path
+/// ([`sys::process::ensure_read_only_exe`]): until execve its child can be seen from inside.
+pub fn exec(dirs: &Dirs, id: &str, config: &ExecConfig, stdio: ExecStdio<'_>) -> Result<ExecProcess> {
+    let record = crate::control::status(dirs, id)?;
+    let wrong = || Error::WrongState {
+        id: id.to_owned(),
+        is: record.status.in_words().to_owned(),
+        wanted: Status::Running.in_words(),
+    };
+    let (Status::Running, Some(spec)) = (record.status, &record.process) else { return Err(wrong()) };
+    let program = program(config, spec)?;
+    point("exec.open")?;
+    let init = record.init.map(|init| init.open()).transpose()?.flatten().ok_or_else(wrong)?;
+    let (process, terminal, channel) = start(&record, &init, &program, stdio)?;
+    let who = ProcessId::of_child(process.pid)?;
+    set_oom_score(&who, i64::from(spec.oom_score_adj), &mut Vec::new());
+    match channel::receive(channel.as_fd(), EXEC_TIMEOUT).map_err(Error::system("hear from the process"))? {
+        Heard::End => Ok(ExecProcess { pid: process.pid, pidfd: process.pidfd, terminal }),
+        Heard::Report(report, _) => {
+            end(id, &process)?;
+            Err(error_of(id, report))
+        }
+        Heard::Silence => {
+            end(id, &process)?;
+            let before = "execute the program";
+            Err(Error::ChildStuck { id: id.to_owned(), before, seconds: EXEC_TIMEOUT.as_secs() })
+        }
+    }
+}
+
+fn point(name: &'static str) -> Result<()> {
+    fault::point(name).map_err(Error::system(name))
+}
+
+fn program(config: &ExecConfig, spec: &ProcessSpec) -> Result<Program> {
+    let has_nul = |text: &String| text.contains('\0');
+    if config.command.is_empty() || config.command.iter().any(has_nul) {
+        return Err(Error::Config { field: "command", reason: "empty, or with a NUL in it".to_owned() });
+    }
+    let mut env = spec.env.clone();
+    if config.tty && !env.iter().any(|line| line.starts_with("TERM=")) {
+        env.push("TERM=xterm".to_owned());
+    }
+    for (name, value) in &config.env {
+        env.retain(|line| line.split('=').next() != Some(name));
+        env.push(format!("{name}={value}"));
+    }
+    if env.iter().any(has_nul) {
+        return Err(Error::Config { field: "env", reason: "a variable contains a NUL".to_owned() });
+    }
+    let capabilities = CapabilitySet::from_bits_retain(spec.capabilities);
+    Ok(Program {
+        argv: config.command.clone(),
+        env,
+        cwd: spec.cwd.clone(),
+        make_cwd: false,
+        identity: Identity::Known(spec.user.clone()),
+        capabilities,
+        no_new_privs: spec.no_new_privs,
+        seccomp: seccomp_program(&spec.seccomp, capabilities),
+        terminal: config.tty,
+        console: false,
+        give_stdio: false,
+        wait: false,
+    })
+}
+
+/// Clones the process into the container's pid namespace and cgroup; it enters the rest itself.
+fn start(
+    record: &ContainerRecord,
+    init: &OwnedFd,
+    program: &Program,
+    stdio: ExecStdio<'_>,
+) -> Result<(sys::process::Child, Option<OwnedFd>, OwnedFd)> {
+    let hierarchies = Hierarchies::read().map_err(Error::file("read", "/proc/self/mountinfo"))?;
+    let entrance = Cgroup::at(&hierarchies, &record.cgroup)?.entrance()?;
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+        .map_err(Error::system("open /dev/null"))?;
+    let descriptors = match program.terminal {
+        true => [null.as_fd(); 3],
+        false => [stdio.stdin.unwrap_or(null.as_fd()), stdio.stdout, stdio.stderr],
+    };
+    let (ours, theirs) = channel::pair().map_err(Error::system("make a socket pair"))?;
+    let pid = record
+        .init
+        .and_then(|init| Pid::from_raw(init.pid))
+        .ok_or(Error::NotFound { kind: "process of container", id: record.id.clone() })?;
+    // By number, which is still the container's as long as the pidfd says that it lives; asked again below.
+    let pid_namespace =
+        sys::namespace::open_of(pid, "pid").map_err(Error::system("open the container's pid namespace"))?;
+    sys::process::send_signal(init.as_fd(), 0)
+        .map_err(Error::system("look whether the container still runs"))?;
+    point("exec.clone")?;
+    let enter = || {
+        let fail = |step| move |errno| StepFailure::new(step, errno);
+        fault::point("child.namespaces").map_err(fail(Step::Namespaces))?;
+        entrance.enter_v1().map_err(fail(Step::Cgroup))?;
+        sys::namespace::enter_of(init.as_fd(), ENTERED).map_err(fail(Step::Namespaces))
+    };
+    let child = spawn_in(pid_namespace.as_fd(), entrance.v2.as_ref().map(AsFd::as_fd), || {
+        child::run(theirs.as_fd(), descriptors, program, enter, || Ok(()))
+    });
+    let child = child.map_err(|source| Error::Spawn { id: record.id.clone(), source })?;
+    drop(theirs);
+    let mut terminal = None;
+    if program.terminal {
+        match channel::receive(ours.as_fd(), EXEC_TIMEOUT).map_err(Error::system("hear from the process"))? {
+            Heard::Report(Report::Terminal, master) => terminal = master,
+            Heard::Report(report, _) => {
+                end(&record.id, &child)?;
+                return Err(error_of(&record.id, report));
+            }
+            Heard::End | Heard::Silence => {
+                end(&record.id, &child)?;
+                let before = "open a terminal";
+                return Err(Error::ChildDied { id: record.id.clone(), before, how: "unknown".to_owned() });
+            }
+        }
+    }
+    Ok((child, terminal, ours))
+}
+
+/// All that a container can have of its own but the pid namespace, which the child is in already. The node's own
+/// namespaces are entered too where the container has them, which changes nothing.
+const ENTERED: Namespaces = Namespaces::MOUNT
+    .union(Namespaces::CONTROL_GROUP)
+    .union(Namespaces::HOST_NAME_AND_NIS_DOMAIN_NAME)
+    .union(Namespaces::INTER_PROCESS_COMMUNICATION)
+    .union(Namespaces::NETWORK);

@@ -1,0 +1,316 @@
+//! Sandboxes: what a pod's containers share. CRI's RunPodSandbox, StopPodSandbox, RemovePodSandbox.
+//!
+//! The network, IPC and UTS namespaces are made by this process for itself, set up from within, kept by descriptor, and left
+//! again: no process is needed to hold them while the supervisor lives, and no fork to make them. A shared pid
+//! namespace needs a pid 1: a child that only reaps.
+
+use crate::cgroup::{Cgroup, Hierarchies};
+use crate::error::{Error, Result, Step, StepFailure};
+use crate::fault;
+use crate::state::{
+    Dirs, ProcessId, SANDBOX_FILE, SandboxRecord, make_private_directory, new_id, write_record,
+};
+use jiff::Timestamp;
+use manifest::cri::{NamespaceMode, PodSandboxConfig};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+use sys::namespace::Namespaces;
+use sys::process::{Child, SpawnError};
+
+/// The size of a pod's `/dev/shm`, as containerd has it.
+const SHM_BYTES: &str = "67108864";
+/// Below the sandbox's state directory.
+pub(crate) const SHM_DIRECTORY: &str = "shm";
+
+/// A pod's sandbox, held by the process that made it.
+#[derive(Debug)]
+pub struct Sandbox {
+    dirs: Dirs,
+    record: SandboxRecord,
+    hierarchies: Hierarchies,
+    /// Network, IPC, UTS: those that are not the node's.
+    namespaces: Vec<OwnedFd>,
+    /// The pid 1 of a shared pid namespace.
+    init: Option<Init>,
+    shm: Option<PathBuf>,
+}
+
+#[derive(Debug)]
+struct Init {
+    child: Child,
+    namespace: OwnedFd,
+}
+
+impl Sandbox {
+    /// RunPodSandbox. In order: the state directory and record, the pod's cgroup, the namespaces with loopback up and the host name,
+    /// `/dev/shm`, the pid 1 of a shared pid namespace. On failure nothing is left.
+    ///
+    /// The calling process must have one thread; it comes back in its own namespaces.
+    pub fn run(dirs: &Dirs, config: PodSandboxConfig) -> Result<Sandbox> {
+        let hierarchies = Hierarchies::read().map_err(Error::file("read", "/proc/self/mountinfo"))?;
+        let cgroup = Cgroup::at(&hierarchies, &config.cgroup_parent)?;
+        let id = new_id()?;
+        let record = SandboxRecord { id: id.clone(), init: None, created_at: Timestamp::now(), config };
+        let mut sandbox = Sandbox {
+            dirs: dirs.clone(),
+            record,
+            hierarchies,
+            namespaces: Vec::new(),
+            init: None,
+            shm: None,
+        };
+        match sandbox.set_up(&cgroup) {
+            Ok(()) => Ok(sandbox),
+            Err(error) => {
+                if let Err(left) = crate::control::remove_sandbox(dirs, &id) {
+                    tracing::warn!(sandbox = id, error = %left, "a sandbox that could not be made left something");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn set_up(&mut self, cgroup: &Cgroup) -> Result<()> {
+        point("sandbox.state")?;
+        make_private_directory(&self.dirs.state_of(&self.record.id))?;
+        self.write()?;
+        point("sandbox.cgroup")?;
+        cgroup.create()?;
+        point("sandbox.namespaces")?;
+        self.namespaces = new_namespaces(&self.record.config)?;
+        point("sandbox.shm")?;
+        self.make_shm()?;
+        if self.record.config.namespace_options.pid == NamespaceMode::Pod {
+            point("sandbox.init")?;
+            let init = self.start_init(cgroup)?;
+            self.record.init = Some(ProcessId::of_child(init.child.pid)?);
+            self.init = Some(init);
+            self.write()?;
+        }
+        Ok(())
+    }
+
+    fn write(&self) -> Result<()> {
+        write_record(&self.dirs.state_of(&self.record.id), SANDBOX_FILE, &self.record)
+    }
+
+    fn make_shm(&mut self) -> Result<()> {
+        if self.record.config.namespace_options.ipc == NamespaceMode::Node {
+            let host = Path::new("/dev/shm");
+            self.shm = host.is_dir().then(|| host.to_path_buf());
+            return Ok(());
+        }
+        let path = self.dirs.state_of(&self.record.id).join(SHM_DIRECTORY);
+        make_private_directory(&path)?;
+        let option = |key: &str, value: &str| (key.to_owned(), Some(value.to_owned()));
+        crate::mounts::mount_tmpfs(&path, &[option("mode", "1777"), option("size", SHM_BYTES)], false)?;
+        self.shm = Some(path);
+        Ok(())
+    }
+
+    /// A child that is pid 1 of a new pid namespace and in a cgroup of its own below the pod's.
+    fn start_init(&self, pod: &Cgroup) -> Result<Init> {
+        let cgroup = Cgroup::at(&self.hierarchies, &format!("{}/{}", pod.path(), self.record.id))?;
+        cgroup.create()?;
+        let entrance = cgroup.entrance()?;
+        let (ours, theirs) = crate::channel::pair().map_err(Error::system("make a socket pair"))?;
+        let v2 = entrance.v2.as_ref().map(AsFd::as_fd);
+        let child = sys::process::spawn(Namespaces::PROCESS_ID, v2, || {
+            if entrance.enter_v1().is_err() {
+                sys::process::exit(1);
+            }
+            reap_forever(theirs.as_fd())
+        });
+        drop(theirs);
+        let child = child.map_err(|source| Error::Spawn { id: self.record.id.clone(), source })?;
+        let namespace =
+            sys::namespace::open_of(child.pid, "pid").map_err(Error::system("open the pod's pid namespace"));
+        // Until it closes its descriptors, which is when signals are blocked too.
+        let heard = crate::channel::receive(ours.as_fd(), std::time::Duration::from_secs(10));
+        match (namespace, heard) {
+            (Ok(namespace), Ok(crate::channel::Heard::End)) => Ok(Init { child, namespace }),
+            (namespace, _) => {
+                crate::container::end(&self.record.id, &child)?;
+                Err(namespace.err().unwrap_or(Error::System {
+                    action: "start the pod's first process",
+                    source: std::io::ErrorKind::TimedOut.into(),
+                }))
+            }
+        }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &str {
+        &self.record.id
+    }
+
+    /// What it was made from.
+    pub fn config(&self) -> &PodSandboxConfig {
+        &self.record.config
+    }
+
+    /// What is on record.
+    pub fn record(&self) -> &SandboxRecord {
+        &self.record
+    }
+
+    /// StopPodSandbox: kills what is in it and lets go of its namespaces. The containers must have been stopped.
+    pub fn stop(&mut self) -> Result<()> {
+        crate::control::stop_sandbox(&self.dirs, &self.record.id)?;
+        if let Some(init) = self.init.take() {
+            crate::container::end(&self.record.id, &init.child)?;
+        }
+        self.namespaces.clear();
+        Ok(())
+    }
+
+    /// RemovePodSandbox: stops it and removes its cgroup, `/dev/shm` and state.
+    pub fn remove(mut self) -> Result<()> {
+        self.stop()?;
+        crate::control::remove_sandbox(&self.dirs, &self.record.id)
+    }
+
+    pub(crate) fn dirs(&self) -> &Dirs {
+        &self.dirs
+    }
+
+    pub(crate) fn hierarchies(&self) -> &Hierarchies {
+        &self.hierarchies
+    }
+
+    pub(crate) fn shm(&self) -> Option<&Path> {
+        self.shm.as_deref()
+    }
+
+    /// Whether a container's first process is pid 1 of its own namespace.
+    pub(crate) fn gives_own_pid_namespace(&self) -> bool {
+        self.record.config.namespace_options.pid == NamespaceMode::Container
+    }
+
+    /// Clones a container's first process, in the pid namespace that it belongs to.
+    pub(crate) fn clone_child(
+        &self,
+        cgroup: Option<BorrowedFd<'_>>,
+        child: impl FnOnce() -> Infallible,
+    ) -> Result<Child, SpawnError> {
+        match &self.init {
+            Some(init) => spawn_in(init.namespace.as_fd(), cgroup, child),
+            None if self.gives_own_pid_namespace() => {
+                sys::process::spawn(Namespaces::PROCESS_ID, cgroup, child)
+            }
+            None => sys::process::spawn(Namespaces::empty(), cgroup, child),
+        }
+    }
+
+    /// In the child: into the pod's namespaces, and into a cgroup namespace whose root is the container's cgroup.
+    pub(crate) fn enter_namespaces(&self, own_cgroup_namespace: bool) -> Result<(), StepFailure> {
+        let fail = |errno| StepFailure::new(Step::Namespaces, errno);
+        fault::point("child.namespaces").map_err(fail)?;
+        for namespace in &self.namespaces {
+            sys::namespace::enter(namespace.as_fd()).map_err(fail)?;
+        }
+        if own_cgroup_namespace {
+            sys::namespace::unshare(Namespaces::CONTROL_GROUP).map_err(fail)?;
+        }
+        Ok(())
+    }
+}
+
+fn point(name: &'static str) -> Result<()> {
+    fault::point(name).map_err(Error::system(name))
+}
+
+/// Clones a child into an existing pid namespace: the caller's children go there for a moment.
+pub(crate) fn spawn_in(
+    pid_namespace: BorrowedFd<'_>,
+    cgroup: Option<BorrowedFd<'_>>,
+    child: impl FnOnce() -> Infallible,
+) -> Result<Child, SpawnError> {
+    let own = sys::namespace::open_own("pid")?;
+    sys::namespace::enter(pid_namespace)?;
+    let child = sys::process::spawn(Namespaces::empty(), cgroup, child);
+    // Back, or later children would be in the pod's namespace as well.
+    sys::namespace::enter(own.as_fd())?;
+    child
+}
+
+/// In the child: the whole life of a pod's pid 1. It takes no signal (none can be sent to a pid 1 from inside its namespace
+/// without a handler anyway; SIGKILL from outside ends it) and holds no descriptor.
+fn reap_forever(channel: BorrowedFd<'_>) -> Infallible {
+    sys::process::reset_signals();
+    sys::process::block_signals();
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    let _ = rustix::process::setsid();
+    let _ = rustix::thread::set_name(c"rhizome-init");
+    let _ = rustix::process::chdir("/");
+    sys::process::close_all_and(channel, || {
+        loop {
+            match rustix::process::waitid(
+                rustix::process::WaitId::All,
+                rustix::process::WaitIdOptions::EXITED,
+            ) {
+                Ok(_) | Err(Errno::INTR) => {}
+                // No child yet: orphans come at any time. Nothing tells of their coming but SIGCHLD.
+                Err(_) => sys::process::wait_for_child_signal(),
+            }
+        }
+    })
+}
+
+/// Makes the namespaces that the pod has of its own, in four steps:
+/// 1. the present ones are opened, to come back to;
+/// 2. unshare(2);
+/// 3. loopback up, host name, the sysctls that containerd sets;
+/// 4. the new ones are opened, and this process goes back.
+///
+/// A process that cannot go back is of no use as a supervisor: that error is the caller's end.
+fn new_namespaces(config: &PodSandboxConfig) -> Result<Vec<OwnedFd>> {
+    let options = &config.namespace_options;
+    let own_network = options.network != NamespaceMode::Node;
+    let mut kinds = Vec::new();
+    let mut flags = Namespaces::empty();
+    if own_network {
+        // With the node's network goes the node's name, as the kubelet has it.
+        kinds.extend(["net", "uts"]);
+        flags |= Namespaces::NETWORK | Namespaces::HOST_NAME_AND_NIS_DOMAIN_NAME;
+    }
+    if options.ipc != NamespaceMode::Node {
+        kinds.push("ipc");
+        flags |= Namespaces::INTER_PROCESS_COMMUNICATION;
+    }
+    let open = || kinds.iter().map(|kind| sys::namespace::open_own(kind)).collect::<Result<Vec<_>, _>>();
+    let before = open().map_err(Error::system("open this process's namespaces"))?;
+    sys::namespace::unshare(flags).map_err(Error::system("make the pod's namespaces"))?;
+    let set_up = || {
+        if own_network {
+            set_up_network(&config.hostname)?;
+        }
+        open().map_err(Error::system("open the pod's namespaces"))
+    };
+    let made = set_up();
+    for namespace in &before {
+        sys::namespace::enter(namespace.as_fd())
+            .map_err(Error::system("go back to the node's namespaces"))?;
+    }
+    made
+}
+
+fn set_up_network(hostname: &str) -> Result<()> {
+    sys::namespace::loopback_up().map_err(Error::system("bring the pod's loopback interface up"))?;
+    if !hostname.is_empty() {
+        rustix::system::sethostname(hostname.as_bytes()).map_err(Error::system("set the pod's host name"))?;
+    }
+    // As containerd 2 does: a pod's ports and pings are its own, so nobody needs to be root for them. A kernel that
+    // has not these files goes without.
+    for (path, value) in [
+        ("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0"),
+        ("/proc/sys/net/ipv4/ping_group_range", "0 2147483647"),
+    ] {
+        if let Err(error) = std::fs::write(path, value) {
+            tracing::debug!(path, %error, "not set");
+        }
+    }
+    Ok(())
+}
