@@ -1,7 +1,86 @@
-//! What the kernel does with mounts: the operations ([`Op`]) and a model of their effects.
+//! What the kernel does with mounts: the operations ([`Op`]) and a model of their effects ([`World`]).
+//!
+//! A [`World`] is a machine as far as mounts go: mount namespaces with their owning user namespaces, mounts with
+//! ordered children, peer rings, slave lists and masters, tasks with roots and working directories, open
+//! descriptors. [`World::apply`] does to it what the kernel does (Linux 6.18 unless [`World::set_kernel`] says
+//! otherwise): either all of it, with every [`Effect`] naming the [`RuleId`] that made it, or, when the kernel would
+//! refuse, nothing, with the error and the first check that fails in the kernel's order.
+//!
+//! ```
+//! use subtree_model::{Errno, Op, PropagationType, RuleId, World};
+//!
+//! let mut world = World::new();
+//! let task = World::FIRST_TASK;
+//! let make = |path: &str| Op::Create { path: path.into(), kind: subtree_model::Missing::Directory };
+//! let tmpfs = |target: &str| Op::Mount {
+//!     fs_type: "tmpfs".into(),
+//!     source: "none".into(),
+//!     target: target.into(),
+//!     attributes: Default::default(),
+//! };
+//! world.apply(task, &make("/a"))?;
+//! world.apply(task, &tmpfs("/a"))?;
+//! let shared = Op::ChangeType { target: "/a".into(), to: PropagationType::Shared, recursive: false };
+//! world.apply(task, &shared)?;
+//! world.apply(task, &make("/a/b"))?;
+//! let effects = world.apply(task, &tmpfs("/a/b"))?;
+//! assert!(effects.rules().any(|rule| rule == RuleId::SourceBecomesShared));
+//!
+//! world.apply(task, &make("/c"))?;
+//! let refused = world.apply(task, &Op::Move { source: "/a/b".into(), target: "/c".into() }).unwrap_err();
+//! assert_eq!((refused.errno, refused.rule), (Errno::EINVAL, RuleId::MoveParentShared));
+//!
+//! print!("{}", world.table(task)?); // as /proc/self/mountinfo would be
+//! # Ok::<(), subtree_model::Refused>(())
+//! ```
 //!
 //! Architecture invariant: pure. No files, no clock, no threads, no logging, no unsafe.
+//!
+//! Architecture invariant: refused means unchanged. Every operation first checks, walks and counts, and then
+//! changes without a way to fail (attaching: `survey`, then `attach`).
+//!
+//! Architecture invariant: no operation looks at all mounts. Lists are intrusive and children are found by a
+//! map, so that an operation costs what the kernel's does: its tree times its receivers.
+//!
+//! # What is not modelled
+//!
+//! * Whether a file system can be made or its options are good: [`Op::NewFileSystem`] and [`Op::Mount`] always get
+//!   one of their own, tmpfs and ramfs empty, others with assumed contents. (Two mounts of one block device, or of
+//!   sysfs, are one file system on a real machine.)
+//! * Permissions on files, writers that keep a mount from becoming read-only, `MNT_FORCE`, kernel-made submounts
+//!   (automounts) and their expiry, security modules.
+//! * mount_setattr's id-mapping and access-time attributes.
+//! * Mounts of namespace files (nsfs): the loop guard of mount namespace files and their not being copied.
+//! * What each [`Kernel`] beside the default names in [`Kernel::not_modelled`].
+//!
+//! What a live machine's tables do not tell, and so a [`World`] made from them does not know, is listed at
+//! [`World::from_snapshot`].
 #![forbid(unsafe_code)]
 
+mod attach;
+mod call;
+mod copy;
+mod effect;
+mod errno;
+mod fast;
+mod files;
+mod invariants;
+mod kernel;
+mod mounts;
 mod op;
+mod retype;
+mod rule;
+mod table;
+#[cfg(test)]
+mod tests;
+mod unmount;
+mod walk;
+mod world;
+
+pub use effect::{Change, Effect, Effects};
+pub use errno::{Errno, Refused};
+pub use kernel::Kernel;
 pub use op::{Attributes, Handle, Missing, Node, Op, PropagationType};
+pub use rule::RuleId;
+pub use table::TableError;
+pub use world::{MOUNT_MAX, TaskId, World};

@@ -1,6 +1,9 @@
 //! The vocabulary of mount operations: one [`Op`] a system call (or one fixed short sequence of calls that
-//! the kernel offers no single call for), on symbolic handles. `runtime::execute` gives a list of them to the
-//! kernel; `World::apply` gives the same list to the model.
+//! the kernel offers no single call for). `runtime::execute` gives a list of them to the kernel; `World::apply`
+//! gives the same list to the model.
+//!
+//! Two families: what a container start is made of acts on symbolic [`Handle`]s; what users write in scripts acts
+//! on paths, which begin at the acting task's root or working directory and follow symbolic links.
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -89,8 +92,9 @@ pub enum Node {
     },
 }
 
-/// One mount operation. Every path is resolved below its `root` handle and never leaves it.
+/// One mount operation. A path with a `root` handle is resolved below that and never leaves it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum Op {
     /// openat2(2) with `O_PATH`, below `root` (`RESOLVE_IN_ROOT`): hold the place that `path` leads to,
     /// created first if `missing` says so. With `follow: false` no symbolic link is crossed
@@ -183,5 +187,117 @@ pub enum Op {
     Close {
         /// The handle, not to be used again.
         handle: Handle,
+    },
+    /// move_mount(2) with `MOVE_MOUNT_BENEATH` (Linux 6.5): under what is mounted at `to`.
+    MoveMountBeneath {
+        /// The tree.
+        from: Handle,
+        /// The root of a mount.
+        to: Handle,
+    },
+    /// open(2) of the acting task's `/proc/self/ns/mnt`: holds its mount namespace.
+    OpenNamespace {
+        /// The new handle.
+        out: Handle,
+    },
+    /// setns(2) into a mount namespace; the task's root and working directory are then that namespace's root.
+    EnterNamespace {
+        /// What [`Op::OpenNamespace`] opened.
+        namespace: Handle,
+    },
+    /// unshare(2) with `CLONE_NEWUSER | CLONE_NEWNS`: a copy of the mount namespace owned by a new user namespace.
+    UnshareUserAndMounts,
+    /// mount(2) of a new file system.
+    Mount {
+        /// Type, such as `tmpfs`.
+        fs_type: String,
+        /// The source string.
+        source: String,
+        /// Where.
+        target: PathBuf,
+        /// Mount attributes.
+        attributes: Attributes,
+    },
+    /// mount(2) with `MS_BIND`, and `MS_REC` if `recursive`.
+    Bind {
+        /// What to copy.
+        source: PathBuf,
+        /// Where to.
+        target: PathBuf,
+        /// With all mounts below.
+        recursive: bool,
+    },
+    /// mount(2) with `MS_MOVE`.
+    Move {
+        /// The root of a mount.
+        source: PathBuf,
+        /// Where to.
+        target: PathBuf,
+    },
+    /// move_mount(2) by paths with `MOVE_MOUNT_BENEATH`.
+    MoveBeneath {
+        /// The root of a mount.
+        source: PathBuf,
+        /// The root of a mount, under which it goes.
+        target: PathBuf,
+    },
+    /// mount(2) with a propagation type (`mount --make-…`), and `MS_REC` if `recursive`.
+    ChangeType {
+        /// The root of a mount.
+        target: PathBuf,
+        /// The type.
+        to: PropagationType,
+        /// With all mounts below.
+        recursive: bool,
+    },
+    /// umount2(2) by path; `MNT_DETACH` if `detach`, `MNT_EXPIRE` if `expire`.
+    UnmountPath {
+        /// The root of a mount.
+        target: PathBuf,
+        /// Lazily, with all below.
+        detach: bool,
+        /// Only if unused since the last such call.
+        expire: bool,
+    },
+    /// pivot_root(2) by paths.
+    PivotRootTo {
+        /// The new root.
+        new_root: PathBuf,
+        /// Where the old one goes.
+        put_old: PathBuf,
+    },
+    /// chroot(2). The working directory stays.
+    ChangeRoot {
+        /// The new root.
+        path: PathBuf,
+    },
+    /// chdir(2).
+    ChangeDirectory {
+        /// The new working directory.
+        path: PathBuf,
+    },
+    /// mkdir(2), or creat(2) of an empty file.
+    Create {
+        /// Its parent exists.
+        path: PathBuf,
+        /// Which of the two.
+        kind: Missing,
+    },
+    /// rmdir(2).
+    RemoveDirectory {
+        /// An empty directory.
+        path: PathBuf,
+    },
+    /// unlink(2).
+    Unlink {
+        /// Something that is no directory.
+        path: PathBuf,
+    },
+    /// rename(2).
+    Rename {
+        /// What.
+        from: PathBuf,
+        /// To which name; what has it is replaced.
+        to: PathBuf,
     },
 }

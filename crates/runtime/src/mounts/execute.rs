@@ -157,6 +157,14 @@ impl Handles {
                 self.get(*handle)?;
                 self.held.remove(handle);
             }
+            other => {
+                return Err(Failed {
+                    call: "operation",
+                    path: PathBuf::new(),
+                    errno: Errno::NOSYS,
+                    message: Some(format!("not one that a container's mounts are made of: {other:?}")),
+                });
+            }
         }
         Ok(())
     }

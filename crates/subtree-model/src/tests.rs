@@ -1,0 +1,3 @@
+//! Tests of the room: small worlds, what happens in them, and what they look like then.
+
+mod table;
