@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod debian;
+mod demo;
 mod host;
 mod images;
 mod leftovers;
@@ -20,7 +21,8 @@ usage: cargo xtask COMMAND
 
   setup            install what tests and demo need with the system's package manager
   images           assemble the busybox and nginx images from Debian packages
-  test [ARGS…]     setup, images, then `cargo test --workspace ARGS…`, then see that nothing was left behind";
+  test [ARGS…]     setup, images, then `cargo test --workspace ARGS…`, then see that nothing was left behind
+  demo [N…]        setup, images, then the article's experiments on this kernel (all, or those of these numbers)";
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
@@ -44,6 +46,9 @@ fn run(command: &str, args: Vec<String>) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         "test" => test::run(&args),
+        "demo" => demo::run(&args),
+        // What `demo` starts in a mount namespace of its own.
+        "demo-inside" => demo::run_inside(&args),
         "" | "help" | "-h" | "--help" => {
             println!("{USAGE}");
             Ok(ExitCode::SUCCESS)

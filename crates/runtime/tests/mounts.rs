@@ -2,8 +2,6 @@
 //!
 //! Every case runs in a process of its own, in a mount namespace of its own, on a shared tmpfs of its own. The
 //! "containers" here are real mount namespaces without a program in them.
-// This is its own test runner, which prints.
-#![allow(clippy::disallowed_macros)]
 
 use manifest::cri::{ContainerConfig, LinuxContainerSecurityContext, Mount, MountPropagation};
 use mount_table::MountTable;
