@@ -68,17 +68,26 @@ fn without_ids(line: &str) -> String {
     line.splitn(3, ' ').last().unwrap_or(line).to_owned()
 }
 
-/// All cgroups of any root of ours, below every hierarchy.
+/// All cgroups of any root or test of ours, below every hierarchy. The folder of all roots together may stay.
 fn rhizome_cgroups() -> BTreeSet<PathBuf> {
+    let directories = |path: &Path| {
+        let entries = fs::read_dir(path).into_iter().flatten().flatten();
+        entries
+            .filter(|e| e.file_type().is_ok_and(|kind| kind.is_dir()))
+            .map(|e| e.path())
+            .collect::<Vec<_>>()
+    };
+    let top = PathBuf::from("/sys/fs/cgroup");
     let mut found = BTreeSet::new();
-    let hierarchies =
-        fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path());
-    let roots = hierarchies.chain([PathBuf::from("/sys/fs/cgroup")]).map(|path| path.join("rhizome"));
-    for root in roots {
-        collect_directories(&root, MAX_CGROUP_DEPTH, &mut found);
+    for hierarchy in directories(&top).into_iter().chain([top]) {
+        let ours = directories(&hierarchy).into_iter().filter(|path| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("rhizome"))
+        });
+        for pods in ours {
+            collect_directories(&pods, MAX_CGROUP_DEPTH, &mut found);
+            found.remove(&pods);
+        }
     }
-    // The folder of all roots together may stay.
-    found.retain(|path| !path.ends_with("rhizome"));
     found
 }
 

@@ -11,6 +11,7 @@ const NEEDED: &[(&str, &str, &str)] = &[
     ("unshare", "util-linux", "worlds of their own for the experiments"),
     ("nsenter", "util-linux", "commands within these worlds"),
     ("mount", "mount", "the experiments' own mounts"),
+    ("busybox", "busybox-static", "root file systems that fit in a test"),
     ("dpkg-deb", "dpkg", "unpacking packages into images"),
     ("runc", "runc", "the runtime that ours is compared with"),
 ];

@@ -271,6 +271,28 @@ fn only_commands_print() {
     assert_none(&faults);
 }
 
+/// libtest keeps to itself what a passing test prints with `println!`, and a skipped test passes.
+#[test]
+fn skips_can_be_counted() {
+    let mut faults = Vec::new();
+    for room in rooms() {
+        let manifest = fs::read_to_string(room.folder.join("Cargo.toml")).unwrap();
+        for (path, text) in
+            rust_files(&room.folder).into_iter().filter(|(path, _)| !path.ends_with("tidy.rs"))
+        {
+            let stem = path.file_stem().unwrap().to_string_lossy();
+            let own_runner = manifest.contains(&format!("name = \"{stem}\"\nharness = false"));
+            for (number, line) in text.lines().enumerate().filter(|_| !own_runner) {
+                if line.contains("println!(") && line.contains("SKIPPED") {
+                    let place = format!("{}:{}", shown(&path), number + 1);
+                    faults.push(format!("{place}: say SKIPPED with writeln!(std::io::stdout(), …)"));
+                }
+            }
+        }
+    }
+    assert_none(&faults);
+}
+
 #[test]
 fn nothing_of_a_workplace_is_in_the_repository() {
     // In pieces, so that this file does not hold what it looks for.
