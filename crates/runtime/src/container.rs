@@ -251,8 +251,12 @@ impl Sandbox {
             })?;
             let ready = self.spawn(plan, cgroup, config, &prepared)?;
             point("create.mounts.verify")?;
-            match prepared.verify()? {
+            match prepared.verify(ready.child.pid)? {
                 Verdict::AsPlanned => return Ok(ready),
+                Verdict::Mismatch(mismatch) => {
+                    tracing::error!(container = plan.id, %mismatch, "the mounts are not what the model says: a bug in rhizome");
+                    return Ok(ready);
+                }
                 Verdict::Redo { source } => {
                     tracing::debug!(container = plan.id, source = %source.display(), "the host's mounts changed: again");
                     end(&plan.id, &ready.child)?;

@@ -136,7 +136,7 @@ impl World {
     fn start(&self, config: &ContainerConfig) -> Container {
         let prepared = self.plan(config).unwrap_or_else(|error| panic!("prepare: {error}"));
         let container = Container::start(&prepared);
-        assert_eq!(prepared.verify().expect("verify"), Verdict::AsPlanned);
+        assert_eq!(prepared.verify(container.child.pid).expect("verify"), Verdict::AsPlanned);
         container
     }
 
@@ -426,7 +426,7 @@ fn a_mount_of_the_host_in_the_window_is_noticed(world: &World) {
         let container = Container::start(&prepared);
         world.mount("vol/a");
         assert!(container.has("/data/a"), "attached: it arrives by itself");
-        assert!(matches!(prepared.verify().expect("verify"), Verdict::Redo { .. }), "{mode:?}");
+        assert!(matches!(prepared.verify(container.child.pid).expect("verify"), Verdict::Redo { .. }), "{mode:?}");
         drop(container);
         let container = Container::start(&world.plan(&config).expect("prepare"));
         assert!(container.has("/data/a"), "{mode:?}: there after the redo");
@@ -438,9 +438,9 @@ fn a_mount_of_the_host_in_the_window_is_noticed(world: &World) {
 fn a_mount_elsewhere_is_nobodys_business(world: &World) {
     let config = config(vec![world.volume("vol", "/data", Bidirectional)]);
     let prepared = world.plan(&config).expect("prepare");
-    let _container = Container::start(&prepared);
+    let container = Container::start(&prepared);
     world.mount("other/x");
-    assert_eq!(prepared.verify().expect("verify"), Verdict::AsPlanned);
+    assert_eq!(prepared.verify(container.child.pid).expect("verify"), Verdict::AsPlanned);
 }
 
 fn sources_that_are_not_shared(world: &World) {

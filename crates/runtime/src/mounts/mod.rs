@@ -3,9 +3,9 @@
 //! 1. [`prepare`] (supervisor, host's mount namespace): reads the mount table, resolves sources and targets,
 //!    and makes the list of operations with `explain::build`.
 //! 2. [`Prepared::build`] (the cloned child, still in the host's mount namespace): executes the list.
-//! 3. [`Prepared::verify`] (supervisor): if the host's mounts under a propagating source changed in between,
-//!    the container may have missed it. The answer is then [`Verdict::Redo`]: throw the child away and start
-//!    again from 1, a bounded number of times.
+//! 3. [`Prepared::verify`] (supervisor): compares what the container has with what the model of the kernel says it
+//!    should have. If the host's mounts under a propagating source changed in between, and the container missed it,
+//!    the answer is [`Verdict::Redo`]: throw the child away and start again from 1, a bounded number of times.
 //!
 //! Architecture invariant: no mount system call of the runtime is made outside [`execute`](execute::execute).
 
@@ -16,7 +16,7 @@ mod resolve;
 mod volumes;
 
 pub use execute::{ExecuteError, execute};
-pub use predict::Verdict;
+pub use predict::{Mismatch, Row, Verdict};
 pub use resolve::ResolveError;
 pub use volumes::{DetachError, Detached, bind, detach_bind, detach_tree, mount_tmpfs, share_directory};
 
