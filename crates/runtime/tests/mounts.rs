@@ -5,11 +5,13 @@
 
 use manifest::cri::{ContainerConfig, LinuxContainerSecurityContext, Mount, MountPropagation};
 use mount_table::MountTable;
+use runtime::mounts::execute::Handles;
 use runtime::mounts::{CgroupView, MountError, MountRequest, Prepared, Verdict, prepare};
 use rustix::fd::AsFd;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
+use subtree_model::Op;
 use sys::namespace::Namespaces;
 use sys::process::{Child, exit, spawn};
 
@@ -50,6 +52,7 @@ const CASES: &[Case] = &[
     ("a_sub_directory_of_the_same_source", a_sub_directory_of_the_same_source),
     ("read_only_and_recursively_read_only", read_only_and_recursively_read_only),
     ("a_mount_of_the_host_in_the_window_is_noticed", a_mount_of_the_host_in_the_window_is_noticed),
+    ("a_mount_of_the_host_after_the_window_arrives", a_mount_of_the_host_after_the_window_arrives),
     ("a_mount_elsewhere_is_nobodys_business", a_mount_elsewhere_is_nobodys_business),
     ("sources_that_are_not_shared", sources_that_are_not_shared),
     ("a_source_that_is_a_slave", a_source_that_is_a_slave),
@@ -181,13 +184,19 @@ struct Container {
 
 impl Container {
     fn start(prepared: &Prepared) -> Container {
+        Container::start_with(|| match prepared.build() {
+            Ok(()) => true,
+            Err(error) => {
+                eprintln!("build: {error}: {:?}", std::error::Error::source(&error).map(ToString::to_string));
+                false
+            }
+        })
+    }
+
+    fn start_with(build: impl FnOnce() -> bool) -> Container {
         let (ready_read, ready_write) = rustix::pipe::pipe().expect("pipe");
         let child = spawn(Namespaces::empty(), None, || -> Infallible {
-            if let Err(error) = prepared.build() {
-                eprintln!(
-                    "build: {error}: {}",
-                    std::error::Error::source(&error).map(|s| s.to_string()).unwrap_or_default()
-                );
+            if !build() {
                 exit(1);
             }
             rustix::io::write(&ready_write, b"r").expect("write");
@@ -419,17 +428,40 @@ fn read_only_and_recursively_read_only(world: &World) {
     assert!(std::fs::write(world.path("vol/x"), "x").is_ok(), "the host's own mount is untouched");
 }
 
+/// The window: after the sources are cloned and before the clones are attached, they receive nothing.
 fn a_mount_of_the_host_in_the_window_is_noticed(world: &World) {
     for mode in [HostToContainer, Bidirectional] {
         let config = config(vec![world.volume("vol", "/data", mode)]);
         let prepared = world.plan(&config).expect("prepare");
+        let container = Container::start_with(|| {
+            let ops = &prepared.plan().ops;
+            let window = ops.iter().position(|op| *op == Op::UnshareMounts).expect("unshare");
+            let mut handles = Handles::default();
+            handles.execute(&ops[..window]).expect("execute");
+            world.mount("vol/a");
+            handles.execute(&ops[window..]).is_ok()
+        });
+        // The child mounted before it left the host's namespace, so the mount is the host's.
+        assert!(world.has("vol/a"));
+        assert!(!container.has("/data/a"), "{mode:?}: missed");
+        let verdict = prepared.verify(container.child.pid).expect("verify");
+        assert_eq!(verdict, Verdict::Redo { source: world.path("vol") }, "{mode:?}");
+        drop(container);
+        let container = world.start(&config);
+        assert!(container.has("/data/a"), "{mode:?}: there after the redo");
+        drop(container);
+        world.unmount("vol/a");
+    }
+}
+
+/// What arrives once the clone is attached is no reason to start again.
+fn a_mount_of_the_host_after_the_window_arrives(world: &World) {
+    for mode in [HostToContainer, Bidirectional] {
+        let prepared = world.plan(&config(vec![world.volume("vol", "/data", mode)])).expect("prepare");
         let container = Container::start(&prepared);
         world.mount("vol/a");
-        assert!(container.has("/data/a"), "attached: it arrives by itself");
-        assert!(matches!(prepared.verify(container.child.pid).expect("verify"), Verdict::Redo { .. }), "{mode:?}");
-        drop(container);
-        let container = Container::start(&world.plan(&config).expect("prepare"));
-        assert!(container.has("/data/a"), "{mode:?}: there after the redo");
+        assert!(container.has("/data/a"), "{mode:?}");
+        assert_eq!(prepared.verify(container.child.pid).expect("verify"), Verdict::AsPlanned, "{mode:?}");
         drop(container);
         world.unmount("vol/a");
     }

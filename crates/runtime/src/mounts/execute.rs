@@ -39,6 +39,20 @@ pub struct Handles {
 }
 
 impl Handles {
+    /// Executes more operations with what is held already; see [`execute`].
+    pub fn execute(&mut self, ops: &[Op]) -> Result<(), ExecuteError> {
+        let umask = rustix::process::umask(Mode::empty());
+        let result = ops.iter().enumerate().try_for_each(|(index, op)| {
+            let Failed { call, path, errno, message } = match self.step(op) {
+                Ok(()) => return Ok(()),
+                Err(failed) => failed,
+            };
+            Err(ExecuteError { index, call, path, errno, message })
+        });
+        rustix::process::umask(umask);
+        result
+    }
+
     /// Takes out the fd of a handle.
     pub fn take(&mut self, handle: Handle) -> Option<OwnedFd> {
         self.held.remove(&handle).map(|held| held.fd)
@@ -49,19 +63,9 @@ impl Handles {
 /// what was done before it stays done, so a list that must be all or nothing runs in a mount namespace that
 /// is dropped on failure.
 pub fn execute(ops: &[Op]) -> Result<Handles, ExecuteError> {
-    let umask = rustix::process::umask(Mode::empty());
     let mut handles = Handles::default();
-    let result = ops.iter().enumerate().try_for_each(|(index, op)| {
-        handles.step(op).map_err(|failed| ExecuteError {
-            index,
-            call: failed.call,
-            path: failed.path,
-            errno: failed.errno,
-            message: failed.message,
-        })
-    });
-    rustix::process::umask(umask);
-    result.map(|()| handles)
+    handles.execute(ops)?;
+    Ok(handles)
 }
 
 /// A system call that failed, without its place in the list.

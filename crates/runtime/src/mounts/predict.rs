@@ -137,12 +137,17 @@ fn compare(ops: &[Op], host: &MountTable, container: &MountTable) -> Option<Mism
     let Some(namespace) = world.namespace_of(World::FIRST_TASK) else {
         return refused("the model has no first namespace".to_owned());
     };
+    // The first task is the supervisor: it stays, and with it the host's namespace.
+    let child = match world.fork(World::FIRST_TASK) {
+        Ok(child) => child,
+        Err(error) => return refused(error.to_string()),
+    };
     for (index, op) in ops.iter().enumerate() {
-        if let Err(error) = world.apply(World::FIRST_TASK, op) {
+        if let Err(error) = world.apply(child, op) {
             return refused(format!("operation {index}, {op:?}: {error}"));
         }
     }
-    let predicted = match world.table(World::FIRST_TASK) {
+    let predicted = match world.table(child) {
         Ok(table) => rows(&table),
         Err(error) => return refused(error.to_string()),
     };
