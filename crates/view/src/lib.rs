@@ -12,6 +12,8 @@
 
 pub mod document;
 pub mod findings;
+pub mod images;
+pub mod plan;
 pub mod pods;
 pub mod table;
 pub mod text;

@@ -20,6 +20,8 @@ pub fn table<const N: usize>(header: Option<[&str; N]>, rows: &[[String; N]]) ->
                 text.extend(std::iter::repeat_n(' ', widths[column] - width(cell) + PADDING));
             }
         }
+        // An empty last cell leaves no blanks behind.
+        text.truncate(text.trim_end_matches(' ').len());
         text.push('\n');
     }
     text
