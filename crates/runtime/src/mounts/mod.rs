@@ -158,7 +158,12 @@ pub struct Prepared {
 ///    resolve each target in what is mounted before it;
 /// 4. make the list of operations.
 pub fn prepare(request: &MountRequest<'_>) -> Result<Prepared, MountError> {
-    let host = read_own_table()?;
+    prepare_on(request, read_own_table()?)
+}
+
+/// [`prepare`] as if the host's mounts were these: for a plan that is only looked at, of sources some of which are
+/// yet to be mounted.
+pub fn prepare_on(request: &MountRequest<'_>, host: MountTable) -> Result<Prepared, MountError> {
     let root = root_file_system(request)?;
     let placed = place_all(request)?;
     let receiving = placed
