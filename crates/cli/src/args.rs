@@ -73,7 +73,7 @@ pub(crate) enum Command {
     Supervise(Supervise),
     /// Holds the mount namespace of an isolated root (started by `run --isolated`)
     #[command(hide = true)]
-    Keep,
+    Keep(Keep),
 }
 
 /// `rhizome run`
@@ -447,4 +447,11 @@ pub(crate) struct Supervise {
     /// What `agent` passes to itself
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) args: Vec<OsString>,
+}
+
+/// `rhizome keep`: see the module `world`.
+#[derive(Debug, Args)]
+pub(crate) struct Keep {
+    /// The root's folder, to be seen in ps(1)
+    pub(crate) root: PathBuf,
 }

@@ -9,6 +9,7 @@
 //! `run`, `exec` and `unshare` give the status of what they ran instead, once it ran.
 
 use crate::output;
+use agent::record::RecordError;
 
 /// The exit status of a command that came to an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,8 +71,7 @@ impl Failure {
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Failure {
         let error = error.into();
-        let hint = hint_of(&error);
-        Failure { status: 2, error: Some(error), hint }
+        Failure { status: status_of(&error), hint: hint_of(&error), error: Some(error) }
     }
 }
 
@@ -83,17 +83,33 @@ pub(crate) trait Context<T> {
 
 impl<T, E: Into<anyhow::Error>> Context<T> for std::result::Result<T, E> {
     fn context(self, what: impl std::fmt::Display + Send + Sync + 'static) -> Result<T> {
-        self.map_err(|error| {
-            let error = error.into();
-            let hint = hint_of(&error);
-            Failure { status: 2, error: Some(error.context(what)), hint }
-        })
+        self.map_err(|error| Failure::from(error).said(what))
     }
+}
+
+/// An error is a no if what was asked for is not there; anything else kept us from finding out.
+fn status_of(error: &anyhow::Error) -> u8 {
+    for cause in error.chain() {
+        match (cause.downcast_ref(), cause.downcast_ref(), cause.downcast_ref()) {
+            // As a shell has it, and kubectl exec.
+            (Some(runtime::Error::Execute { exit_code, .. }), ..) => return *exit_code as u8,
+            (Some(runtime::Error::WrongState { .. }), ..)
+            | (_, Some(RecordError::NotFound { .. } | RecordError::AlreadyExists { .. }), _)
+            | (_, _, Some(image::Error::NotFound { .. })) => return 1,
+            _ => {}
+        }
+    }
+    2
 }
 
 /// The hint of the outermost error in the chain that has one.
 fn hint_of(error: &anyhow::Error) -> Option<String> {
-    error.chain().find_map(|error| error.downcast_ref::<observe::Error>()?.hint())
+    error.chain().find_map(|error| {
+        let of_observe = || error.downcast_ref::<observe::Error>()?.hint();
+        let of_image = || error.downcast_ref::<image::Error>()?.hint();
+        let of_runtime = || error.downcast_ref::<runtime::Error>()?.hint();
+        of_observe().or_else(of_image).or_else(of_runtime)
+    })
 }
 
 /// Says why on standard error, and gives the exit status.
@@ -110,6 +126,22 @@ pub(crate) fn report(result: Result) -> u8 {
         output::stderr_line(&format!("{} {hint}", paint.label("hint:")));
     }
     status
+}
+
+/// Does the same for each, says what fails, goes on with the others, and gives the status of the first failure.
+pub(crate) fn each<T>(all: &[T], mut one: impl FnMut(&T) -> Result<()>) -> Result {
+    let mut status = 0;
+    for item in all {
+        if let Err(failure) = one(item) {
+            let quiet = failure.error.is_none();
+            let failed = report(Err(failure));
+            if quiet {
+                return Err(Failure::quiet(failed));
+            }
+            status = if status == 0 { failed } else { status };
+        }
+    }
+    Ok(Exit(status))
 }
 
 /// `error: cause: cause of that`, each once: errors that already say their cause are not said twice.

@@ -10,10 +10,16 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod dry_run;
 mod exit;
 mod ops;
 mod output;
+mod pods;
 mod process;
+mod relay;
+mod target;
+mod terminal;
+mod world;
 
 use clap::Parser as _;
 use std::process::ExitCode;

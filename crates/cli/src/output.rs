@@ -22,7 +22,6 @@ pub(crate) fn stderr_line(line: &str) {
 }
 
 /// `warning: …` on standard error.
-#[allow(dead_code)]
 pub(crate) fn warning(text: &str) {
     stderr_line(&format!("{} {text}", stderr_paint().warn("warning:")));
 }

@@ -2,14 +2,20 @@
 
 use crate::args::{self, Global, Object, Report};
 use crate::exit::{Context as _, Exit, Result};
-use crate::output;
+use crate::{output, world};
 use observe::machine::StateFolder;
 use serde_json::json;
 
 /// Prints the findings.
 pub(crate) fn run(global: &Global, args: &args::Doctor) -> Result {
-    let machine =
+    // Where pods of this root would be. A machine that cannot have one is to be told so below.
+    let isolated = match rustix::process::geteuid().is_root() {
+        true => world::enter(global)?,
+        false => false,
+    };
+    let mut machine =
         observe::machine::read_machine(&state_folders(global)).context("looking at this machine")?;
+    machine.first_process.isolated = isolated;
     let findings = explain::doctor::doctor(&machine);
     let report = || {
         json!({
@@ -32,10 +38,7 @@ pub(crate) fn run(global: &Global, args: &args::Doctor) -> Result {
 }
 
 fn state_folders(global: &Global) -> [StateFolder; 2] {
-    let (lib, run) = match &global.root {
-        Some(root) => (root.join("lib"), root.join("run")),
-        None => ("/var/lib/rhizome".into(), "/run/rhizome".into()),
-    };
+    let agent::Root { lib, run } = world::root(global);
     [
         StateFolder { purpose: "images, volumes and writable layers", path: lib, upper_layers: true },
         StateFolder { purpose: "sockets and state", path: run, upper_layers: false },

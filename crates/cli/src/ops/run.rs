@@ -1,0 +1,174 @@
+//! `rhizome run`: from manifests to pods.
+
+use crate::args::{self, Document, Global, Object, Validate};
+use crate::dry_run::{self, Given};
+use crate::exit::{Context as _, Exit, Failure, Result};
+use crate::output;
+use crate::world::{self, World};
+use agent::Root;
+use image::{Image, Store};
+use k8s_openapi::api::core::v1::Pod;
+use manifest::{Loaded, Source, ValidationMode};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::Path;
+use view::plan::ContainerPlan;
+
+/// The largest manifest: what the API server takes, with room.
+const MAX_MANIFEST_BYTES: u64 = 16 << 20;
+
+/// Loads, validates and runs.
+pub(crate) fn run(global: &Global, args: &args::Run) -> Result {
+    let loaded = load(global, args)?;
+    if args.dry_run {
+        return plan(global, args, &loaded);
+    }
+    let world = World::open_for_creating(global, args.isolated)?;
+    images(&world.root, &loaded)?;
+    world.end_if_unused()?;
+    Err(Failure::wrong_use("this build cannot run pods yet: --dry-run works"))
+}
+
+/// All files, whole, before anything is looked at.
+fn read(files: &[impl AsRef<Path>]) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut sources = Vec::new();
+    for file in files.iter().map(AsRef::as_ref) {
+        let mut bytes = Vec::new();
+        let name = if file == Path::new("-") {
+            std::io::stdin()
+                .take(MAX_MANIFEST_BYTES + 1)
+                .read_to_end(&mut bytes)
+                .context("reading standard input")?;
+            "STDIN".to_owned()
+        } else {
+            let opened = std::fs::File::open(file).map_err(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => {
+                    Failure::wrong_use(format!("the path {:?} does not exist", file.display().to_string()))
+                }
+                _ => Failure::from(error).said(format!("reading {}", file.display())),
+            })?;
+            let read = opened.take(MAX_MANIFEST_BYTES + 1).read_to_end(&mut bytes);
+            read.context(format!("reading {}", file.display()))?;
+            file.display().to_string()
+        };
+        if bytes.len() as u64 > MAX_MANIFEST_BYTES {
+            return Err(Failure::wrong_use(format!(
+                "{name} is larger than {} MiB",
+                MAX_MANIFEST_BYTES >> 20
+            )));
+        }
+        sources.push((name, bytes));
+    }
+    Ok(sources)
+}
+
+/// The objects of all files; or all that is wrong with them, drawn, and a no.
+fn load(global: &Global, args: &args::Run) -> Result<Loaded> {
+    let files = read(&args.files)?;
+    let sources: Vec<Source<'_>> = files.iter().map(|(name, bytes)| Source { name, bytes }).collect();
+    let validation = match args.validate {
+        Validate::Strict => ValidationMode::Strict,
+        Validate::Warn => ValidationMode::Warn,
+        Validate::Ignore => ValidationMode::Ignore,
+    };
+    let options = manifest::Options { validation, namespace: global.namespace.as_deref() };
+    let colour = output::stderr_paint().colour;
+    let loaded = manifest::load(&sources, &options).map_err(|problems| {
+        for problem in &problems {
+            output::stderr_line(&problem.render(colour));
+        }
+        let count = match problems.len() {
+            1 => "1 problem".to_owned(),
+            count => format!("{count} problems"),
+        };
+        Failure::no(anyhow::anyhow!("{count}; nothing was created"))
+    })?;
+    for warning in &loaded.warnings {
+        output::stderr_line(&warning.render_warning(colour));
+    }
+    if loaded.pods().next().is_none() {
+        return Err(Failure::no(anyhow::anyhow!("no Pod among these objects; nothing was created")));
+    }
+    Ok(loaded)
+}
+
+/// The images of all containers, by the reference that the pods have; or all that are missing, and a no.
+fn images(root: &Root, loaded: &Loaded) -> Result<BTreeMap<String, Image>> {
+    let store = Store::open(root.images())?;
+    let mut images = BTreeMap::new();
+    let mut missing = Vec::new();
+    for reference in loaded.pods().flat_map(references) {
+        match store.get(reference) {
+            Ok(image) => drop(images.insert(reference.to_owned(), image)),
+            Err(image::Error::NotFound { .. }) if missing.contains(&reference) => {}
+            Err(image::Error::NotFound { .. }) => missing.push(reference),
+            Err(error) => return Err(error).context(format!("image {reference}")),
+        }
+    }
+    if missing.is_empty() {
+        return Ok(images);
+    }
+    let names = missing.join(", ");
+    let are = if missing.len() == 1 { format!("image {names} is") } else { format!("images {names} are") };
+    let hint = format!("rhizome image import PATH --name {}", missing[0]);
+    Err(Failure::no(anyhow::anyhow!("{are} not here; nothing was created")).hint(hint))
+}
+
+fn references(pod: &Pod) -> impl Iterator<Item = &str> {
+    let spec = pod.spec.as_ref();
+    let init = spec.and_then(|spec| spec.init_containers.as_deref()).unwrap_or_default();
+    let all = spec.map(|spec| spec.containers.as_slice()).unwrap_or_default();
+    init.iter().chain(all).filter_map(|container| container.image.as_deref())
+}
+
+/// `--dry-run`
+fn plan(global: &Global, args: &args::Run, loaded: &Loaded) -> Result {
+    let world = World::open(global)?;
+    let images = images(&world.root, loaded)?;
+    let by_name = |name: &Option<String>| name.clone().unwrap_or_default();
+    let config_maps = loaded.config_maps().map(|map| (by_name(&map.metadata.name), map.clone())).collect();
+    let secrets = loaded.secrets().map(|secret| (by_name(&secret.metadata.name), secret.clone())).collect();
+    let root = world::root(global);
+    let given = Given { root: &root, config_maps: &config_maps, secrets: &secrets, images: &images };
+    let mut plans = Vec::new();
+    for pod in loaded.pods() {
+        let name = by_name(&pod.metadata.name);
+        let containers = dry_run::plan(pod, &given).map_err(|failure| failure.said(format!("pod {name}")))?;
+        plans.push((name, containers));
+    }
+    print(args.output, &plans)?;
+    Ok(Exit::YES)
+}
+
+fn print(format: Document, plans: &[(String, Vec<ContainerPlan>)]) -> Result<()> {
+    let document = || {
+        let pods: Vec<Value> = plans.iter().map(|(pod, plans)| pod_document(pod, plans)).collect();
+        json!({"apiVersion": "rhizome.dev/v1", "kind": "MountPlan", "pods": pods})
+    };
+    match format {
+        Document::Json => output::document(&document(), Object::Json),
+        Document::Yaml => output::document(&document(), Object::Yaml),
+        Document::Table => {
+            let paint = output::stdout_paint();
+            let one = |pod, plan| view::plan::plan(pod, plan, paint);
+            let texts = plans.iter().flat_map(|(pod, plans)| plans.iter().map(move |plan| one(pod, plan)));
+            output::stdout(&texts.collect::<Vec<_>>().join("\n"))
+        }
+    }
+}
+
+fn pod_document(pod: &str, plans: &[ContainerPlan]) -> Value {
+    let container = |plan: &ContainerPlan| {
+        let section =
+            |section: &explain::build::Section| json!({"first": section.first, "title": section.title});
+        json!({
+            "name": plan.container,
+            "mounts": plan.mounts,
+            "operations": plan.build.ops,
+            "sections": plan.build.sections.iter().map(section).collect::<Vec<_>>(),
+            "leaks": plan.build.leaks,
+        })
+    };
+    json!({"name": pod, "containers": plans.iter().map(container).collect::<Vec<_>>()})
+}

@@ -1,0 +1,188 @@
+//! Carrying bytes between our standard streams and a program in a container, with a bounded buffer a stream.
+
+use crate::exit::Result;
+use rustix::event::{PollFd, PollFlags};
+use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use sys::signal::{Received, Signals};
+
+/// Read at once at most.
+const READ_BYTES: usize = 64 * 1024;
+/// Written at once at most: what a pipe that is ready takes without blocking (`PIPE_BUF`), since the other end of
+/// our standard streams is not ours to make non-blocking.
+const WRITE_BYTES: usize = 4096;
+
+/// One direction: from one descriptor to another, until the first ends or the second breaks.
+#[derive(Debug)]
+pub(crate) struct Pump {
+    from: Option<OwnedFd>,
+    to: Option<OwnedFd>,
+    waiting: Vec<u8>,
+}
+
+impl Pump {
+    /// A pump that carries from `from` to `to`, and closes both at the end.
+    pub(crate) fn new(from: OwnedFd, to: OwnedFd) -> Pump {
+        Pump { from: Some(from), to: Some(to), waiting: Vec::new() }
+    }
+
+    /// What to wait for: room for what waits to be written, else something to read.
+    fn interest(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
+        match self.waiting.is_empty() {
+            true => self.from.as_ref().map(|from| (from.as_fd(), PollFlags::IN)),
+            false => self.to.as_ref().map(|to| (to.as_fd(), PollFlags::OUT)),
+        }
+    }
+
+    /// One read or one write, whichever was waited for.
+    fn advance(&mut self) {
+        if self.waiting.is_empty() {
+            self.read()
+        } else {
+            self.write()
+        }
+        if self.waiting.is_empty() && self.from.is_none() {
+            self.to = None;
+        }
+    }
+
+    fn read(&mut self) {
+        let Some(from) = &self.from else { return };
+        let mut buffer = vec![0; READ_BYTES];
+        match rustix::io::read(from, &mut buffer) {
+            Ok(0) => self.from = None,
+            Ok(read) => {
+                buffer.truncate(read);
+                self.waiting = buffer;
+            }
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            // EIO is how a terminal says that nobody is at its other end any more.
+            Err(_) => self.from = None,
+        }
+    }
+
+    fn write(&mut self) {
+        let Some(to) = &self.to else { return };
+        let piece = &self.waiting[..self.waiting.len().min(WRITE_BYTES)];
+        match rustix::io::write(to, piece) {
+            Ok(written) => drop(self.waiting.drain(..written)),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            // Nobody reads any more: whoever writes to us is to learn that from the pipe, too.
+            Err(_) => *self = Pump { from: None, to: None, waiting: Vec::new() },
+        }
+    }
+
+    /// Carries what is there, without waiting for more of it.
+    fn drain(&mut self) {
+        if let Some(from) = &self.from {
+            let flags = rustix::fs::fcntl_getfl(from).unwrap_or(OFlags::empty());
+            let _ = rustix::fs::fcntl_setfl(from, flags | OFlags::NONBLOCK);
+        }
+        loop {
+            self.read();
+            if self.waiting.is_empty() {
+                return;
+            }
+            while !self.waiting.is_empty() {
+                let Some(to) = &self.to else { return };
+                let mut fds = [PollFd::new(to, PollFlags::OUT)];
+                if rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, None)).is_err() {
+                    return;
+                }
+                self.write();
+            }
+        }
+    }
+}
+
+/// Carries `input` and `outputs` until the process behind `pidfd` has ended, then what it has still written.
+/// What a process that it left behind writes later is not waited for.
+pub(crate) fn carry(
+    pidfd: BorrowedFd<'_>,
+    mut input: Option<Pump>,
+    mut outputs: Vec<Pump>,
+    signals: &Signals,
+    mut on_signal: impl FnMut(Received),
+) -> Result<()> {
+    loop {
+        let pumps = || input.iter().chain(&outputs);
+        let interests: Vec<_> = pumps().map(Pump::interest).collect();
+        let mut fds = vec![
+            PollFd::from_borrowed_fd(pidfd, PollFlags::IN),
+            PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
+        ];
+        fds.extend(interests.iter().flatten().map(|(fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)));
+        rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, None))?;
+        let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        let mut pumps_ready = ready[2..].iter();
+        let has_interest: Vec<bool> = interests.iter().map(Option::is_some).collect();
+        drop(interests);
+        drop(fds);
+        while let Some(received) = signals.read()? {
+            on_signal(received);
+        }
+        for (pump, waited) in input.iter_mut().chain(&mut outputs).zip(has_interest) {
+            if waited && pumps_ready.next() == Some(&true) {
+                pump.advance();
+            }
+        }
+        if ready[0] {
+            outputs.iter_mut().for_each(Pump::drain);
+            return Ok(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::process::{Pid, PidfdFlags};
+    use std::fs::File;
+    use std::io::{Read as _, Write as _};
+    use std::process::{Command, Stdio};
+
+    /// `cat` between two pumps: what is written to the first comes out of the second.
+    fn through(program: &[&str], input: Vec<u8>) -> Vec<u8> {
+        let mut child = Command::new(program[0])
+            .args(&program[1..])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let pidfd = rustix::process::pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
+        let (our_in, their_out) = rustix::pipe::pipe().unwrap();
+        let (result, our_out) = rustix::pipe::pipe().unwrap();
+        let writer = std::thread::spawn(move || File::from(their_out).write_all(&input));
+        let reader = std::thread::spawn(move || {
+            let mut all = Vec::new();
+            File::from(result).read_to_end(&mut all).map(|_| all)
+        });
+        let input = Pump::new(our_in, child.stdin.take().unwrap().into());
+        let output = Pump::new(child.stdout.take().unwrap().into(), our_out);
+        let signals = Signals::block(&[]).unwrap();
+        carry(pidfd.as_fd(), Some(input), vec![output], &signals, |_| {}).unwrap();
+        child.wait().unwrap();
+        // A program that does not read its input breaks the pipe.
+        let _ = writer.join().unwrap();
+        reader.join().unwrap().unwrap()
+    }
+
+    #[test]
+    fn every_byte_arrives() {
+        let bytes: Vec<u8> = (0..3_000_000_u32).map(|n| (n % 251) as u8).collect();
+        assert!(through(&["cat"], bytes.clone()) == bytes);
+    }
+
+    #[test]
+    fn input_that_nobody_reads_ends_nothing() {
+        assert_eq!(through(&["echo", "hi"], vec![0; 1_000_000]), b"hi\n");
+    }
+
+    #[test]
+    fn what_a_process_leaves_behind_is_not_waited_for() {
+        let begun = std::time::Instant::now();
+        assert_eq!(through(&["sh", "-c", "echo hi; sleep 20 &"], vec![]), b"hi\n");
+        assert!(begun.elapsed().as_secs() < 15);
+    }
+}
