@@ -182,6 +182,14 @@ fn volume(volume: &mut Volume) {
     }
 }
 
+/// Fills in what the template of a workload leaves out.
+pub fn workload(workload: &mut crate::validate::Workload) {
+    pod_spec(workload.spec.template.spec.get_or_insert_default());
+    if workload.kind == "Deployment" {
+        workload.spec.progress_deadline_seconds.get_or_insert(600);
+    }
+}
+
 /// Fills in what a Secret leaves out, and puts `stringData` into `data`.
 pub fn secret(secret: &mut Secret) {
     text(&mut secret.type_, "Opaque");

@@ -7,6 +7,7 @@ use crate::problem::{ObjectId, Problem, Stage, go_quote};
 use crate::source::{Position, Source, Span};
 use crate::support::{self, Note};
 use crate::tree::{self, MAX_BYTES, Node, Value};
+use crate::validate::Workload;
 use crate::{defaults, validate};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use std::collections::HashSet;
@@ -222,7 +223,12 @@ impl Loader<'_> {
             ("v1", "Pod") => self.typed::<Pod>(place, node, &mut id),
             ("v1", "ConfigMap") => self.typed::<ConfigMap>(place, node, &mut id),
             ("v1", "Secret") => self.typed::<Secret>(place, node, &mut id),
-            _ => {
+            (api_version, kind) => {
+                if let Some(schema) = validate::schema_of(api_version, kind)
+                    && !self.workload(&place, node, &id, schema)
+                {
+                    return;
+                }
                 let message = format!(
                     "kind {} is not supported yet by this version of rhizome, which runs Pod with ConfigMap and Secret",
                     id.kind
@@ -335,13 +341,36 @@ impl Loader<'_> {
         let valid = errors.is_empty();
         self.field_errors(&place, node, id, Stage::Invalid, errors);
         if valid {
-            let (unsupported, note) = object.support(node);
+            let (unsupported, notes) = object.support(node);
             let supported = unsupported.is_empty();
             self.field_errors(&place, node, id, Stage::Unsupported, unsupported);
             if supported {
-                self.accept(&place, node, id, object, note);
+                self.accept(&place, node, id, object, notes);
             }
         }
+    }
+
+    /// Validates a workload, which is not run yet; says whether it is valid.
+    fn workload(&mut self, place: &Place<'_>, node: &Node, id: &ObjectId, schema: &'static str) -> bool {
+        let decoded = decode::decode(node, schema);
+        let mut problems = self.misfits(place, id, &decoded, Stage::Decode);
+        if !problems.is_empty() {
+            self.problems.append(&mut problems);
+            return false;
+        }
+        let mut workload: Workload = match serde_json::from_value(decoded.json) {
+            Ok(workload) => workload,
+            Err(error) => {
+                self.push(place, id, Stage::Decode, node.locate(""), error.to_string());
+                return false;
+            }
+        };
+        workload.metadata.namespace.get_or_insert_with(|| "default".to_owned());
+        defaults::workload(&mut workload);
+        let errors = validate::workload(&workload);
+        let valid = errors.is_empty();
+        self.field_errors(place, node, id, Stage::Invalid, errors);
+        valid
     }
 
     fn field_errors(
@@ -385,7 +414,7 @@ impl Loader<'_> {
         node: &Node,
         id: &mut ObjectId,
         object: K,
-        note: Option<Note>,
+        notes: Vec<String>,
     ) {
         let metadata = object.metadata();
         id.namespace = metadata.namespace.clone().unwrap_or_default();
@@ -396,7 +425,9 @@ impl Loader<'_> {
         }
         let start = node.locate("");
         let position = crate::source::position(place.text, start.start);
-        self.loaded.notes.extend(note);
+        if !notes.is_empty() {
+            self.loaded.notes.push(Note { object: id.clone(), fields: notes });
+        }
         let source_name = place.source.name.to_owned();
         self.loaded.objects.push(LoadedObject {
             object: object.into_object(),
@@ -447,7 +478,7 @@ trait Kind: serde::de::DeserializeOwned {
     fn metadata_mut(&mut self) -> &mut k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
     fn default(&mut self);
     fn validate(&self) -> FieldErrors;
-    fn support(&self, node: &Node) -> (FieldErrors, Option<Note>);
+    fn support(&self, node: &Node) -> (FieldErrors, Vec<String>);
     fn into_object(self) -> Object;
 }
 
@@ -471,7 +502,7 @@ impl Kind for Pod {
     fn validate(&self) -> FieldErrors {
         validate::pod(self)
     }
-    fn support(&self, node: &Node) -> (FieldErrors, Option<Note>) {
+    fn support(&self, node: &Node) -> (FieldErrors, Vec<String>) {
         support::pod(self, node)
     }
     fn into_object(self) -> Object {
@@ -486,8 +517,8 @@ impl Kind for ConfigMap {
     fn validate(&self) -> FieldErrors {
         validate::config_map(self)
     }
-    fn support(&self, _: &Node) -> (FieldErrors, Option<Note>) {
-        (FieldErrors::default(), None)
+    fn support(&self, _: &Node) -> (FieldErrors, Vec<String>) {
+        (FieldErrors::default(), Vec::new())
     }
     fn into_object(self) -> Object {
         Object::ConfigMap(self)
@@ -503,8 +534,8 @@ impl Kind for Secret {
     fn validate(&self) -> FieldErrors {
         validate::secret(self)
     }
-    fn support(&self, _: &Node) -> (FieldErrors, Option<Note>) {
-        (FieldErrors::default(), None)
+    fn support(&self, _: &Node) -> (FieldErrors, Vec<String>) {
+        (FieldErrors::default(), Vec::new())
     }
     fn into_object(self) -> Object {
         Object::Secret(self)

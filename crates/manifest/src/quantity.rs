@@ -82,6 +82,12 @@ impl Quantity {
         saturate(ceil_div(self.nanos, NANO / 1000))
     }
 
+    /// The sum, in the family of suffixes that this is written in.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self { nanos: self.nanos.saturating_add(other.nanos), format: self.format }
+    }
+
     /// Less than nothing.
     #[must_use]
     pub fn is_negative(self) -> bool {

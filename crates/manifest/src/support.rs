@@ -1,11 +1,559 @@
-//! stub
-use crate::field::FieldErrors;
-use crate::tree::Node;
-use k8s_openapi::api::core::v1::Pod;
-/// Note.
+//! What of a Pod this version runs: a row for every field, as data.
+//!
+//! A field that would change what happens and is not done yet is refused by name; one that has no meaning on one machine
+//! is accepted and named once. Nothing is passed over silently: a test holds the rows against the API's schema.
+
+use crate::field::{FieldErrors, Path};
+use crate::problem::ObjectId;
+use crate::tree::{Node, Number, Value};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+
+/// What becomes of a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Support {
+    /// Does what Kubernetes says.
+    Done,
+    /// Does it for these values; others are refused.
+    Values(&'static [&'static str]),
+    /// Accepted; means nothing on one machine.
+    NoMeaning,
+    /// Refused unless it says what would be so without it.
+    Refused,
+    /// Looked at by a rule of its own.
+    Checked,
+}
+
+/// A field of the Pod API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row {
+    /// Its path, `[]` for the items of a list. It speaks for all fields below that have no row.
+    pub path: &'static str,
+    /// What becomes of it.
+    pub support: Support,
+    /// What else there is to say.
+    pub remark: &'static str,
+}
+
+const fn row(path: &'static str, support: Support, remark: &'static str) -> Row {
+    Row { path, support, remark }
+}
+
+use Support::{Checked, Done, NoMeaning, Refused, Values};
+
+/// The table. Containers are written once, for all kinds of containers.
+pub const PODS: &[Row] = &[
+    row("apiVersion", Done, ""),
+    row("kind", Done, ""),
+    row("metadata", NoMeaning, "owners, finalizers and the like are kept, and do nothing"),
+    row("metadata.name", Done, ""),
+    row("metadata.generateName", Done, "five random characters are put behind it"),
+    row("metadata.namespace", Done, "every namespace is there"),
+    row("metadata.labels", Done, ""),
+    row(
+        "metadata.annotations",
+        Checked,
+        "those of rhizome.dev/ have a meaning, and no others are known of it",
+    ),
+    row("metadata.uid", Done, "given anew, as by the API server"),
+    row("metadata.resourceVersion", Done, "given anew, as by the API server"),
+    row("metadata.generation", Done, "given anew, as by the API server"),
+    row("metadata.creationTimestamp", Done, "given anew, as by the API server"),
+    row("metadata.deletionTimestamp", Done, "left out, as by the API server"),
+    row("metadata.deletionGracePeriodSeconds", Done, "left out, as by the API server"),
+    row("metadata.selfLink", Done, "left out, as by the API server"),
+    row("metadata.managedFields", Done, "left out"),
+    row("status", Done, "left out, as by the API server"),
+    row("spec.volumes[].name", Done, ""),
+    row("spec.volumes[].hostPath", Done, "every type, with the kubelet's checks"),
+    row("spec.volumes[].emptyDir.medium", Values(&["", "Memory"]), ""),
+    row("spec.volumes[].emptyDir.sizeLimit", Done, "the size of the tmpfs with medium Memory"),
+    row("spec.volumes[].configMap", Done, ""),
+    row("spec.volumes[].secret", Done, ""),
+    row("spec.volumes[]", Refused, "volumes of other kinds"),
+    row("spec.initContainers", Refused, ""),
+    row("spec.ephemeralContainers", Refused, ""),
+    row("spec.containers[].name", Done, ""),
+    row("spec.containers[].image", Done, ""),
+    row("spec.containers[].command", Done, ""),
+    row("spec.containers[].args", Done, ""),
+    row("spec.containers[].workingDir", Done, ""),
+    row("spec.containers[].ports[].name", Done, ""),
+    row("spec.containers[].ports[].containerPort", Done, "said, not done: every port of a container is open"),
+    row("spec.containers[].ports[].protocol", Done, ""),
+    row(
+        "spec.containers[].ports[].hostPort",
+        Checked,
+        "only with hostNetwork, where it is the container's port",
+    ),
+    row("spec.containers[].ports[].hostIP", Checked, "only with hostNetwork"),
+    row("spec.containers[].envFrom", Done, ""),
+    row("spec.containers[].env[].name", Done, ""),
+    row("spec.containers[].env[].value", Done, "with `$(NAME)`"),
+    row("spec.containers[].env[].valueFrom.fieldRef", Done, ""),
+    row("spec.containers[].env[].valueFrom.configMapKeyRef", Done, ""),
+    row("spec.containers[].env[].valueFrom.secretKeyRef", Done, ""),
+    row("spec.containers[].env[].valueFrom.resourceFieldRef", Refused, ""),
+    row("spec.containers[].env[].valueFrom.fileKeyRef", Refused, ""),
+    row("spec.containers[].resources.limits", Checked, "cpu and memory"),
+    row(
+        "spec.containers[].resources.requests",
+        Checked,
+        "cpu and memory; others mean nothing on one machine",
+    ),
+    row("spec.containers[].resources.claims", Refused, ""),
+    row("spec.containers[].resizePolicy", NoMeaning, ""),
+    row("spec.containers[].restartPolicy", Refused, ""),
+    row("spec.containers[].restartPolicyRules", Refused, ""),
+    row("spec.containers[].volumeMounts[].name", Done, ""),
+    row("spec.containers[].volumeMounts[].mountPath", Done, ""),
+    row("spec.containers[].volumeMounts[].readOnly", Done, ""),
+    row("spec.containers[].volumeMounts[].recursiveReadOnly", Done, "needs Linux 5.12"),
+    row("spec.containers[].volumeMounts[].subPath", Done, ""),
+    row("spec.containers[].volumeMounts[].subPathExpr", Refused, ""),
+    row("spec.containers[].volumeMounts[].mountPropagation", Done, ""),
+    row("spec.containers[].volumeDevices", Refused, ""),
+    row("spec.containers[].livenessProbe", Refused, ""),
+    row("spec.containers[].readinessProbe", Refused, ""),
+    row("spec.containers[].startupProbe", Refused, ""),
+    row("spec.containers[].lifecycle", Refused, ""),
+    row("spec.containers[].terminationMessagePath", Done, ""),
+    row("spec.containers[].terminationMessagePolicy", Values(&["File"]), ""),
+    row("spec.containers[].imagePullPolicy", NoMeaning, "images are taken from the local store"),
+    row("spec.containers[].securityContext.capabilities", Done, ""),
+    row("spec.containers[].securityContext.privileged", Done, ""),
+    row("spec.containers[].securityContext.runAsUser", Done, ""),
+    row("spec.containers[].securityContext.runAsGroup", Done, ""),
+    row("spec.containers[].securityContext.runAsNonRoot", Checked, "where runAsUser says who it is"),
+    row("spec.containers[].securityContext.readOnlyRootFilesystem", Done, ""),
+    row("spec.containers[].securityContext.allowPrivilegeEscalation", Done, ""),
+    row("spec.containers[].securityContext.procMount", Values(&["Default"]), ""),
+    row(
+        "spec.containers[].securityContext.seccompProfile.type",
+        Values(&["RuntimeDefault", "Unconfined"]),
+        "",
+    ),
+    row("spec.containers[].securityContext.seccompProfile.localhostProfile", Refused, ""),
+    row("spec.containers[].securityContext.appArmorProfile", Refused, ""),
+    row("spec.containers[].securityContext.seLinuxOptions", Refused, ""),
+    row("spec.containers[].securityContext.windowsOptions", Refused, "Linux only"),
+    row("spec.containers[].stdin", Done, ""),
+    row("spec.containers[].stdinOnce", Done, ""),
+    row("spec.containers[].tty", Done, ""),
+    row("spec.restartPolicy", Done, ""),
+    row("spec.terminationGracePeriodSeconds", Done, ""),
+    row("spec.activeDeadlineSeconds", Refused, ""),
+    row("spec.dnsPolicy", Done, "the node's name servers, or with None those of dnsConfig"),
+    row("spec.dnsConfig", Checked, "with dnsPolicy None"),
+    row("spec.nodeSelector", NoMeaning, ""),
+    row("spec.serviceAccountName", NoMeaning, "there are no service accounts, so no token is mounted"),
+    row("spec.serviceAccount", NoMeaning, "the old name of serviceAccountName"),
+    row("spec.automountServiceAccountToken", NoMeaning, "no token is mounted"),
+    row("spec.nodeName", NoMeaning, ""),
+    row("spec.hostNetwork", Done, ""),
+    row("spec.hostPID", Done, ""),
+    row("spec.hostIPC", Done, ""),
+    row("spec.shareProcessNamespace", Done, ""),
+    row("spec.securityContext.runAsUser", Done, ""),
+    row("spec.securityContext.runAsGroup", Done, ""),
+    row("spec.securityContext.runAsNonRoot", Checked, "where runAsUser says who it is"),
+    row("spec.securityContext.supplementalGroups", Done, ""),
+    row("spec.securityContext.supplementalGroupsPolicy", Values(&["Merge"]), ""),
+    row("spec.securityContext.seccompProfile.type", Values(&["RuntimeDefault", "Unconfined"]), ""),
+    row("spec.securityContext.seccompProfile.localhostProfile", Refused, ""),
+    row("spec.securityContext.fsGroup", Refused, ""),
+    row("spec.securityContext.fsGroupChangePolicy", NoMeaning, "goes with fsGroup"),
+    row("spec.securityContext.sysctls", Refused, ""),
+    row("spec.securityContext.appArmorProfile", Refused, ""),
+    row("spec.securityContext.seLinuxOptions", Refused, ""),
+    row("spec.securityContext.seLinuxChangePolicy", NoMeaning, "goes with seLinuxOptions"),
+    row("spec.securityContext.windowsOptions", Refused, "Linux only"),
+    row("spec.imagePullSecrets", NoMeaning, "images are taken from the local store"),
+    row("spec.hostname", Done, ""),
+    row("spec.subdomain", Refused, ""),
+    row("spec.setHostnameAsFQDN", Refused, ""),
+    row("spec.hostnameOverride", Refused, ""),
+    row("spec.hostAliases", Done, ""),
+    row("spec.affinity", NoMeaning, ""),
+    row("spec.schedulerName", NoMeaning, ""),
+    row("spec.tolerations", NoMeaning, ""),
+    row("spec.priorityClassName", NoMeaning, ""),
+    row("spec.priority", NoMeaning, ""),
+    row("spec.preemptionPolicy", NoMeaning, ""),
+    row("spec.topologySpreadConstraints", NoMeaning, ""),
+    row("spec.overhead", NoMeaning, ""),
+    row("spec.enableServiceLinks", NoMeaning, "there are no services"),
+    row("spec.schedulingGroup", NoMeaning, ""),
+    row("spec.readinessGates", Refused, ""),
+    row("spec.schedulingGates", Refused, ""),
+    row("spec.runtimeClassName", Refused, ""),
+    row("spec.os.name", Values(&["linux"]), ""),
+    row("spec.hostUsers", Values(&["true"]), ""),
+    row("spec.resourceClaims", Refused, ""),
+    row("spec.resources", Refused, ""),
+];
+
+/// The row that speaks for a path: its own, or that of the nearest field above. None where only fields below have rows.
+#[must_use]
+pub fn find(path: &str) -> Option<&'static Row> {
+    PODS.iter().find(|row| row.path == path)
+}
+
+fn has_rows_below(path: &str) -> bool {
+    PODS.iter().any(|row| {
+        row.path
+            .strip_prefix(path)
+            .is_some_and(|rest| path.is_empty() || rest.starts_with('.') || rest.starts_with("[]"))
+    })
+}
+
+/// Fields of a Pod that have no meaning on one machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Note {}
-/// Support.
-pub fn pod(_: &Pod, _: &Node) -> (FieldErrors, Option<Note>) {
-    (FieldErrors::default(), None)
+pub struct Note {
+    /// The Pod.
+    pub object: ObjectId,
+    /// Their paths, as written, in the order of the API.
+    pub fields: Vec<String>,
+}
+
+impl std::fmt::Display for Note {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} {:?}: accepted, without meaning on one machine: {}",
+            self.object.kind,
+            self.object.name,
+            self.fields.join(", ")
+        )
+    }
+}
+
+/// What of a Pod is not supported, and what has no meaning. `node` is the Pod as the user wrote it.
+pub(crate) fn pod(pod: &Pod, node: &Node) -> (FieldErrors, Vec<String>) {
+    let mut found = Walk { errors: FieldErrors::default(), notes: Vec::new() };
+    found.walk(node, "", &Path::new(""));
+    let default = PodSpec::default();
+    let spec = pod.spec.as_ref().unwrap_or(&default);
+    found.ports(spec);
+    found.resources(spec);
+    found.non_root(spec);
+    found.dns(spec);
+    if let Err(errors) = crate::annotations::read(pod) {
+        found.errors.list.extend(errors.list);
+    }
+    (found.errors, found.notes)
+}
+
+const NOT_YET: &str = "not supported yet by this version of rhizome";
+
+struct Walk {
+    errors: FieldErrors,
+    notes: Vec<String>,
+}
+
+impl Walk {
+    fn walk(&mut self, node: &Node, pattern: &str, path: &Path) {
+        if node.value == Value::Null {
+            return;
+        }
+        if let Some(row) = find(pattern)
+            && !(has_rows_below(pattern) && descends(row, node))
+        {
+            return self.judge(row, node, path);
+        }
+        match &node.value {
+            Value::Mapping(mapping) => {
+                for entry in &mapping.entries {
+                    let below = if pattern.is_empty() {
+                        entry.key.clone()
+                    } else {
+                        format!("{pattern}.{}", entry.key)
+                    };
+                    let known = find(&below).is_some() || has_rows_below(&below);
+                    // What has neither a row nor rows below is spoken for from above.
+                    match (known, find(pattern)) {
+                        (true, _) => self.walk(&entry.value, &below, &path.child(&entry.key)),
+                        (false, Some(row)) => self.judge(row, &entry.value, &path.child(&entry.key)),
+                        // Unknown fields were refused, or are left out, before.
+                        (false, None) => {}
+                    }
+                }
+            }
+            Value::Sequence(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.walk(item, &format!("{pattern}[]"), &path.index(index));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn judge(&mut self, row: &Row, node: &Node, path: &Path) {
+        match row.support {
+            Support::Done | Support::Checked => {}
+            Support::NoMeaning => {
+                if !says_nothing(node) {
+                    self.notes.push(path.as_said().to_owned());
+                }
+            }
+            Support::Refused => {
+                if !says_nothing(node) {
+                    self.errors.other(path, NOT_YET);
+                }
+            }
+            Support::Values(values) => {
+                let word = match &node.value {
+                    Value::String(text) => text.clone(),
+                    Value::Bool(value) => value.to_string(),
+                    _ => return,
+                };
+                if !values.contains(&word.as_str()) {
+                    self.errors.other(path, &format!("{} is {NOT_YET}", crate::problem::go_quote(&word)));
+                }
+            }
+        }
+    }
+
+    fn each(&mut self, spec: &PodSpec, mut check: impl FnMut(&mut Self, &Path, &Container)) {
+        for (index, container) in spec.containers.iter().enumerate() {
+            check(self, &Path::new("spec").child("containers").index(index), container);
+        }
+    }
+
+    fn ports(&mut self, spec: &PodSpec) {
+        if spec.host_network == Some(true) {
+            return;
+        }
+        self.each(spec, |found, path, container| {
+            for (index, port) in container.ports.iter().flatten().enumerate() {
+                let path = path.child("ports").index(index);
+                if port.host_port.unwrap_or_default() != 0 {
+                    found.errors.other(&path.child("hostPort"), &format!("without hostNetwork {NOT_YET}"));
+                }
+            }
+        });
+    }
+
+    fn resources(&mut self, spec: &PodSpec) {
+        self.each(spec, |found, path, container| {
+            let Some(resources) = &container.resources else { return };
+            let path = path.child("resources");
+            for name in resources.limits.iter().flatten().map(|(name, _)| name) {
+                if !["cpu", "memory"].contains(&name.as_str()) {
+                    found.errors.other(&path.child("limits").key(name), NOT_YET);
+                }
+            }
+            for name in resources.requests.iter().flatten().map(|(name, _)| name) {
+                let limited = resources.limits.as_ref().is_some_and(|limits| limits.contains_key(name));
+                if !["cpu", "memory"].contains(&name.as_str()) && !limited {
+                    found.notes.push(path.child("requests").key(name).as_said().to_owned());
+                }
+            }
+        });
+    }
+
+    fn dns(&mut self, spec: &PodSpec) {
+        if spec.dns_config.is_some() && spec.dns_policy.as_deref() != Some("None") {
+            let path = Path::new("spec").child("dnsConfig");
+            self.errors.other(&path, &format!("with a dnsPolicy other than None {NOT_YET}"));
+        }
+    }
+
+    /// With a user that is not 0 nothing is left to do; with 0 the kubelet refuses; without one the image decides.
+    fn non_root(&mut self, spec: &PodSpec) {
+        let of_pod = spec.security_context.as_ref();
+        let (pod_wide, pod_user) = (
+            of_pod.and_then(|context| context.run_as_non_root),
+            of_pod.and_then(|context| context.run_as_user),
+        );
+        self.each(spec, |found, path, container| {
+            let own = container.security_context.as_ref();
+            let own_non_root = own.and_then(|context| context.run_as_non_root);
+            if own_non_root.or(pod_wide) != Some(true) {
+                return;
+            }
+            let here = path.child("securityContext").child("runAsNonRoot");
+            let here = if own_non_root.is_some() {
+                here
+            } else {
+                Path::new("spec").child("securityContext").child("runAsNonRoot")
+            };
+            match own.and_then(|context| context.run_as_user).or(pod_user) {
+                Some(0) => {
+                    let name = &container.name;
+                    found.errors.other(
+                        &here,
+                        &format!("container's runAsUser breaks non-root policy (container: {name})"),
+                    );
+                }
+                Some(_) => {}
+                None => found.errors.other(&here, &format!("without runAsUser {NOT_YET}")),
+            }
+        });
+    }
+}
+
+/// A row that speaks for what is below and has rows there is looked through where there is something below.
+fn descends(row: &Row, node: &Node) -> bool {
+    row.support != Support::Done && matches!(node.value, Value::Mapping(_) | Value::Sequence(_))
+}
+
+/// Go's zero values: what would be so without the field.
+fn says_nothing(node: &Node) -> bool {
+    match &node.value {
+        Value::Null | Value::Bool(false) | Value::Number(Number::Int(0)) => true,
+        Value::String(text) => text.is_empty(),
+        Value::Sequence(items) => items.is_empty(),
+        Value::Mapping(mapping) => mapping.entries.is_empty(),
+        _ => false,
+    }
+}
+
+/// The table as Markdown: what docs/reference holds.
+#[must_use]
+pub fn markdown() -> String {
+    let mut text = String::from("| field | | remark |\n| --- | --- | --- |\n");
+    for row in PODS {
+        let what = match row.support {
+            Done => "done".to_owned(),
+            Values(values) => {
+                format!("done for {}", values.iter().map(|v| format!("{v:?}")).collect::<Vec<_>>().join(", "))
+            }
+            NoMeaning => "accepted without meaning on one machine".to_owned(),
+            Refused => "refused".to_owned(),
+            Checked => "done in part".to_owned(),
+        };
+        text.push_str(&format!("| `{}` | {what} | {} |\n", row.path, row.remark));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::{self, Type};
+    use crate::{Options, Source, load};
+
+    /// Every field that the API has is spoken for: by its own row, by rows for all that is below it, or from above.
+    #[test]
+    fn every_field_of_the_api_has_a_row() {
+        fn check(ty: &Type, pattern: &str, spoken_for: bool, missing: &mut Vec<String>) {
+            let row = find(pattern);
+            if row.is_some() && !has_rows_below(pattern) {
+                return;
+            }
+            let spoken_for = spoken_for || row.is_some();
+            match ty {
+                Type::Struct(name) if has_rows_below(pattern) => {
+                    for field in &schema::find(name).unwrap().fields {
+                        let below = if pattern.is_empty() {
+                            field.name.to_owned()
+                        } else {
+                            format!("{pattern}.{}", field.name)
+                        };
+                        check(&field.ty, &below, spoken_for, missing);
+                    }
+                }
+                Type::List(item) if has_rows_below(pattern) => {
+                    check(item, &format!("{pattern}[]"), spoken_for, missing)
+                }
+                _ if spoken_for => {}
+                _ => missing.push(pattern.to_owned()),
+            }
+        }
+        let mut missing = Vec::new();
+        check(&Type::Struct("v1.Pod"), "", false, &mut missing);
+        assert_eq!(missing, Vec::<String>::new());
+    }
+
+    /// And no row is for a field that is not there.
+    #[test]
+    fn every_row_is_a_field_of_the_api() {
+        for row in PODS {
+            let mut ty = Type::Struct("v1.Pod");
+            for step in row.path.split('.') {
+                let (name, list) = step.strip_suffix("[]").map_or((step, false), |name| (name, true));
+                let Type::Struct(of) = ty else { panic!("{}", row.path) };
+                ty = schema::find(of)
+                    .unwrap()
+                    .field(name)
+                    .unwrap_or_else(|| panic!("{}", row.path))
+                    .ty
+                    .clone();
+                if list {
+                    let Type::List(item) = ty else { panic!("{}", row.path) };
+                    ty = *item;
+                }
+            }
+        }
+    }
+
+    fn refused(spec: &str) -> Vec<String> {
+        let text = format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec:\n  containers: [{{name: a, image: b}}]\n{spec}\n"
+        );
+        match load(&[Source { name: "f", bytes: text.as_bytes() }], &Options::default()) {
+            Ok(_) => Vec::new(),
+            Err(problems) => problems.into_iter().map(|problem| problem.message).collect(),
+        }
+    }
+
+    #[test]
+    fn what_is_not_done_is_refused_by_name() {
+        for (spec, message) in [
+            (
+                "  initContainers: [{name: i, image: b}]",
+                "spec.initContainers: not supported yet by this version of rhizome",
+            ),
+            (
+                "  activeDeadlineSeconds: 5",
+                "spec.activeDeadlineSeconds: not supported yet by this version of rhizome",
+            ),
+            (
+                "  volumes: [{name: v, nfs: {server: s, path: /x}}]",
+                "spec.volumes[0].nfs: not supported yet by this version of rhizome",
+            ),
+            (
+                "  volumes: [{name: v, emptyDir: {medium: HugePages}}]",
+                "spec.volumes[0].emptyDir.medium: \"HugePages\" is not supported yet by this version of rhizome",
+            ),
+            (
+                "  hostUsers: false",
+                "spec.hostUsers: \"false\" is not supported yet by this version of rhizome",
+            ),
+            (
+                "  securityContext: {fsGroup: 5}",
+                "spec.securityContext.fsGroup: not supported yet by this version of rhizome",
+            ),
+            (
+                "  securityContext: {runAsNonRoot: true}",
+                "spec.securityContext.runAsNonRoot: without runAsUser not supported yet by this version of rhizome",
+            ),
+        ] {
+            assert_eq!(refused(spec), [message], "{spec}");
+        }
+    }
+
+    #[test]
+    fn what_says_nothing_is_not_refused() {
+        for spec in [
+            "  initContainers: []",
+            "  setHostnameAsFQDN: false",
+            "  hostUsers: true",
+            "  volumes: [{name: v, emptyDir: {}}, {name: w, emptyDir: {medium: Memory, sizeLimit: 1Mi}}]",
+            "  securityContext: {runAsNonRoot: true, runAsUser: 5}",
+            "  readinessGates: null",
+        ] {
+            assert_eq!(refused(spec), Vec::<String>::new(), "{spec}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_meaning_is_named_once() {
+        let text = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  tolerations: [{operator: Exists}]\n  nodeSelector: {a: b}\n  containers: [{name: a, image: b, resources: {requests: {ephemeral-storage: 1Gi}}}]\n";
+        let loaded = load(&[Source { name: "f", bytes: text.as_bytes() }], &Options::default()).unwrap();
+        assert_eq!(
+            loaded.notes[0].to_string(),
+            "Pod \"p\": accepted, without meaning on one machine: spec.tolerations, spec.nodeSelector, spec.containers[0].resources.requests[ephemeral-storage]"
+        );
+    }
 }
