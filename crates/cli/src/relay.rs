@@ -80,10 +80,6 @@ impl Pump {
             let _ = rustix::fs::fcntl_setfl(from, flags | OFlags::NONBLOCK);
         }
         loop {
-            self.read();
-            if self.waiting.is_empty() {
-                return;
-            }
             while !self.waiting.is_empty() {
                 let Some(to) = &self.to else { return };
                 let mut fds = [PollFd::new(to, PollFlags::OUT)];
@@ -91,6 +87,10 @@ impl Pump {
                     return;
                 }
                 self.write();
+            }
+            self.read();
+            if self.waiting.is_empty() {
+                return;
             }
         }
     }
