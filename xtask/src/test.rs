@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -18,6 +18,9 @@ const SKIPPED: &str = "SKIPPED";
 /// Runs the tests. `args` are cargo's.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     setup::run()?;
+    if !host::is_root() && host::find("sudo").is_none() {
+        bail!("the tests make mounts and namespaces, which needs root: run this as root, or install sudo");
+    }
     let images = images::assemble()?;
     let temporary = Temporary::new()?;
     let before = Machine::read()?;
@@ -55,7 +58,9 @@ fn run_cargo(args: &[String], images: &Path, temporary: &Path) -> Result<(bool, 
     command.args(["test", "--workspace"]).args(args);
     command.env("RHIZOME_TEST_IMAGES", images).env("TMPDIR", temporary).stdin(Stdio::null());
     if !host::is_root() {
-        set_runner(&mut command)?;
+        // Built as the user, run as root: cargo calls this before every test program.
+        let target = format!("{}_UNKNOWN_LINUX_GNU", std::env::consts::ARCH.to_uppercase());
+        command.env(format!("CARGO_TARGET_{target}_RUNNER"), "sudo --preserve-env");
     }
     let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
     let mut skipped = BTreeSet::new();
@@ -73,16 +78,6 @@ fn run_cargo(args: &[String], images: &Path, temporary: &Path) -> Result<(bool, 
     }
     let status = child.wait().context("cannot wait for cargo")?;
     Ok((status.success(), skipped))
-}
-
-/// Builds as the user, runs as root: cargo calls this before every test program.
-fn set_runner(command: &mut Command) -> Result<()> {
-    if host::find("sudo").is_none() {
-        bail!("the tests make mounts and namespaces, which needs root: run this as root, or install sudo");
-    }
-    let target = format!("{}_UNKNOWN_LINUX_GNU", std::env::consts::ARCH.to_uppercase());
-    command.env(format!("CARGO_TARGET_{target}_RUNNER"), "sudo --preserve-env");
-    Ok(())
 }
 
 fn is_ci() -> bool {
@@ -103,7 +98,7 @@ fn unlisted(skipped: &BTreeSet<String>) -> Result<Vec<String>> {
     Ok(skipped.iter().filter(|line| !is_listed(line)).cloned().collect())
 }
 
-/// Where the tests' own temporary directories go. Short, since sockets are in them (108 bytes).
+/// Where the tests' own temporary directories go. Goes away with this value while it is empty. Short, since sockets are in them (108 bytes).
 struct Temporary {
     path: PathBuf,
 }
@@ -116,12 +111,19 @@ impl Temporary {
     }
 
     /// Never while something of it is still mounted or runs.
-    fn remove(self, left: &[String]) -> Result<()> {
+    fn remove(&self, left: &[String]) -> Result<()> {
         if left.iter().any(|line| !line.starts_with("a temporary file")) {
             eprintln!("{} is kept, since something may still use it", self.path.display());
             return Ok(());
         }
         let mut command = host::as_root("rm")?;
         host::run(command.args(["-rf", "--one-file-system", "--"]).arg(&self.path))
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // What is in it was spoken of by then, or nothing ran at all.
+        let _ = fs::remove_dir(&self.path);
     }
 }
