@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 /// Supervisors and the kernel take a moment to finish what they were told.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 const MAX_CGROUP_DEPTH: usize = 12;
 
 /// The state of the machine at one moment.
