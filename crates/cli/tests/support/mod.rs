@@ -62,3 +62,13 @@ pub fn is_root(name: &str) -> bool {
     }
     root
 }
+
+/// The folder of OCI archives that `cargo xtask test` assembles, or says that the test is skipped.
+pub fn images(name: &str) -> Option<std::path::PathBuf> {
+    let images = std::env::var_os("RHIZOME_TEST_IMAGES").map(std::path::PathBuf::from);
+    let images = images.filter(|folder| folder.join("busybox.tar").exists());
+    if images.is_none() {
+        skipped(name, "no images in RHIZOME_TEST_IMAGES; cargo xtask test assembles them");
+    }
+    images
+}
