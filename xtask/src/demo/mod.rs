@@ -42,11 +42,18 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     Ok(if status.success() && clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// This program again, in a mount namespace of its own.
+/// What runs in the new mount namespace: this program again, and after it (also where Ctrl-C ended it) the end of all
+/// pods. `$0` is the program, `$1` the state's directory, `$3` rhizome.
+const INSIDE: &str = r#"trap : INT TERM HUP
+"$0" demo-inside "$@"
+status=$?
+"$3" --root "$1" rm --force --all >/dev/null 2>&1
+exit $status"#;
+
 fn inside_command(root: &Path, images: &Path, args: &[String]) -> Result<Command> {
     let this = std::env::current_exe().context("cannot find this program")?;
     let mut command = host::as_root("unshare")?;
-    command.args(["--mount", "--propagation", "private", "--"]).arg(this).arg("demo-inside");
+    command.args(["--mount", "--propagation", "private", "--", "sh", "-c", INSIDE]).arg(this);
     command.args([root, images, &host::target_dir().join("debug/rhizome")]).args(args);
     Ok(command)
 }
@@ -60,22 +67,18 @@ pub(crate) fn run_inside(args: &[String]) -> Result<ExitCode> {
     if prepared.is_ok() {
         for (index, experiment) in experiments::ALL.iter().enumerate().filter(|(i, _)| wanted(i + 1)) {
             world.begin(index + 1, experiment.name, experiment.promise);
-            if let Err(error) = (experiment.run)(&mut world) {
+            if let Err(error) = world.fresh_mnt().and_then(|()| (experiment.run)(&mut world)) {
                 world.check("the experiment runs to its end", false, &format!("{error:#}"));
             }
-            world.tidy_up();
+            world.remove_pods();
         }
     }
-    // Whatever happened: nothing of ours stays.
-    world.tidy_up();
     prepared?;
     Ok(if world.report() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn prepare(world: &mut World, images: &Path) -> Result<()> {
-    for command in ["mount --make-rshared /", "mount -t tmpfs rhizome-demo /mnt"] {
-        host::run(Command::new("sh").args(["-c", command]))?;
-    }
+    host::run(Command::new("mount").args(["--make-rshared", "/"]))?;
     for name in ["busybox", "nginx"] {
         let archive = images.join(format!("{name}.tar"));
         let archive = archive.to_string_lossy();

@@ -11,6 +11,9 @@ use crate::host;
 /// Nothing here takes longer than a moment; what hangs is a failure.
 const TIMEOUT_SECONDS: &str = "60";
 
+/// As much of what was seen as fits beside a promise in the closing table.
+const MAX_SEEN: usize = 60;
+
 /// What a command printed, and how it ended.
 pub(crate) struct Ran {
     status: Option<i32>,
@@ -158,16 +161,26 @@ impl World {
     pub(crate) fn check(&mut self, promise: &str, ok: bool, seen: &str) {
         let verdict = if ok { "PASS" } else { "FAIL" };
         println!("{}", self.strong(&format!("   {verdict}: {promise}")));
-        let seen = seen.lines().next().unwrap_or_default().to_owned();
+        let seen = seen.lines().next().unwrap_or_default();
+        let seen = if seen.chars().count() > MAX_SEEN {
+            seen.chars().take(MAX_SEEN - 1).chain(['…']).collect()
+        } else {
+            seen.to_owned()
+        };
         self.checks.push(Check { experiment: self.experiment, promise: promise.to_owned(), seen, ok });
     }
 
-    /// All pods away, and everything that was mounted below `/mnt`, without words.
-    pub(crate) fn tidy_up(&self) {
+    /// An empty file system at `/mnt`, in place of the one that was there. Nothing is ever deleted: what is bound below
+    /// `/mnt` is the machine's own.
+    pub(crate) fn fresh_mnt(&self) -> Result<()> {
+        let line = "if grep -q ' /mnt .* - tmpfs rhizome-demo ' /proc/self/mountinfo; then umount --recursive /mnt; fi; \
+                    mount -t tmpfs rhizome-demo /mnt";
+        host::run(Command::new("sh").args(["-c", line]))
+    }
+
+    /// All pods away, without words.
+    pub(crate) fn remove_pods(&self) {
         let _ = self.command(&["rm", "--force", "--all"]).stdin(Stdio::null()).output();
-        let below = "tac /proc/self/mountinfo | cut -d' ' -f5 | grep '^/mnt/' | while read -r m; do umount \"$m\"; done; \
-                     rm -rf --one-file-system /mnt/*";
-        let _ = Command::new("sh").args(["-c", below]).stdin(Stdio::null()).output();
     }
 
     /// The closing table; true if all is as promised.
