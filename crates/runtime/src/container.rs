@@ -659,7 +659,11 @@ impl Container {
         };
         self.record.status = Status::Exited;
         self.record.exit = Some(exit.clone());
-        self.record.write(&self.dirs)?;
+        match self.record.write(&self.dirs) {
+            // Somebody has removed the container meanwhile, and its record with it.
+            Err(Error::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
+            other => other?,
+        }
         if !self.record.own_pid_namespace {
             self.cgroup.kill()?;
         }

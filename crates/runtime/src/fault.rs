@@ -14,7 +14,11 @@ pub fn point(name: &str) -> Result<(), Errno> {
     let faults = faults.to_string_lossy();
     match action_at(&faults, name) {
         Some("error") => Err(Errno::IO),
-        Some("kill") => kill_process(getpid(), Signal::KILL),
+        Some("kill") => {
+            let _ = kill_process(getpid(), Signal::KILL);
+            // A pid 1 cannot kill itself.
+            sys::process::exit(137)
+        }
         Some("stop") => kill_process(getpid(), Signal::STOP),
         _ => Ok(()),
     }

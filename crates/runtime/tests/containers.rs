@@ -1,0 +1,847 @@
+//! Containers on the real kernel: what is around a process that was started, and that nothing stays of it.
+//!
+//! Every case runs in a process of its own with a mount namespace, a tmpfs and cgroups of its own. The programs are
+//! busybox's.
+
+mod support;
+
+use manifest::cri::{
+    Capability, ContainerConfig, LinuxContainerResources, LinuxContainerSecurityContext, NamespaceMode,
+    NamespaceOption, SeccompProfile,
+};
+use runtime::{Error, ExecConfig, ExecStdio, Io, START_ERROR_EXIT_CODE, Status};
+use rustix::fd::AsFd;
+use rustix::io::Errno;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+use support::{World, chain, command, finish, read_all, shell, strings, usual};
+use sys::namespace::Namespaces;
+use sys::process::{exit, spawn};
+
+/// How the program is called by itself, in the world of a case.
+const SUPERVISOR: &str = "--as-supervisor";
+const EXE_CHECK: &str = "--as-exe-check";
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.first().map(String::as_str) {
+        Some(SUPERVISOR) => supervisor(&arguments[1]),
+        Some(EXE_CHECK) => exe_check(),
+        _ => {}
+    }
+    if !rustix::process::geteuid().is_root() || !Path::new(support::BUSYBOX).exists() {
+        println!("test containers ... SKIPPED: needs root and {}", support::BUSYBOX);
+        println!("0 passed, 0 failed, {} skipped", CASES.len());
+        return;
+    }
+    let wanted: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
+    let (mut passed, mut failed) = (0, 0);
+    for (name, case) in CASES {
+        if !wanted.is_empty() && !wanted.iter().any(|part| name.contains(part.as_str())) {
+            continue;
+        }
+        let begin = Instant::now();
+        let ok = run_apart(*case);
+        println!("test {name} ... {} ({} ms)", if ok { "ok" } else { "FAILED" }, begin.elapsed().as_millis());
+        if ok { passed += 1 } else { failed += 1 }
+    }
+    let cgroups = runtime::cgroup::Cgroup::at(&hierarchies(), "/rhizome-test").expect("cgroup");
+    if let Some((_, dir)) = cgroups.directories().find(|(_, dir)| dir.exists()) {
+        println!("{} was left{}", dir.display(), if failed == 0 { "" } else { " by a failed case" });
+        failed += i32::from(failed == 0);
+        cgroups.remove().expect("remove cgroups");
+    }
+    println!("{passed} passed, {failed} failed");
+    std::process::exit(i32::from(failed > 0));
+}
+
+type Case = (&'static str, fn(&World));
+
+const CASES: &[Case] = &[
+    ("exit_codes", exit_codes),
+    ("programs_that_cannot_be_started", programs_that_cannot_be_started),
+    ("capabilities_seccomp_and_no_new_privs", capabilities_seccomp_and_no_new_privs),
+    ("privileged", privileged),
+    ("the_filter_refuses", the_filter_refuses),
+    ("three_descriptors", three_descriptors),
+    ("namespaces", namespaces),
+    ("a_shared_pid_namespace", a_shared_pid_namespace),
+    ("the_node_s_namespaces", the_node_s_namespaces),
+    ("loopback_and_host_name", loopback_and_host_name),
+    ("variables", variables),
+    ("users", users),
+    ("a_hostile_passwd", a_hostile_passwd),
+    ("working_directories", working_directories),
+    ("a_terminal", a_terminal),
+    ("stdin", stdin),
+    ("exec_is_like_the_container", exec_is_like_the_container),
+    ("exec_on_a_terminal", exec_on_a_terminal),
+    ("exec_that_cannot_be", exec_that_cannot_be),
+    ("cgroups_and_limits", cgroups_and_limits),
+    ("out_of_memory", out_of_memory),
+    ("devices", devices),
+    ("oom_scores_are_clamped", oom_scores_are_clamped),
+    ("stopping", stopping),
+    ("signals_from_outside", signals_from_outside),
+    ("removing_a_running_container", removing_a_running_container),
+    ("a_supervisor_that_is_killed_later", a_supervisor_that_is_killed_later),
+    ("a_supervisor_that_is_killed_before_the_start", a_supervisor_that_is_killed_before_the_start),
+    ("every_fault_leaves_nothing", every_fault_leaves_nothing),
+    ("our_executable_is_read_only", our_executable_is_read_only),
+    ("a_wrong_configuration_makes_nothing", a_wrong_configuration_makes_nothing),
+];
+
+/// How long a case may take.
+const CASE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Runs a case in a child that is pid 1 of its own pid namespace, so that nothing outlives it; true if it neither panicked
+/// nor took too long.
+fn run_apart(case: fn(&World)) -> bool {
+    let child = spawn(Namespaces::MOUNT | Namespaces::PROCESS_ID, None, || {
+        let world = World::new();
+        case(&world);
+        exit(0)
+    })
+    .expect("spawn");
+    let timeout = rustix::event::Timespec { tv_sec: CASE_TIMEOUT.as_secs() as i64, tv_nsec: 0 };
+    let poll_fd = rustix::event::PollFd::new(&child.pidfd, rustix::event::PollFlags::IN);
+    if rustix::event::poll(&mut [poll_fd], Some(&timeout)).expect("poll") == 0 {
+        println!("  took more than {} s", CASE_TIMEOUT.as_secs());
+        sys::process::send_signal(child.pidfd.as_fd(), 9).expect("kill");
+    }
+    let status = rustix::process::waitpid(Some(child.pid), rustix::process::WaitOptions::empty());
+    status.expect("waitpid").and_then(|(_, status)| status.exit_status()) == Some(0)
+}
+
+fn hierarchies() -> runtime::cgroup::Hierarchies {
+    runtime::cgroup::Hierarchies::read().expect("hierarchies")
+}
+
+fn security(change: impl FnOnce(&mut LinuxContainerSecurityContext)) -> LinuxContainerSecurityContext {
+    let mut security = LinuxContainerSecurityContext::default();
+    change(&mut security);
+    security
+}
+
+fn exit_codes(world: &World) {
+    assert_eq!(world.run_alone(&command(&["true"])).code(), 0);
+    let outcome = world.run_alone(&shell("echo out; echo err >&2; exit 42"));
+    assert_eq!((outcome.code(), outcome.stdout.as_str(), outcome.stderr.as_str()), (42, "out\n", "err\n"));
+    assert_eq!(outcome.exit.signal, None);
+    let outcome = world.run_alone(&shell("sh -c 'kill -TERM $$'; exit $?"));
+    assert_eq!(outcome.code(), 143);
+}
+
+fn programs_that_cannot_be_started(world: &World) {
+    let pod = world.usual_pod();
+    let check = |config: &ContainerConfig, message: &str, code: i32| {
+        let mut container = world.create(&pod, config);
+        let error = container.start().expect_err("start");
+        assert_eq!(chain(&error), message);
+        assert!(matches!(error, Error::Execute { exit_code, .. } if exit_code == code), "{error:?}");
+        let record = runtime::status(&world.dirs, &container.id).expect("status");
+        let exit = record.exit.expect("exit");
+        assert_eq!((record.status, exit.code), (Status::Exited, Some(START_ERROR_EXIT_CODE)));
+        assert_eq!(exit.start_error.as_deref(), Some(message));
+        runtime::remove_container(&world.dirs, &container.id).expect("remove");
+    };
+    check(&command(&["foo"]), "exec: \"foo\": executable file not found in $PATH", 127);
+    check(&command(&["/bin/foo"]), "exec: \"/bin/foo\": stat /bin/foo: no such file or directory", 127);
+    check(&command(&["/etc/plain"]), "exec: \"/etc/plain\": permission denied", 126);
+    check(&command(&["/etc"]), "exec: \"/etc\": is a directory", 126);
+    let image = world.image_path("bin/nonsense");
+    std::fs::write(&image, "\x7fnonsense").expect("write");
+    std::fs::set_permissions(&image, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("chmod");
+    check(&command(&["nonsense"]), "exec /bin/nonsense: exec format error", 126);
+    world.remove(pod);
+}
+
+fn status_field(status: &str, name: &str) -> String {
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.unwrap_or_else(|| panic!("{name} in {status}")).trim().to_owned()
+}
+
+fn capabilities_seccomp_and_no_new_privs(world: &World) {
+    let status = |security: LinuxContainerSecurityContext| {
+        let config = ContainerConfig { security_context: security, ..command(&["cat", "/proc/self/status"]) };
+        world.run_alone(&config).stdout
+    };
+    let has = |status: &str, what: [&str; 5]| {
+        let fields = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"];
+        assert_eq!(fields.map(|field| status_field(status, field)), what.map(str::to_owned));
+    };
+    let (none, default) = ("0000000000000000", "00000000a80425fb");
+    let usual = status(security(|_| ()));
+    has(&usual, [none, default, default, default, none]);
+    assert_eq!(status_field(&usual, "Seccomp"), "2");
+    assert_eq!(status_field(&usual, "NoNewPrivs"), "0");
+    let other = status(security(|security| {
+        security.run_as_user = Some(1000);
+        security.no_new_privs = true;
+        security.seccomp = SeccompProfile::Unconfined;
+    }));
+    has(&other, [none, none, none, default, none]);
+    assert_eq!(
+        (status_field(&other, "Seccomp"), status_field(&other, "NoNewPrivs")),
+        ("0".to_owned(), "1".to_owned())
+    );
+    let changed = status(security(|security| {
+        security.capabilities =
+            Capability { add_capabilities: strings(&["NET_ADMIN"]), drop_capabilities: strings(&["ALL"]) };
+    }));
+    let admin = "0000000000001000";
+    has(&changed, [none, admin, admin, admin, none]);
+}
+
+fn privileged(world: &World) {
+    let config = ContainerConfig {
+        security_context: security(|security| security.privileged = true),
+        ..shell("cat /proc/self/status; mount -t tmpfs tmpfs /tmp && echo mounted")
+    };
+    let outcome = world.run_alone(&config);
+    let ours = std::fs::read_to_string("/proc/self/status").expect("status");
+    assert_eq!(status_field(&outcome.stdout, "CapEff"), status_field(&ours, "CapBnd"));
+    assert_eq!(status_field(&outcome.stdout, "CapBnd"), status_field(&ours, "CapBnd"));
+    assert_eq!(status_field(&outcome.stdout, "Seccomp"), status_field(&ours, "Seccomp"));
+    assert!(outcome.stdout.ends_with("mounted\n"), "{}", outcome.stderr);
+}
+
+fn the_filter_refuses(world: &World) {
+    // With the capability dropped both ways the kernel would refuse too: `unshare -U` needs none, only the filter stops it.
+    let outcome = world.run_alone(&shell("unshare -U true; echo $?"));
+    assert_eq!(outcome.stdout, "1\n");
+    assert!(outcome.stderr.contains("Operation not permitted"), "{}", outcome.stderr);
+    let unconfined = ContainerConfig {
+        security_context: security(|security| security.seccomp = SeccompProfile::Unconfined),
+        ..shell("unshare -U true; echo $?")
+    };
+    assert_eq!(world.run_alone(&unconfined).stdout, "0\n");
+}
+
+fn three_descriptors(world: &World) {
+    // A descriptor of ours without close-on-exec, as a careless library would leave it.
+    let leak = std::fs::File::open("/etc").expect("open");
+    rustix::io::fcntl_setfd(&leak, rustix::io::FdFlags::empty()).expect("fcntl");
+    // The fourth is the directory that ls reads.
+    assert_eq!(world.run_alone(&command(&["ls", "/proc/self/fd"])).stdout, "0\n1\n2\n3\n");
+    let pod = world.usual_pod();
+    let container = world.start(&pod, &command(&["sleep", "1000"]));
+    assert_eq!(world.exec(&container.id, &["ls", "/proc/self/fd"]), (0, "0\n1\n2\n3\n".to_owned()));
+    let (_, of_init) = world.exec(&container.id, &["ls", "/proc/1/fd"]);
+    assert_eq!(of_init, "0\n1\n2\n");
+    end(world, container);
+    world.remove(pod);
+}
+
+fn end(world: &World, mut container: runtime::Container) {
+    runtime::kill(&world.dirs, &container.id, runtime::signal::KILL, false).expect("kill");
+    container.wait().expect("wait");
+    runtime::remove_container(&world.dirs, &container.id).expect("remove");
+}
+
+const KINDS: [&str; 7] = ["mnt", "pid", "net", "ipc", "uts", "user", "cgroup"];
+
+fn namespaces_of_self() -> Vec<String> {
+    KINDS
+        .iter()
+        .map(|kind| {
+            std::fs::read_link(format!("/proc/self/ns/{kind}")).expect("ns").to_string_lossy().into_owned()
+        })
+        .collect()
+}
+
+fn show_namespaces() -> ContainerConfig {
+    shell("for k in mnt pid net ipc uts user cgroup; do readlink /proc/self/ns/$k; done")
+}
+
+fn namespaces(world: &World) {
+    let pod = world.usual_pod();
+    let outcomes = [world.run(&pod, &show_namespaces()), world.run(&pod, &show_namespaces())];
+    let [first, second] = outcomes.each_ref().map(support::Outcome::lines);
+    let host = namespaces_of_self();
+    for (index, kind) in KINDS.iter().enumerate() {
+        let own = match *kind {
+            "user" => false,
+            "cgroup" => hierarchies().is_v2_only(),
+            _ => true,
+        };
+        assert_eq!(first[index] != host[index], own, "{kind} against the node's");
+        // mnt and pid of a container that is gone may get its number again.
+        if ["net", "ipc", "uts"].contains(kind) {
+            assert_eq!(first[index], second[index], "{kind} of one pod");
+        }
+    }
+    assert_eq!(host, namespaces_of_self(), "the supervisor is where it was");
+    world.remove(pod);
+}
+
+fn a_shared_pid_namespace(world: &World) {
+    let pod = world.pod(NamespaceOption { pid: NamespaceMode::Pod, ..usual() });
+    let sleeper = world.start(&pod, &command(&["sleep", "1000"]));
+    let listing = world.run(&pod, &shell("ps -o pid,comm; kill -0 1; echo $?; (sleep 0.2 &)"));
+    assert!(listing.stdout.contains("sleep"), "{}", listing.stdout);
+    assert!(listing.stdout.contains(" 1 rhizome-init"), "{}", listing.stdout);
+    let secrets = world.run(&pod, &shell("ls /proc/1/fd | wc -l; readlink /proc/1/exe || echo hidden"));
+    assert_eq!(secrets.stdout, "0\nhidden\n", "{}", secrets.stderr);
+    // The orphan of the second container has been reaped by the pod's pid 1.
+    std::thread::sleep(Duration::from_millis(400));
+    let (_, zombies) = world.exec(&sleeper.id, &["ps", "-o", "stat,comm"]);
+    assert!(!zombies.contains('Z'), "{zombies}");
+    end(world, sleeper);
+    world.remove(pod);
+}
+
+fn the_node_s_namespaces(world: &World) {
+    let node = NamespaceMode::Node;
+    let pod = world.pod(NamespaceOption { network: node, pid: node, ipc: node });
+    let outcome = world.run(&pod, &show_namespaces());
+    let host = namespaces_of_self();
+    for (index, kind) in KINDS.iter().enumerate().filter(|(_, kind)| **kind != "mnt" && **kind != "cgroup") {
+        assert_eq!(outcome.lines()[index], host[index], "{kind}");
+    }
+    // Without a pid namespace of its own, what a container leaves behind is killed with its first process.
+    let outcome = world.run(&pod, &shell("sleep 1000 >/dev/null 2>&1 & exit 3"));
+    assert_eq!(outcome.code(), 3);
+    reap_all();
+    world.remove(pod);
+}
+
+/// Takes the exit statuses of orphans that came to us.
+fn reap_all() {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let options = rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOHANG;
+    while Instant::now() < deadline {
+        match rustix::process::waitid(rustix::process::WaitId::All, options) {
+            Err(Errno::CHILD) => return,
+            _ => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+    panic!("a child does not end");
+}
+
+fn loopback_and_host_name(world: &World) {
+    let outcome = world.run_alone(&shell(
+        "ifconfig lo; hostname; cat /proc/sys/net/ipv4/ip_unprivileged_port_start; ls /sys/class/net",
+    ));
+    assert!(outcome.stdout.contains("127.0.0.1") && outcome.stdout.contains("UP"), "{}", outcome.stdout);
+    assert!(outcome.stdout.ends_with("pod-name\n0\nlo\n"), "{}", outcome.stdout);
+}
+
+fn variables(world: &World) {
+    let mut world = World::at(world.base.clone());
+    world.image.config.env = strings(&["FROM_IMAGE=1", "BOTH=image", "nonsense"]);
+    let config = ContainerConfig {
+        envs: vec![("BOTH".to_owned(), "pod".to_owned()), ("EMPTY".to_owned(), String::new())],
+        ..command(&["env"])
+    };
+    let outcome = world.run_alone(&config);
+    let mut lines = outcome.lines();
+    lines.sort_unstable();
+    let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    assert_eq!(lines, ["BOTH=pod", "EMPTY=", "FROM_IMAGE=1", "HOME=/root", "HOSTNAME=pod-name", path]);
+    world.image.config.entrypoint = strings(&["echo", "entry"]);
+    world.image.config.cmd = strings(&["image"]);
+    assert_eq!(world.run_alone(&ContainerConfig::default()).stdout, "entry image\n");
+    let args = ContainerConfig { args: strings(&["own"]), ..ContainerConfig::default() };
+    assert_eq!(world.run_alone(&args).stdout, "entry own\n");
+    assert_eq!(world.run_alone(&command(&["echo", "all"])).stdout, "all\n");
+}
+
+fn users(world: &World) {
+    let mut world = World::at(world.base.clone());
+    let script =
+        "id -u; id -g; id -G; echo $HOME; echo x > /dev/stdout; touch /root/x 2>/dev/null || echo refused";
+    let check = |world: &World, security_context, expected: &str| {
+        let config = ContainerConfig { security_context, ..shell(script) };
+        assert_eq!(world.run_alone(&config).stdout, expected);
+    };
+    check(&world, security(|_| ()), "0\n0\n0\n/root\nx\n");
+    std::fs::set_permissions(world.image_path("root"), std::os::unix::fs::PermissionsExt::from_mode(0o700))
+        .expect("chmod");
+    world.image.config.user = "www".to_owned();
+    check(&world, security(|_| ()), "33\n34\n34 77\n/var/www\nx\nrefused\n");
+    let asked = security(|security| {
+        security.run_as_user = Some(1000);
+        security.run_as_group = Some(2000);
+        security.supplemental_groups = vec![3000];
+    });
+    check(&world, asked, "1000\n2000\n2000 3000\n/\nx\nrefused\n");
+    world.image.config.user = "nobody".to_owned();
+    let pod = world.usual_pod();
+    let error = pod.create_container(&shell("true"), &world.image).expect_err("no such user");
+    assert!(
+        chain(&error).ends_with("unable to find user nobody: no matching entries in passwd file"),
+        "{}",
+        chain(&error)
+    );
+    world.remove(pod);
+}
+
+fn a_hostile_passwd(world: &World) {
+    let pod = world.usual_pod();
+    let passwd = world.image_path("etc/passwd");
+    let refused = |error: Errno| {
+        let result = pod.create_container(&shell("true"), &world.image);
+        let Err(Error::Child { source, .. }) = result else { panic!("{result:?}") };
+        assert_eq!((source.step, source.errno), (runtime::Step::User, Some(error.raw_os_error())));
+        std::fs::remove_file(&passwd).expect("remove");
+    };
+    std::fs::remove_file(&passwd).expect("remove");
+    rustix::fs::mknodat(rustix::fs::CWD, &passwd, rustix::fs::FileType::Fifo, 0o644.into(), 0)
+        .expect("mkfifo");
+    assert!(std::fs::metadata(&passwd).expect("stat").file_type().is_fifo());
+    refused(Errno::INVAL);
+    std::os::unix::fs::symlink("/proc/self/fd/3", &passwd).expect("symlink");
+    refused(Errno::LOOP);
+    std::fs::File::create(&passwd).and_then(|file| file.set_len(1 << 40)).expect("sparse");
+    refused(Errno::FBIG);
+    // None at all is no reason not to run as root.
+    assert_eq!(world.run(&pod, &shell("id -u")).stdout, "0\n");
+    world.remove(pod);
+}
+
+fn working_directories(world: &World) {
+    let mut world = World::at(world.base.clone());
+    world.image.config.working_dir = "/tmp".to_owned();
+    assert_eq!(world.run_alone(&command(&["pwd"])).stdout, "/tmp\n");
+    let at = |dir: &str| ContainerConfig { working_dir: dir.to_owned(), ..command(&["pwd"]) };
+    assert_eq!(world.run_alone(&at("/not/there/yet")).stdout, "/not/there/yet\n");
+    let pod = world.usual_pod();
+    // CVE-2024-21626: a descriptor of ours as the working directory. Those that there are lead to no directory.
+    for number in 0..32 {
+        let result = pod.create_container(&at(&format!("/proc/self/fd/{number}")), &world.image);
+        let Err(Error::Child { source, .. }) = result else { panic!("{number}: {result:?}") };
+        assert_eq!(source.step, runtime::Step::WorkingDirectory, "{number}");
+    }
+    let result = pod.create_container(&at("/etc/passwd"), &world.image);
+    assert!(
+        chain(&result.expect_err("a file"))
+            .ends_with("enter the working directory /etc/passwd: Not a directory (os error 20)")
+    );
+    world.remove(pod);
+}
+
+fn a_terminal(world: &World) {
+    let config = ContainerConfig {
+        tty: true,
+        ..shell(
+            "tty; test -t 0 && test -t 1 && test -t 2 && echo terminal; echo $TERM; ls /proc/self/fd; echo hello > /dev/console; stat -c %t,%T /dev/console",
+        )
+    };
+    let outcome = world.run_alone(&config);
+    assert_eq!(outcome.stdout, "/dev/pts/0\r\nterminal\r\nxterm\r\n0  1  2  3\r\nhello\r\n88,0\r\n");
+    assert_eq!(outcome.code(), 0);
+    // The terminal is the controlling one: Ctrl-C reaches what runs on it.
+    let pod = world.usual_pod();
+    let config = ContainerConfig {
+        tty: true,
+        ..shell("trap 'echo caught; exit 5' INT; echo ready; while :; do sleep 0.05; done")
+    };
+    let mut container = world.start(&pod, &config);
+    let Io::Terminal { master } = &container.io else { panic!("no terminal") };
+    let mut buffer = [0u8; 64];
+    let count = rustix::io::read(master, &mut buffer).expect("read");
+    assert_eq!(&buffer[..count], b"ready\r\n");
+    rustix::io::write(master, b"\x03").expect("write");
+    let outcome = finish(&mut container);
+    assert!(outcome.stdout.contains("caught"), "{}", outcome.stdout);
+    assert_eq!(outcome.code(), 5);
+    world.remove(pod);
+}
+
+fn stdin(world: &World) {
+    assert_eq!(world.run_alone(&command(&["cat"])).stdout, "");
+    let pod = world.usual_pod();
+    let mut container = world.start(&pod, &ContainerConfig { stdin: true, ..command(&["cat"]) });
+    let Io::Pipes { stdin, .. } = &mut container.io else { panic!("a terminal") };
+    rustix::io::write(stdin.take().expect("stdin"), b"words\n").expect("write");
+    assert_eq!(finish(&mut container).stdout, "words\n");
+    world.remove(pod);
+}
+
+fn exec_is_like_the_container(world: &World) {
+    let pod = world.usual_pod();
+    let script = "for k in mnt pid net ipc uts user cgroup; do readlink /proc/self/ns/$k; done; \
+        grep -E '^(Cap|Seccomp:|NoNew|Uid|Gid|Groups)' /proc/self/status; cat /proc/self/cgroup; env | grep -v SHLVL | sort; pwd; cat /proc/self/oom_score_adj";
+    let config = ContainerConfig {
+        envs: vec![("A".to_owned(), "b c".to_owned())],
+        working_dir: "/tmp".to_owned(),
+        security_context: security(|security| {
+            security.run_as_user = Some(33);
+            security.no_new_privs = true;
+        }),
+        resources: LinuxContainerResources { oom_score_adj: 500, ..LinuxContainerResources::default() },
+        ..shell(&format!("{script}; exec sleep 1000"))
+    };
+    let mut container = world.start(&pod, &config);
+    let (code, of_exec) = world.exec(&container.id, &["sh", "-c", script]);
+    assert_eq!(code, 0);
+    assert_eq!(world.exec(&container.id, &["sh", "-c", "exit 7"]).0, 7);
+    assert_eq!(world.exec(&container.id, &["sh", "-c", "kill -9 $$"]).0, 137);
+    runtime::kill(&world.dirs, &container.id, runtime::signal::KILL, false).expect("kill");
+    let of_container = finish(&mut container).stdout;
+    assert_eq!(of_exec, of_container);
+    assert!(of_exec.ends_with("A=b c\nHOME=/var/www\nHOSTNAME=pod-name\nPATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nPWD=/tmp\n/tmp\n500\n"), "{of_exec}");
+    world.remove(pod);
+}
+
+fn exec_on_a_terminal(world: &World) {
+    let pod = world.usual_pod();
+    let container = world.start(&pod, &command(&["sleep", "1000"]));
+    let null = std::fs::File::open("/dev/null").expect("null");
+    let stdio = ExecStdio { stdin: None, stdout: null.as_fd(), stderr: null.as_fd() };
+    let script = "tty; echo $TERM; ls /proc/self/fd; exit 9";
+    let config = ExecConfig { command: strings(&["sh", "-c", script]), tty: true, ..ExecConfig::default() };
+    let process = runtime::exec(&world.dirs, &container.id, &config, stdio)
+        .unwrap_or_else(|error| panic!("{}", chain(&error)));
+    let output = read_all(process.terminal.as_ref().expect("terminal").try_clone().expect("dup"));
+    assert_eq!(output, "/dev/pts/0\r\nxterm\r\n0  1  2  3\r\n");
+    assert_eq!(process.wait().expect("wait"), 9);
+    end(world, container);
+    world.remove(pod);
+}
+
+fn exec_that_cannot_be(world: &World) {
+    let pod = world.usual_pod();
+    let mut container = world.create(&pod, &command(&["sleep", "1000"]));
+    let null = std::fs::File::open("/dev/null").expect("null");
+    let stdio = ExecStdio { stdin: None, stdout: null.as_fd(), stderr: null.as_fd() };
+    let try_to = |id: &str, command: &[&str]| {
+        let config = ExecConfig { command: strings(command), ..ExecConfig::default() };
+        runtime::exec(&world.dirs, id, &config, stdio).expect_err("exec")
+    };
+    assert!(matches!(try_to(&container.id, &["true"]), Error::WrongState { .. }));
+    container.start().expect("start");
+    let error = try_to(&container.id, &["foo"]);
+    assert!(matches!(error, Error::Execute { exit_code: 127, .. }), "{error:?}");
+    assert_eq!(error.to_string(), "exec: \"foo\": executable file not found in $PATH");
+    assert!(matches!(try_to(&container.id, &["/etc/plain"]), Error::Execute { exit_code: 126, .. }));
+    assert!(matches!(try_to(&container.id, &[]), Error::Config { .. }));
+    assert!(matches!(try_to("nonsense", &["true"]), Error::NotFound { .. }));
+    assert!(matches!(try_to("../x", &["true"]), Error::NotFound { .. }));
+    let id = container.id.clone();
+    end(world, container);
+    assert!(matches!(try_to(&id, &["true"]), Error::NotFound { .. }));
+    world.remove(pod);
+}
+
+fn cgroups_and_limits(world: &World) {
+    let pod = world.usual_pod();
+    let resources = LinuxContainerResources {
+        memory_limit_in_bytes: 64 << 20,
+        cpu_shares: 512,
+        cpu_quota: 50_000,
+        cpu_period: 100_000,
+        ..LinuxContainerResources::default()
+    };
+    let config = ContainerConfig { resources, ..command(&["sleep", "1000"]) };
+    let mut container = world.start(&pod, &config);
+    let cgroup = runtime::cgroup::Cgroup::at(&hierarchies(), &container.record().cgroup).expect("cgroup");
+    let pid = container.pid.as_raw_nonzero().get();
+    assert_eq!(cgroup.pids().expect("pids"), [pid]);
+    let directories: Vec<PathBuf> = cgroup.directories().map(|(_, dir)| dir).collect();
+    for dir in &directories {
+        let procs = std::fs::read_to_string(dir.join("cgroup.procs")).expect("cgroup.procs");
+        assert_eq!(procs, format!("{pid}\n"), "{}", dir.display());
+    }
+    let read = |v1: &str, v2: &str| {
+        let found = directories
+            .iter()
+            .flat_map(|dir| [dir.join(v1), dir.join(v2)])
+            .find_map(|path| std::fs::read_to_string(path).ok());
+        found.unwrap_or_else(|| panic!("neither {v1} nor {v2}")).trim().to_owned()
+    };
+    assert_eq!(read("memory.limit_in_bytes", "memory.max"), (64 << 20).to_string());
+    assert!(["512", "20"].contains(&read("cpu.shares", "cpu.weight").as_str()));
+    assert!(["50000", "50000 100000"].contains(&read("cpu.cfs_quota_us", "cpu.max").as_str()));
+    let (code, view) = world.exec(&container.id, &["cat", "/proc/self/cgroup"]);
+    let own = if hierarchies().is_v2_only() { "/" } else { container.record().cgroup.as_str() };
+    assert!(code == 0 && view.lines().all(|line| line.ends_with(&format!(":{own}"))), "{view}");
+    runtime::kill(&world.dirs, &container.id, runtime::signal::KILL, true).expect("kill");
+    assert_eq!(finish(&mut container).code(), 137);
+    world.remove(pod);
+}
+
+fn out_of_memory(world: &World) {
+    let resources =
+        LinuxContainerResources { memory_limit_in_bytes: 16 << 20, ..LinuxContainerResources::default() };
+    let config = ContainerConfig {
+        resources,
+        ..command(&["dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1"])
+    };
+    let outcome = world.run_alone(&config);
+    assert_eq!((outcome.code(), outcome.exit.oom_killed), (137, true));
+    assert!(!world.run_alone(&command(&["true"])).exit.oom_killed);
+}
+
+fn devices(world: &World) {
+    let script = "mknod /tmp/kmsg c 1 11 && dd if=/tmp/kmsg of=/dev/null count=1 bs=8192 2>/dev/null; echo $?; head -c 1 /dev/urandom > /dev/null; echo $?";
+    let v1 =
+        hierarchies().0.iter().any(|hierarchy| hierarchy.controllers.iter().any(|name| name == "devices"));
+    let outcome = world.run_alone(&shell(script));
+    if v1 {
+        assert_eq!(outcome.stdout, "1\n0\n", "{}", outcome.stderr);
+    } else {
+        println!("  devices: SKIPPED, no devices controller");
+    }
+    let config = ContainerConfig {
+        security_context: security(|security| security.privileged = true),
+        ..shell(script)
+    };
+    assert_eq!(world.run_alone(&config).stdout, "0\n0\n");
+}
+
+fn oom_scores_are_clamped(world: &World) {
+    let pod = world.usual_pod();
+    let score = |wanted| {
+        let resources =
+            LinuxContainerResources { oom_score_adj: wanted, ..LinuxContainerResources::default() };
+        let mut container = world
+            .start(&pod, &ContainerConfig { resources, ..command(&["cat", "/proc/self/oom_score_adj"]) });
+        (container.warnings.len(), finish(&mut container).stdout)
+    };
+    assert_eq!(score(300), (0, "300\n".to_owned()));
+    let bounding = runtime::capability::read_bounding_set().expect("bounding");
+    if bounding.contains(rustix::thread::CapabilitySet::SYS_RESOURCE) {
+        assert_eq!(score(-998), (0, "-998\n".to_owned()));
+    } else {
+        let ours = std::fs::read_to_string("/proc/self/oom_score_adj").expect("score");
+        assert_eq!(score(-998), (1, ours));
+    }
+    world.remove(pod);
+}
+
+fn stopping(world: &World) {
+    let pod = world.usual_pod();
+    let stop = |script: &str, grace: u64| {
+        let mut container =
+            world.start(&pod, &shell(&format!("{script}; echo ready; while :; do sleep 0.02; done")));
+        let Io::Pipes { stdout, .. } = &container.io else { panic!("a terminal") };
+        rustix::io::read(stdout, &mut [0u8; 16]).expect("read");
+        let by_itself =
+            runtime::stop_container(&world.dirs, &container.id, Duration::from_millis(grace)).expect("stop");
+        (by_itself, container.wait().expect("wait").code)
+    };
+    assert_eq!(stop("trap 'exit 3' TERM", 5000), (true, Some(3)));
+    assert_eq!(stop("trap '' TERM", 100), (false, Some(137)));
+    assert_eq!(stop(":", 0), (false, Some(137)));
+    world.remove(pod);
+}
+
+fn signals_from_outside(world: &World) {
+    let pod = world.usual_pod();
+    let mut container =
+        world.start(&pod, &shell("trap 'exit 4' 34; echo ready; while :; do sleep 0.02; done"));
+    let Io::Pipes { stdout, .. } = &container.io else { panic!("a terminal") };
+    rustix::io::read(stdout, &mut [0u8; 16]).expect("read");
+    let signal = runtime::signal::parse("SIGRTMIN").expect("signal");
+    runtime::kill(&world.dirs, &container.id, signal, false).expect("kill");
+    let exit = container.wait().expect("wait");
+    assert_eq!(exit.code, Some(4));
+    // To one that has ended, and to one that is not there.
+    runtime::kill(&world.dirs, &container.id, 15, false).expect("kill");
+    assert!(matches!(runtime::kill(&world.dirs, "0", 15, false), Err(Error::NotFound { .. })));
+    world.remove(pod);
+}
+
+fn removing_a_running_container(world: &World) {
+    let pod = world.usual_pod();
+    let script = "mkdir -p /a/b/c; echo x > /a/b/c/d; (sleep 1000 &) ; (sleep 1000 &) ; exec sleep 1000";
+    let mut container = world.start(&pod, &shell(script));
+    std::thread::sleep(Duration::from_millis(100));
+    runtime::remove_container(&world.dirs, &container.id)
+        .unwrap_or_else(|error| panic!("remove: {}", chain(&error)));
+    // Its parent still learns how it ended.
+    assert_eq!(container.wait().expect("wait").code, Some(137));
+    world.remove(pod);
+}
+
+/// A supervisor in a process of its own: makes a pod and a container, says the container's id, and does as it is told.
+fn supervisor(what: &str) -> ! {
+    let world = World::at(PathBuf::from("/tmp"));
+    let pod = match runtime::Sandbox::run(&world.dirs, world.pod_config(usual())) {
+        Ok(pod) => pod,
+        Err(error) => fail(&error),
+    };
+    let mut container = match pod.create_container(&command(&["sleep", "1000"]), &world.image) {
+        Ok(container) => container,
+        Err(error) => fail(&error),
+    };
+    if what != "created"
+        && let Err(error) = container.start()
+    {
+        fail(&error);
+    }
+    println!("{}", container.id);
+    loop {
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+fn fail(error: &dyn std::error::Error) -> ! {
+    println!("failed: {}", chain(error));
+    std::process::exit(3)
+}
+
+/// Starts a supervisor; its first line, and the process.
+fn start_supervisor(world: &World, what: &str, fault: &str) -> (String, std::process::Child) {
+    let pod = world.cgroup_parent.rsplit_once("pod").expect("pod").1.to_owned();
+    let mut child = Command::new(std::env::current_exe().expect("exe"))
+        .args([SUPERVISOR, what])
+        .env("RHIZOME_FAULT", fault)
+        .env("RHIZOME_TEST_POD", pod)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("supervisor");
+    let mut line = String::new();
+    let stdout = child.stdout.take().expect("stdout");
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).expect("read");
+    (line.trim().to_owned(), child)
+}
+
+fn remove_everything(world: &World) {
+    for id in runtime::list_sandboxes(&world.dirs).expect("list") {
+        runtime::remove_sandbox(&world.dirs, &id).unwrap_or_else(|error| panic!("remove: {}", chain(&error)));
+    }
+    for id in runtime::list_containers(&world.dirs).expect("list") {
+        runtime::remove_container(&world.dirs, &id)
+            .unwrap_or_else(|error| panic!("remove: {}", chain(&error)));
+    }
+    reap_all();
+}
+
+fn a_supervisor_that_is_killed_later(world: &World) {
+    let (id, mut child) = start_supervisor(world, "started", "");
+    child.kill().expect("kill");
+    child.wait().expect("wait");
+    assert_eq!(runtime::status(&world.dirs, &id).expect("status").status, Status::Running);
+    assert_eq!(world.exec(&id, &["echo", "still here"]), (0, "still here\n".to_owned()));
+    runtime::kill(&world.dirs, &id, runtime::signal::KILL, false).expect("kill");
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let exit = loop {
+        let record = runtime::status(&world.dirs, &id).expect("status");
+        if record.status == Status::Exited {
+            break record.exit.expect("exit");
+        }
+        assert!(Instant::now() < deadline, "still {:?}", record.status);
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    // While nobody has waited for it, /proc still tells how it ended.
+    assert!(exit.code.is_none_or(|code| code == 137), "{exit:?}");
+    reap_all();
+    let exit = runtime::status(&world.dirs, &id).expect("status").exit.expect("exit");
+    assert_eq!((exit.code, exit.at), (None, None));
+    remove_everything(world);
+    world.check_nothing_left();
+}
+
+fn a_supervisor_that_is_killed_before_the_start(world: &World) {
+    let (id, mut child) = start_supervisor(world, "created", "");
+    assert_eq!(runtime::status(&world.dirs, &id).expect("status").status, Status::Created);
+    child.kill().expect("kill");
+    child.wait().expect("wait");
+    // Its first process sees that nobody can start it any more.
+    reap_all();
+    assert_eq!(runtime::status(&world.dirs, &id).expect("status").status, Status::Exited);
+    remove_everything(world);
+    world.check_nothing_left();
+}
+
+/// Every point that a sandbox with one container passes.
+const POINTS: &[&str] = &[
+    "sandbox.state",
+    "sandbox.cgroup",
+    "cgroup.create",
+    "sandbox.namespaces",
+    "sandbox.shm",
+    "create.state",
+    "create.cgroup",
+    "cgroup.limit",
+    "create.mounts.prepare",
+    "create.clone",
+    "child.process",
+    "child.cgroup",
+    "child.namespaces",
+    "child.mounts",
+    "child.user",
+    "child.cwd",
+    "child.capabilities",
+    "child.ready",
+    "create.mounts.verify",
+    "create.record",
+    "start.record",
+    "start.go",
+    "child.execute",
+];
+
+fn every_fault_leaves_nothing(world: &World) {
+    if !cfg!(debug_assertions) {
+        println!("  faults: SKIPPED, there are no fault points in a release build");
+        return;
+    }
+    for point in POINTS {
+        for action in ["error", "kill"] {
+            let (line, mut child) = start_supervisor(world, "started", &format!("{point}:{action}"));
+            if line.len() == 64 {
+                // A first process that dies in its last step is a container that has ended.
+                assert_eq!((*point, action), ("child.execute", "kill"), "not passed");
+                child.kill().expect("kill");
+                child.wait().expect("wait");
+            } else if action == "error" {
+                assert!(line.starts_with("failed: "), "{point}: {line:?}");
+                assert_eq!(child.wait().expect("wait").code(), Some(3), "{point}");
+            } else {
+                let _ = child.wait().expect("wait");
+            }
+            for id in runtime::list_containers(&world.dirs).expect("list") {
+                let status = runtime::status(&world.dirs, &id).expect("status").status;
+                let truthful = status != Status::Running
+                    || runtime::status(&world.dirs, &id).is_ok_and(|r| r.init.is_some());
+                assert!(truthful, "{point}:{action}: {status:?}");
+            }
+            remove_everything(world);
+            world.check_nothing_left();
+        }
+    }
+}
+
+fn exe_check() -> ! {
+    let read_only = sys::process::exe_is_read_only().expect("statvfs");
+    let writable = rustix::fs::access("/proc/self/exe", rustix::fs::Access::WRITE_OK);
+    println!("{read_only} {:?}", writable.err().map(Errno::raw_os_error));
+    if !read_only {
+        panic!("{}", sys::process::ensure_read_only_exe().expect_err("re-exec"));
+    }
+    std::process::exit(0)
+}
+
+fn our_executable_is_read_only(_: &World) {
+    let exe = std::env::current_exe().expect("exe");
+    let inode = std::fs::metadata(&exe).expect("stat").ino();
+    assert_ne!(inode, 0);
+    let output = Command::new(exe).arg(EXE_CHECK).output().expect("run");
+    let expected = format!("false None\ntrue Some({})\n", Errno::ROFS.raw_os_error());
+    assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{output:?}");
+}
+
+fn a_wrong_configuration_makes_nothing(world: &World) {
+    let pod = world.usual_pod();
+    let before = std::fs::read_dir(&world.dirs.state).expect("state").count();
+    let check = |config: &ContainerConfig, field: &str| {
+        let result = pod.create_container(config, &world.image);
+        assert!(matches!(&result, Err(Error::Config { field: is, .. }) if *is == field), "{result:?}");
+        assert_eq!(std::fs::read_dir(&world.dirs.state).expect("state").count(), before);
+    };
+    check(&ContainerConfig::default(), "command");
+    check(&command(&["a\0b"]), "command");
+    let unknown = security(|security| security.capabilities.add_capabilities = strings(&["SYS_FOO"]));
+    check(&ContainerConfig { security_context: unknown, ..shell("true") }, "capabilities");
+    let negative = security(|security| security.run_as_user = Some(-1));
+    check(&ContainerConfig { security_context: negative, ..shell("true") }, "runAsUser");
+    let mut wrong = world.image.clone();
+    wrong.config.stop_signal = Some("SIGFOO".to_owned());
+    assert!(matches!(pod.create_container(&shell("true"), &wrong), Err(Error::Config { .. })));
+    world.remove(pod);
+}

@@ -1,0 +1,219 @@
+//! A world for one case: a mount namespace, a root file system of busybox, directories for the runtime, cgroups of its own.
+
+use image::Image;
+use manifest::cri::{ContainerConfig, NamespaceMode, NamespaceOption, PodSandboxConfig};
+use runtime::cgroup::{Cgroup, Hierarchies};
+use runtime::{Container, Dirs, ExecConfig, ExecStdio, Exit, Io, Sandbox};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::mount::{MountFlags, MountPropagationFlags};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+pub(crate) const BUSYBOX: &str = "/bin/busybox";
+
+/// What a container did.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) exit: Exit,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Outcome {
+    pub(crate) fn code(&self) -> i32 {
+        self.exit.code.expect("an exit code")
+    }
+
+    pub(crate) fn lines(&self) -> Vec<&str> {
+        self.stdout.lines().collect()
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) base: PathBuf,
+    pub(crate) dirs: Dirs,
+    pub(crate) image: Image,
+    pub(crate) cgroup_parent: String,
+}
+
+impl World {
+    /// In a process of its own, in a mount namespace of its own.
+    pub(crate) fn new() -> World {
+        let none: Option<&std::ffi::CStr> = None;
+        let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+        rustix::mount::mount_change("/", private).expect("private");
+        rustix::mount::mount("proc", "/proc", "proc", MountFlags::empty(), none).expect("proc");
+        let base = PathBuf::from("/tmp");
+        rustix::mount::mount("tmpfs", &base, "tmpfs", MountFlags::empty(), none).expect("tmpfs");
+        let world = World::at(base);
+        world.make_image();
+        world
+    }
+
+    /// The world that [`World::new`] made, from a process started in it.
+    pub(crate) fn at(base: PathBuf) -> World {
+        let dirs = Dirs { state: base.join("run/runtime"), data: base.join("lib/containers") };
+        let image = Image {
+            reference: "test".to_owned(),
+            id: image::Digest::of(b"test"),
+            config: image::ImageConfig::default(),
+            layers: vec![base.join("image")],
+            size: 0,
+        };
+        let cgroup_parent = "/rhizome-test/pod".to_owned()
+            + &std::env::var("RHIZOME_TEST_POD").unwrap_or(std::process::id().to_string());
+        World { base, dirs, image, cgroup_parent }
+    }
+
+    fn make_image(&self) {
+        let root = self.base.join("image");
+        for dir in ["bin", "etc", "tmp", "proc", "sys", "dev", "root"] {
+            std::fs::create_dir_all(root.join(dir)).expect("mkdir");
+        }
+        std::fs::copy(BUSYBOX, root.join("bin/busybox")).expect("copy busybox");
+        let list = Command::new(BUSYBOX).arg("--list").output().expect("busybox --list");
+        for applet in String::from_utf8_lossy(&list.stdout).lines().filter(|applet| *applet != "busybox") {
+            std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).expect("symlink");
+        }
+        let passwd = "root:x:0:0::/root:/bin/sh\nwww:x:33:34::/var/www:/bin/sh\n";
+        std::fs::write(root.join("etc/passwd"), passwd).expect("passwd");
+        std::fs::write(root.join("etc/group"), "root:x:0:\nwww:x:34:\nextra:x:77:www\n").expect("group");
+        std::fs::write(root.join("etc/plain"), "not a program").expect("plain");
+    }
+
+    pub(crate) fn image_path(&self, path: &str) -> PathBuf {
+        self.base.join("image").join(path)
+    }
+
+    pub(crate) fn pod(&self, options: NamespaceOption) -> Sandbox {
+        Sandbox::run(&self.dirs, self.pod_config(options))
+            .unwrap_or_else(|error| panic!("sandbox: {}", chain(&error)))
+    }
+
+    pub(crate) fn pod_config(&self, namespace_options: NamespaceOption) -> PodSandboxConfig {
+        PodSandboxConfig {
+            hostname: "pod-name".to_owned(),
+            cgroup_parent: self.cgroup_parent.clone(),
+            namespace_options,
+            ..PodSandboxConfig::default()
+        }
+    }
+
+    pub(crate) fn usual_pod(&self) -> Sandbox {
+        self.pod(usual())
+    }
+
+    pub(crate) fn create(&self, pod: &Sandbox, config: &ContainerConfig) -> Container {
+        pod.create_container(config, &self.image).unwrap_or_else(|error| panic!("create: {}", chain(&error)))
+    }
+
+    pub(crate) fn start(&self, pod: &Sandbox, config: &ContainerConfig) -> Container {
+        let mut container = self.create(pod, config);
+        container.start().unwrap_or_else(|error| panic!("start: {}", chain(&error)));
+        container
+    }
+
+    /// Runs a container to its end and removes it.
+    pub(crate) fn run(&self, pod: &Sandbox, config: &ContainerConfig) -> Outcome {
+        let mut container = self.start(pod, config);
+        let outcome = finish(&mut container);
+        runtime::remove_container(&self.dirs, &container.id)
+            .unwrap_or_else(|error| panic!("remove: {}", chain(&error)));
+        outcome
+    }
+
+    /// Runs a container in a pod of its own and checks that nothing stays.
+    pub(crate) fn run_alone(&self, config: &ContainerConfig) -> Outcome {
+        let pod = self.usual_pod();
+        let outcome = self.run(&pod, config);
+        self.remove(pod);
+        outcome
+    }
+
+    pub(crate) fn remove(&self, pod: Sandbox) {
+        pod.remove().unwrap_or_else(|error| panic!("remove: {}", chain(&error)));
+        self.check_nothing_left();
+    }
+
+    /// No file, cgroup, mount or process of ours.
+    pub(crate) fn check_nothing_left(&self) {
+        assert_eq!(tree(&self.dirs.state), Vec::<PathBuf>::new(), "state");
+        assert_eq!(tree(&self.dirs.data), Vec::<PathBuf>::new(), "data");
+        let hierarchies = Hierarchies::read().expect("hierarchies");
+        let cgroup = Cgroup::at(&hierarchies, &self.cgroup_parent).expect("cgroup");
+        for (_, dir) in cgroup.directories() {
+            assert!(!dir.exists(), "{} is left", dir.display());
+        }
+        let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+        let below = self.base.to_str().expect("UTF-8").to_owned() + "/";
+        let left: Vec<&str> = mountinfo.lines().filter(|line| line.contains(&below)).collect();
+        assert_eq!(left, Vec::<&str>::new(), "mounts");
+        let children = rustix::process::waitid(
+            rustix::process::WaitId::All,
+            rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOHANG,
+        );
+        assert!(matches!(children, Err(rustix::io::Errno::CHILD)), "a child is left: {children:?}");
+    }
+
+    /// Runs a command in a container to its end.
+    pub(crate) fn exec(&self, id: &str, command: &[&str]) -> (i32, String) {
+        let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("pipe");
+        let stdio = ExecStdio { stdin: None, stdout: write.as_fd(), stderr: write.as_fd() };
+        let config = ExecConfig { command: strings(command), ..ExecConfig::default() };
+        let process = runtime::exec(&self.dirs, id, &config, stdio)
+            .unwrap_or_else(|error| panic!("exec: {}", chain(&error)));
+        drop(write);
+        let output = read_all(read);
+        (process.wait().expect("wait"), output)
+    }
+}
+
+fn tree(path: &Path) -> Vec<PathBuf> {
+    let entries =
+        std::fs::read_dir(path).map(|entries| entries.flatten().map(|entry| entry.path()).collect());
+    entries.unwrap_or_default()
+}
+
+pub(crate) fn usual() -> NamespaceOption {
+    NamespaceOption { network: NamespaceMode::Pod, pid: NamespaceMode::Container, ipc: NamespaceMode::Pod }
+}
+
+pub(crate) fn strings(list: &[&str]) -> Vec<String> {
+    list.iter().map(|text| (*text).to_owned()).collect()
+}
+
+pub(crate) fn command(list: &[&str]) -> ContainerConfig {
+    ContainerConfig { name: "c".to_owned(), command: strings(list), ..ContainerConfig::default() }
+}
+
+pub(crate) fn shell(script: &str) -> ContainerConfig {
+    command(&["sh", "-c", script])
+}
+
+/// Reads to the end; a terminal whose other side is closed answers EIO.
+pub(crate) fn read_all(fd: OwnedFd) -> String {
+    let mut bytes = Vec::new();
+    let _ = std::fs::File::from(fd).read_to_end(&mut bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Takes what a container says to its end (stderr must be short), and its exit.
+pub(crate) fn finish(container: &mut Container) -> Outcome {
+    let null = || OwnedFd::from(std::fs::File::open("/dev/null").expect("null"));
+    let io = std::mem::replace(&mut container.io, Io::Terminal { master: null() });
+    let (stdout, stderr) = match io {
+        Io::Pipes { stdout, stderr, .. } => (read_all(stdout), read_all(stderr)),
+        Io::Terminal { master } => (read_all(master), String::new()),
+    };
+    let exit = container.wait().unwrap_or_else(|error| panic!("wait: {}", chain(&error)));
+    Outcome { exit, stdout, stderr }
+}
+
+/// An error with its causes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", chain(source)),
+        None => error.to_string(),
+    }
+}
