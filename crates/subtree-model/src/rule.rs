@@ -126,6 +126,8 @@ rules! {
     // About the target.
     NotPermitted, "not-permitted", e(EPERM), "the task has no CAP_SYS_ADMIN over the mount namespace";
     TargetRemoved, "target-removed", e(ENOENT), "nothing can be mounted on a removed directory or file";
+    TargetGone, "target-gone", e(ENOENT), "nothing can be mounted on a mount that is in no namespace any more";
+    SourceRemoved, "source-removed", e(ENOENT), "a mount whose (topmost) root was removed cannot be attached";
     TargetElsewhere, "target-elsewhere", e(EINVAL), "the mount that carries the target is not in this namespace";
     TargetNotMountRoot, "target-not-mount-root", e(EINVAL), "the target is not the root of a mount";
     TargetUnmounted, "target-unmounted", e(EINVAL), "the mount is in no namespace any more";

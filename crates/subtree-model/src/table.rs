@@ -511,7 +511,7 @@ impl Builder {
 
 impl World {
     /// A private mount of a file system of which nothing is known.
-    fn add_unseen_mount(&mut self) -> MountIx {
+    pub(crate) fn add_unseen_mount(&mut self) -> MountIx {
         let device = self.new_device();
         let file_system = self.files.add_super(device, Kind::Assumed, false);
         let label = self.add_label(Label { fs_type: "unknown".to_owned(), ..Label::default() });

@@ -118,7 +118,6 @@ impl World {
         for &candidate in &candidates {
             self.mounts[candidate].trimmed = false;
         }
-        taken.reverse();
         for &mount in &taken {
             if let Some(cover) = self.mounts[mount].cover.get()
                 && self.mounts[cover].stage != Stage::Taken

@@ -104,9 +104,12 @@ impl Default for World {
 }
 
 impl World {
-    /// A world of one namespace with one private, empty file system `rootfs` at `/`, and one task in it.
+    /// A world of one namespace with one private, empty file system `rootfs` at `/`, and one task in it. As on a
+    /// machine that booted from an initial RAM disk, the root is itself mounted on something that no table shows
+    /// (without which it could neither be moved nor pivoted away).
     pub fn new() -> World {
         let mut world = World::empty();
+        let unseen = world.add_unseen_mount();
         let device = world.new_device();
         let file_system = world.files.add_super(device, Kind::Directory, true);
         let label = world.add_label(Label {
@@ -118,7 +121,8 @@ impl World {
         let root = world.files[file_system].root;
         let mount = world.add_mount(root, label);
         let namespace = world.add_namespace(UserIx(0), None);
-        world.settle(mount, namespace);
+        world.place(mount, unseen, world.mounts[unseen].root);
+        world.settle(unseen, namespace);
         world.add_task(namespace, Place { mount, dentry: root });
         world
     }

@@ -5,7 +5,7 @@ use crate::copy::CopyFlags;
 use crate::effect::{Change, Effects};
 use crate::errno::check;
 use crate::files::Kind;
-use crate::mounts::{MountIx, attribute};
+use crate::mounts::{DentryIx, MountIx, attribute};
 use crate::walk::{Links, Start};
 use crate::world::{Held, Label, Place, Task, TaskId, World};
 use crate::{Attributes, Handle, PropagationType, Refused, RuleId};
@@ -151,8 +151,15 @@ impl World {
             && self.files.has_room()
     }
 
-    fn check_target(&self, at: Destination) -> Result<(), Refused> {
-        check(!self.files[at.point].removed, RuleId::TargetRemoved)
+    /// What is asked of a destination before anything else.
+    pub(crate) fn check_target(&self, at: Destination) -> Result<(), Refused> {
+        check(!self.files[at.point].removed, RuleId::TargetRemoved)?;
+        check(self.mounts[at.parent].namespace.is_some(), RuleId::TargetGone)
+    }
+
+    /// What is asked of a tree about to be attached: where something would go that it is tucked under.
+    fn check_top(&self, top: DentryIx) -> Result<(), Refused> {
+        check(!self.files[top].removed, RuleId::SourceRemoved)
     }
 
     /// mount(2) of a new file system.
@@ -201,10 +208,22 @@ impl World {
         check(self.is_ours(acting, to.parent), RuleId::TargetElsewhere)?;
         let size = self.check_copy(acting, from, recursive)?;
         check(!self.files.differ_in_type(from.dentry, to.point), RuleId::TypeMismatch)?;
+        self.check_top(if recursive { self.copied_top(from) } else { from.dentry })?;
         self.survey_tree(to, size, true, effects)?;
         let top = self.copy_source(from, recursive, effects);
         self.attach(top, to, actor, effects);
         Ok(())
+    }
+
+    /// The root of the topmost mount at the root of what a recursive copy from here would be.
+    fn copied_top(&self, from: Place) -> DentryIx {
+        let mut at = from;
+        while let Some(child) = self.child_at(at.mount, at.dentry)
+            && !self.mounts[child].unbindable
+        {
+            at = Place { mount: child, dentry: self.mounts[child].root };
+        }
+        at.dentry
     }
 
     /// [`World::survey`], and whether the model has numbers for all copies.
@@ -268,6 +287,7 @@ impl World {
             check(!(onto_shared && self.mounts[mount].unbindable), RuleId::MoveUnbindableToShared)?;
         }
         check(!self.mounts.is_ancestor(from.mount, at.parent), RuleId::MoveLoop)?;
+        self.check_top(self.mounts[self.mounts.topmost(from.mount)].root)?;
         self.survey_tree(at, size, !is_ours, effects)?;
         self.attach(from.mount, at, actor, effects);
         Ok(())
@@ -292,6 +312,7 @@ impl World {
     fn destination_beneath(&self, to: Place) -> Result<(Destination, Option<MountIx>), Refused> {
         check(self.is_mount_root(to), RuleId::BeneathNotMountRoot)?;
         let over = self.mounts.topmost(to.mount);
+        check(self.mounts[over].namespace.is_some(), RuleId::TargetGone)?;
         let parent = self.mounts[over].parent.get().ok_or(RuleId::BeneathNoParent)?;
         Ok((Destination { parent, point: self.mounts[over].point }, Some(over)))
     }
@@ -413,6 +434,10 @@ impl World {
     ) -> Result<(), Refused> {
         let acting = self.task(task)?;
         self.may_mount(acting)?;
+        if set.bits() | clear.bits() == 0 && propagation.is_none() {
+            // Nothing asked for: the kernel does not even look at the place.
+            return Ok(());
+        }
         check(self.is_mount_root(place), RuleId::TargetNotMountRoot)?;
         let namespace = self.mounts[place.mount].namespace.get().ok_or(RuleId::ChangeElsewhere)?;
         let is_detached =

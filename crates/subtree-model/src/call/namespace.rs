@@ -149,7 +149,7 @@ impl World {
         let acting = self.task(task)?;
         let root = acting.root;
         let old = self.destination(old);
-        check(!self.files[old.point].removed, RuleId::TargetRemoved)?;
+        self.check_target(old)?;
         let parent_shared =
             |mount: MountIx| self.mounts[mount].parent.get().is_some_and(|parent| self.mounts[parent].shared);
         // A namespace's first mount counts as its own parent.

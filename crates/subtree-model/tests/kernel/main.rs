@@ -1,0 +1,121 @@
+//! The model against the running kernel: random sequences and hand-made cases, each step given to both; errors,
+//! trees, groups, masters, `propagate_from`, attributes and the order of creation compared after every step.
+//!
+//! Everything happens in children, in mount namespaces of their own. Environment:
+//!
+//! * `RHIZOME_MODEL_SEQUENCES`: how many random sequences (default 300);
+//! * `RHIZOME_MODEL_SEED`: the first one's seed (default 1; each next is one more);
+//! * `RHIZOME_MODEL_CASE`: a file with one case (see `step.rs`) to run instead.
+#![allow(clippy::disallowed_macros, clippy::disallowed_methods, reason = "a test program with its own main")]
+
+mod cases;
+mod generate;
+mod machine;
+mod run;
+mod step;
+
+use run::{Outcome, run_apart};
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::time::Instant;
+use subtree_model::RuleId;
+
+/// Sequences that one child runs before it is replaced.
+const BATCH: u64 = 50;
+/// Differences after which the rest is not run.
+const DIFFERENCES_MAX: usize = 3;
+
+fn main() -> ExitCode {
+    let before = std::fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+    if let Some(why) = cannot_run() {
+        println!("SKIPPED model_against_the_kernel: {why}");
+        return ExitCode::SUCCESS;
+    }
+    let ok = match std::env::var("RHIZOME_MODEL_CASE") {
+        Ok(file) => one_case(&file),
+        Err(_) => cases::all() & random_sequences(),
+    };
+    let after = std::fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+    assert_eq!(before, after, "the machine's own mounts changed");
+    if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The model follows Linux 6.17 and 6.18 by default; another kernel differs where its docs say.
+fn cannot_run() -> Option<String> {
+    if !rustix::process::geteuid().is_root() {
+        return Some("needs root".to_owned());
+    }
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    if !release.starts_with("6.17.") && !release.starts_with("6.18.") {
+        return Some(format!("the model follows Linux 6.18, this is {release}"));
+    }
+    None
+}
+
+fn number(variable: &str, default: u64) -> u64 {
+    match std::env::var(variable) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable} is no number: {text}")),
+        Err(_) => default,
+    }
+}
+
+fn one_case(file: &str) -> bool {
+    let text = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{file}: {error}"));
+    let steps: Result<Vec<_>, _> = text.lines().map(step::parse).collect();
+    let steps: Vec<_> =
+        steps.unwrap_or_else(|error| panic!("{file}: {error}")).into_iter().flatten().collect();
+    match run_apart(|kernel, outcome| run::replay(kernel, &steps, outcome)) {
+        Outcome { difference: Some(difference), .. } => {
+            println!("{difference}");
+            false
+        }
+        _ => {
+            println!("test case {file} ... ok");
+            true
+        }
+    }
+}
+
+fn random_sequences() -> bool {
+    let (sequences, seed) = (number("RHIZOME_MODEL_SEQUENCES", 300), number("RHIZOME_MODEL_SEED", 1));
+    let start = Instant::now();
+    let mut total = Outcome::default();
+    let mut failing = Vec::new();
+    let (mut next, end) = (seed, seed + sequences);
+    while next < end && failing.len() < DIFFERENCES_MAX {
+        let to = end.min(next + BATCH);
+        let outcome = run_apart(|kernel, outcome| run::random(kernel, next..to, outcome));
+        next = match outcome.failing_seed {
+            Some(seed) => {
+                failing.push(seed);
+                seed + 1
+            }
+            None => to,
+        };
+        total.add(outcome);
+    }
+    for &seed in &failing {
+        println!("{}", run::shrunk(seed));
+    }
+    report(&total, next - seed, seed, start, failing.len());
+    failing.is_empty()
+}
+
+fn report(total: &Outcome, sequences: u64, seed: u64, start: Instant, failing: usize) {
+    println!(
+        "{sequences} sequences from seed {seed} (generator {}), {} operations ({} refused), {} comparisons in {:.1} s: {failing} differ",
+        generate::VERSION,
+        total.operations,
+        total.refused,
+        total.comparisons,
+        start.elapsed().as_secs_f64(),
+    );
+    let met: BTreeMap<&str, u64> = total.rules.iter().map(|(rule, count)| (rule.as_str(), *count)).collect();
+    let unmet: Vec<_> = RuleId::ALL.iter().map(|rule| rule.id()).filter(|id| !met.contains_key(id)).collect();
+    println!("rules met: {} of {}", met.len(), RuleId::ALL.len());
+    if std::env::var_os("RHIZOME_MODEL_RULES").is_some() {
+        met.iter().for_each(|(rule, count)| println!("  {count:8} {rule}"));
+    }
+    println!("rules not met: {}", unmet.join(" "));
+    println!("test random_sequences ... {}", if failing == 0 { "ok" } else { "FAILED" });
+}
