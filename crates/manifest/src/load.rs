@@ -152,9 +152,16 @@ impl Loader<'_> {
         };
         for (document, parsed) in tree::parse_documents(text).into_iter().enumerate() {
             let place = Place { source, text, document, item: 0 };
+            let before = self.problems.len();
             match parsed.root {
                 Ok(root) => self.document(place, &root),
                 Err(error) => self.problems.push(place.problem(Stage::Parse, error.span, error.message)),
+            }
+            if let Some(error) = parsed.behind {
+                // `kubectl` never sees it, and would go on without it; here nothing is left out silently.
+                let mut problem = place.problem(Stage::Parse, error.span, error.message);
+                problem.told_by_kubernetes = self.problems.len() == before;
+                self.problems.push(problem);
             }
         }
     }

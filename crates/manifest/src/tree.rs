@@ -7,7 +7,7 @@
 //! Anchors, aliases and merge keys are resolved here, with a budget: a tree has at most [`MAX_NODES`] nodes.
 
 use crate::source::Span;
-use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Tag};
+use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, StructureStyle, Tag};
 use std::collections::HashMap;
 
 /// Nodes that one document may have, aliases counted as often as they are used.
@@ -81,6 +81,8 @@ pub struct Document {
     pub start: usize,
     /// Its tree, or why there is none.
     pub root: Result<Node, SyntaxError>,
+    /// What is wrong with the text behind the tree, which `kubectl` never reads.
+    pub behind: Option<SyntaxError>,
 }
 
 /// A document that is no YAML.
@@ -235,9 +237,11 @@ pub fn parse_documents(text: &str) -> Vec<Document> {
         let failed = root.is_err();
         match root {
             // Empty documents, and those that say `null`, are passed over.
-            Ok(None | Some(Node { value: Value::Null, .. })) => {}
-            Ok(Some(root)) => documents.push(Document { start: chunk.start, root: Ok(root) }),
-            Err(error) => documents.push(Document { start: chunk.start, root: Err(error) }),
+            Ok(None | Some((Node { value: Value::Null, .. }, None))) => {}
+            Ok(Some((root, behind))) => {
+                documents.push(Document { start: chunk.start, root: Ok(root), behind })
+            }
+            Err(error) => documents.push(Document { start: chunk.start, root: Err(error), behind: None }),
         }
         if failed {
             break;
@@ -334,7 +338,10 @@ fn json_object_length(text: &str) -> Option<usize> {
     None
 }
 
-fn parse_one(text: &str, offset: usize) -> Result<Option<Node>, SyntaxError> {
+/// A tree and what is wrong behind it.
+type Parsed = Option<(Node, Option<SyntaxError>)>;
+
+fn parse_one(text: &str, offset: usize) -> Result<Parsed, SyntaxError> {
     let mut options = granit_parser::options! {
         flow_nesting_limit: MAX_DEPTH,
         block_nesting_limit: MAX_DEPTH,
@@ -347,6 +354,8 @@ fn parse_one(text: &str, offset: usize) -> Result<Option<Node>, SyntaxError> {
         offset,
         anchors: HashMap::new(),
         nodes: 0,
+        root: Root::None,
+        open: Vec::new(),
     };
     builder.document()
 }
@@ -357,6 +366,18 @@ struct Builder<'t> {
     offset: usize,
     anchors: HashMap<usize, Anchor>,
     nodes: usize,
+    root: Root,
+    /// Brackets that are open; a blank for block collections.
+    open: Vec<char>,
+}
+
+/// What the tree begins with, which decides how a fault inside it is said.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Root {
+    None,
+    BlockMapping,
+    BlockSequence,
+    Other,
 }
 
 /// A finished anchored node, and how many nodes it has.
@@ -368,15 +389,25 @@ struct Anchor {
 type Spanned<'t> = (Event<'t>, Span);
 
 impl<'t> Builder<'t> {
-    fn document(&mut self) -> Result<Option<Node>, SyntaxError> {
+    fn document(&mut self) -> Result<Parsed, SyntaxError> {
         loop {
             match self.next()? {
                 (Event::StreamStart | Event::DocumentStart(..), _) => {}
                 (Event::StreamEnd | Event::DocumentEnd, _) => return Ok(None),
                 event => {
+                    self.root = match &event.0 {
+                        Event::MappingStart(StructureStyle::Block, ..) => Root::BlockMapping,
+                        Event::SequenceStart(StructureStyle::Block, ..) => Root::BlockSequence,
+                        _ => Root::Other,
+                    };
                     let node = self.node(event)?;
-                    self.nothing_follows()?;
-                    return Ok(Some(node));
+                    self.root = Root::None;
+                    let behind = self.nothing_follows().err();
+                    // The library reads a token further than the tree, and says what it stumbles over there.
+                    return match behind {
+                        Some(error) if error.message.contains(NOT_HERE) => Err(error),
+                        behind => Ok(Some((node, behind))),
+                    };
                 }
             }
         }
@@ -440,13 +471,19 @@ impl<'t> Builder<'t> {
                     scalar(&text, style, tag.as_deref()).map_err(|message| Self::fault(message, span))?;
                 (Node { span, value }, anchor)
             }
-            Event::SequenceStart(_, anchor, _) => {
+            Event::SequenceStart(style, anchor, _) => {
                 self.count(1, span)?;
-                (self.sequence(span)?, anchor)
+                self.open.push(if style == StructureStyle::Flow { '[' } else { ' ' });
+                let sequence = self.sequence(span)?;
+                self.open.pop();
+                (sequence, anchor)
             }
-            Event::MappingStart(_, anchor, _) => {
+            Event::MappingStart(style, anchor, _) => {
                 self.count(1, span)?;
-                (self.mapping(span)?, anchor)
+                self.open.push(if style == StructureStyle::Flow { '{' } else { ' ' });
+                let mapping = self.mapping(span, style)?;
+                self.open.pop();
+                (mapping, anchor)
             }
             _ => return Err(Self::fault("yaml: did not find expected node content", span)),
         };
@@ -471,7 +508,7 @@ impl<'t> Builder<'t> {
         }
     }
 
-    fn mapping(&mut self, start: Span) -> Result<Node, SyntaxError> {
+    fn mapping(&mut self, start: Span, style: StructureStyle) -> Result<Node, SyntaxError> {
         let mut mapping = Mapping::default();
         loop {
             let event = self.next()?;
@@ -487,6 +524,9 @@ impl<'t> Builder<'t> {
                 merge_into(&mut mapping, value, key.span)?;
                 continue;
             }
+            if key.value == Value::Null && key.span.start == key.span.end {
+                return Err(self.no_key(key.span, style));
+            }
             let (key, key_span) = (key_text(&key)?, key.span);
             if !mapping.insert(Entry { key: key.clone(), key_span, value }) {
                 mapping.duplicates.push((key, key_span));
@@ -494,22 +534,101 @@ impl<'t> Builder<'t> {
         }
     }
 
+    /// A `:` with nothing before it.
+    fn no_key(&self, span: Span, style: StructureStyle) -> SyntaxError {
+        let line = self.text[..span.start - self.offset].matches('\n').count();
+        let shown = if line > 0 { format!("line {line}: ") } else { String::new() };
+        let wanted = if style == StructureStyle::Block { "key" } else { "node content" };
+        let span = Span { start: span.start, end: span.start + 1 };
+        Self::fault(format!("yaml: {shown}did not find expected {wanted}"), span)
+    }
+
     fn syntax_error(&self, error: &ScanError) -> SyntaxError {
         let mark = error.marker();
         let at = mark.byte_offset().unwrap_or(self.text.len()).min(self.text.len());
-        let (message, by, at_end) = yaml_words(error.kind());
-        let end_line = self.text.trim_end_matches('\n').matches('\n').count() + 1;
+        let start = self.offset + at;
+        let end = start + self.text[at..].chars().next().map_or(0, char::len_utf8);
+        let span = Span { start, end };
+        if *error.kind() == ErrorKind::UnknownAnchor {
+            let name = self.text[at..].trim_start_matches('*');
+            let name =
+                name.split(|c: char| c.is_whitespace() || ",[]{}".contains(c)).next().unwrap_or_default();
+            return Self::fault(format!("yaml: unknown anchor '{name}' referenced"), span);
+        }
+        let (mut message, mut by, place) = yaml_words(error.kind());
+        if message == NOT_HERE {
+            match self.open.last() {
+                Some('[') => (message, by) = ("did not find expected ',' or ']'".to_owned(), By::Parser),
+                Some('{') => (message, by) = ("did not find expected ',' or '}'".to_owned(), By::Parser),
+                _ => {}
+            }
+        }
+        if message == JUNK {
+            // Junk is said of what it stands in.
+            (message, by) = match self.root {
+                _ if self.text[..at].trim_end().ends_with(':') => {
+                    ("did not find expected node content".to_owned(), By::Parser)
+                }
+                Root::BlockMapping => ("did not find expected key".to_owned(), By::Parser),
+                Root::BlockSequence => ("did not find expected '-' indicator".to_owned(), By::Parser),
+                Root::None | Root::Other => (message, by),
+            };
+        }
+        let mut place = place;
+        if message == NO_TOKEN && self.follows_block_scalar(at) {
+            (message, place) = (TAB_FOR_BLANK.to_owned(), Place::NextTab);
+        }
         // Lines counted from 0, as the library does.
-        let line = if at_end { end_line } else { mark.line().saturating_sub(1) };
+        let line = self.library_line(place, mark.line().saturating_sub(1), at);
         let shown = match by {
             // The scanner's line is put right by the library, the parser's is not.
             By::Scanner if line > 0 => format!("line {}: ", line + 1),
             By::Parser if line > 0 => format!("line {line}: "),
             _ => String::new(),
         };
-        let start = self.offset + at;
-        let end = start + self.text[at..].chars().next().map_or(0, char::len_utf8);
-        SyntaxError { message: format!("yaml: {shown}{message}"), span: Span { start, end } }
+        Self::fault(format!("yaml: {shown}{message}"), span)
+    }
+
+    /// The line, from 0, at which the library would find the fault.
+    fn library_line(&self, place: Place, line: usize, at: usize) -> usize {
+        let lines_from = |from: usize| self.text.split('\n').enumerate().skip(from);
+        let is_blank = |text: &str| text.trim().is_empty() || text.trim_start().starts_with('#');
+        let indent = |text: &str| text.len() - text.trim_start().len();
+        let end = self.text.trim_end_matches('\n').matches('\n').count() + 1;
+        match place {
+            Place::Here => line,
+            Place::End => end,
+            Place::NextToken => {
+                // A word goes on over lines that are indented more than it is, up to a `:`.
+                let column = self.text[..at].rsplit('\n').next().map_or(0, str::len);
+                let ends = |text: &str| text.contains(": ") || text.trim_end().ends_with(':');
+                let next = lines_from(line + 1)
+                    .find(|(_, text)| !is_blank(text) && (indent(text) <= column || ends(text)));
+                next.map_or(end, |(number, _)| number)
+            }
+            Place::NextTab => lines_from(line)
+                .find(|(_, text)| text[..indent(text)].contains('\t'))
+                .map_or(line, |(number, _)| number),
+        }
+    }
+}
+
+impl Builder<'_> {
+    /// Whether the line that `at` is on comes right behind a block scalar.
+    fn follows_block_scalar(&self, at: usize) -> bool {
+        let indent = |text: &str| text.len() - text.trim_start().len();
+        let (_, line) = crate::source::line_at(self.text, at);
+        if !line[..indent(line)].contains('\t') {
+            return false;
+        }
+        let mut above = self.text[..at].rsplit('\n').skip(1).filter(|line| !line.trim().is_empty());
+        let Some(last) = above.next() else { return false };
+        let is_header = |line: &str| {
+            let line =
+                line.trim_end().trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-'));
+            line.ends_with(['|', '>'])
+        };
+        is_header(last) || above.find(|line| indent(line) < indent(last)).is_some_and(is_header)
     }
 }
 
@@ -517,71 +636,103 @@ impl<'t> Builder<'t> {
 enum By {
     Scanner,
     Parser,
-    Neither,
 }
 
-/// What `kubectl`'s YAML library says of a fault, which half of it says so, and whether it says so at the text's end.
-fn yaml_words(kind: &ErrorKind) -> (String, By, bool) {
+/// Where the library finds a fault, against where it is found here.
+#[derive(Clone, Copy)]
+enum Place {
+    Here,
+    End,
+    NextToken,
+    NextTab,
+}
+
+/// What is said of a `:` in a text that is no mapping.
+const NOT_HERE: &str = "mapping values are not allowed in this context";
+/// What is said of a tab, and of some other characters.
+const NO_TOKEN: &str = "found character that cannot start any token";
+/// What is said of a tab behind a block scalar.
+const TAB_FOR_BLANK: &str = "found a tab character where an indentation space is expected";
+/// What is said of something that cannot stand where it stands.
+const JUNK: &str = "did not find expected <document start>";
+
+/// What `kubectl`'s YAML library says of a fault, which half of it says so, and where.
+fn yaml_words(kind: &ErrorKind) -> (String, By, Place) {
     use ErrorKind as K;
-    let (text, by, at_end) = match kind {
+    let (text, by, place) = match kind {
         K::ExpectedBlockMappingKey | K::UnexpectedEofBlockMapping | K::InvalidIndentation => {
-            ("did not find expected key", By::Parser, false)
+            ("did not find expected key", By::Parser, Place::Here)
         }
         K::ExpectedBlockSequenceEntry | K::UnexpectedEofBlockSequence => {
-            ("did not find expected '-' indicator", By::Parser, false)
+            ("did not find expected '-' indicator", By::Parser, Place::Here)
         }
-        K::ExpectedFlowMappingSeparator => ("did not find expected ',' or '}'", By::Parser, false),
-        K::ExpectedFlowSequenceSeparator => ("did not find expected ',' or ']'", By::Parser, false),
+        K::ExpectedFlowMappingSeparator => ("did not find expected ',' or '}'", By::Parser, Place::Here),
+        K::ExpectedFlowSequenceSeparator => ("did not find expected ',' or ']'", By::Parser, Place::Here),
         K::UnexpectedEofFlowMapping
         | K::UnexpectedEofImplicitFlowMapping
-        | K::UnclosedFlowCollection { open: '{' } => ("did not find expected ',' or '}'", By::Parser, true),
+        | K::UnclosedFlowCollection { open: '{' } => {
+            ("did not find expected ',' or '}'", By::Parser, Place::End)
+        }
         K::UnexpectedEofFlowSequence | K::UnclosedFlowCollection { .. } => {
-            ("did not find expected ',' or ']'", By::Parser, true)
+            ("did not find expected ',' or ']'", By::Parser, Place::End)
         }
-        K::UnclosedQuotedScalar | K::UnexpectedEof => ("found unexpected end of stream", By::Scanner, true),
-        K::DocumentIndicatorInQuotedScalar => ("found unexpected document indicator", By::Scanner, false),
+        K::UnclosedQuotedScalar | K::UnexpectedEof => {
+            ("found unexpected end of stream", By::Scanner, Place::End)
+        }
+        K::DocumentIndicatorInQuotedScalar => {
+            ("found unexpected document indicator", By::Scanner, Place::Here)
+        }
         K::MappingValueNotAllowed | K::InvalidColonPlacement | K::InvalidMappingValueWhitespace => {
-            ("mapping values are not allowed in this context", By::Scanner, false)
+            (NOT_HERE, By::Scanner, Place::Here)
         }
-        K::MappingKeyNotAllowed => ("mapping keys are not allowed in this context", By::Scanner, false),
-        K::BlockSequenceEntryNotAllowed | K::BlockEntryInFlowCollection => {
-            ("block sequence entries are not allowed in this context", By::Scanner, false)
+        K::MappingKeyNotAllowed => ("mapping keys are not allowed in this context", By::Scanner, Place::Here),
+        K::BlockSequenceEntryNotAllowed => {
+            ("block sequence entries are not allowed in this context", By::Scanner, Place::Here)
         }
-        K::SimpleKeyExpected | K::InvalidSimpleKey => ("could not find expected ':'", By::Scanner, false),
-        K::UnexpectedCharacter { .. }
-        | K::TabNotAllowed
-        | K::TabInBlockIndentation
-        | K::TabInIndentation
-        | K::TabAtBlockScalarStart => ("found character that cannot start any token", By::Scanner, false),
-        K::TabInPlainScalar => ("found a tab character that violates indentation", By::Scanner, false),
-        K::UnknownQuotedScalarEscape => ("found unknown escape character", By::Scanner, false),
-        K::InvalidQuotedScalarHexEscape => ("did not find expected hexdecimal number", By::Scanner, false),
+        K::SimpleKeyExpected | K::InvalidSimpleKey => {
+            ("could not find expected ':'", By::Scanner, Place::NextToken)
+        }
+        K::UnexpectedCharacter { .. } | K::TabNotAllowed | K::TabInBlockIndentation => {
+            (NO_TOKEN, By::Scanner, Place::Here)
+        }
+        K::TabAtBlockScalarStart | K::TabInIndentation => (TAB_FOR_BLANK, By::Scanner, Place::NextTab),
+        K::TabInPlainScalar => {
+            ("found a tab character that violates indentation", By::Scanner, Place::NextTab)
+        }
+        K::UnknownQuotedScalarEscape => ("found unknown escape character", By::Scanner, Place::Here),
+        K::InvalidQuotedScalarHexEscape => {
+            ("did not find expected hexdecimal number", By::Scanner, Place::Here)
+        }
         K::InvalidUnicodeEscape
         | K::InvalidLowSurrogate
         | K::InvalidLowSurrogateHexEscape
         | K::MissingLowSurrogate
-        | K::UnpairedLowSurrogate => ("found invalid Unicode character escape code", By::Scanner, false),
+        | K::UnpairedLowSurrogate => {
+            ("found invalid Unicode character escape code", By::Scanner, Place::Here)
+        }
         K::ExpectedDocumentStart
         | K::MissingDocumentEndBeforeDirective
         | K::MisplacedFlowCollectionEnd
         | K::InvalidTrailingDoubleQuotedScalar
-        | K::InvalidTrailingSingleQuotedScalar => {
-            ("did not find expected <document start>", By::Parser, false)
-        }
-        K::UndeclaredTagHandle => ("found undefined tag handle", By::Parser, false),
+        | K::InvalidTrailingSingleQuotedScalar => (JUNK, By::Parser, Place::Here),
+        K::UndeclaredTagHandle => ("found undefined tag handle", By::Parser, Place::Here),
         K::MissingAnchorOrAliasName => {
-            ("did not find expected alphabetic or numeric character", By::Scanner, false)
+            ("did not find expected alphabetic or numeric character", By::Scanner, Place::Here)
         }
-        K::InvalidBlockScalarHeader => ("did not find expected comment or line break", By::Scanner, false),
-        K::ExpectedNodeContent => ("did not find expected node content", By::Parser, false),
-        K::UnknownAnchor => ("unknown anchor referenced", By::Neither, false),
+        K::InvalidBlockScalarHeader => {
+            ("did not find expected comment or line break", By::Scanner, Place::Here)
+        }
+        K::MissingDirectiveName => ("could not find expected directive name", By::Scanner, Place::Here),
+        K::ExpectedNodeContent | K::BlockEntryInFlowCollection => {
+            ("did not find expected node content", By::Parser, Place::Here)
+        }
         K::RecursionLimitExceeded => {
-            return (format!("exceeded max depth of {MAX_DEPTH}"), By::Scanner, false);
+            return (format!("exceeded max depth of {MAX_DEPTH}"), By::Scanner, Place::Here);
         }
         // Faults that the library has no words for, or would let pass.
-        other => return (other.to_string(), By::Scanner, false),
+        other => return (other.to_string(), By::Scanner, Place::Here),
     };
-    (text.to_owned(), by, at_end)
+    (text.to_owned(), by, place)
 }
 
 fn merge_into(mapping: &mut Mapping, value: Node, at: Span) -> Result<(), SyntaxError> {
@@ -862,7 +1013,9 @@ mod tests {
         assert_eq!(names("\u{feff}a: x\n"), ["x"]);
         assert!(parse_documents("# only a comment\n").is_empty());
         assert!(error("a: b\n--- c\n").starts_with("invalid Yaml document separator: c"));
-        assert!(error("a: b\n...\nc: d\n").contains("left out"));
+        assert!(
+            parse_documents("a: b\n...\nc: d\n")[0].behind.as_ref().unwrap().message.contains("left out")
+        );
     }
 
     #[test]
