@@ -1,5 +1,11 @@
 //! Bad input never panics: seeds, changed at random in many ways, are loaded; whatever is said of them is drawn.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    reason = "the tests, unlike the room, read files and the environment"
+)]
+
 use manifest::{Options, Source, ValidationMode, kubectl_text, load};
 
 const SEEDS: [&str; 6] = [

@@ -1,6 +1,12 @@
 //! Manifests that people really wrote: nothing but what is not supported yet may be found wrong with them. They are not
 //! part of the repository: `RHIZOME_MANIFESTS` names their folder, else it is looked for beside the workspace.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    reason = "the tests, unlike the room, read files and the environment"
+)]
+
 use manifest::{Options, Source, Stage, load};
 use std::collections::BTreeMap;
 use std::io::Write as _;

@@ -1,6 +1,12 @@
 //! What a real `kubectl create` and API server answered to wrong manifests, against what is said here. The recordings are
 //! not part of the repository: `RHIZOME_REFERENCE` names their folder, else it is looked for beside the workspace.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    reason = "the tests, unlike the room, read files and the environment"
+)]
+
 use manifest::{Options, Source, Stage, kubectl_text, load};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
