@@ -587,10 +587,22 @@ fn stdio(config: &ContainerConfig) -> Result<Stdio> {
     } else {
         (null()?, None)
     };
-    let (stdout, stdout_write) = pipe()?;
-    let (stderr, stderr_write) = pipe()?;
+    let (stdout, stdout_write) = output_pipe()?;
+    let (stderr, stderr_write) = output_pipe()?;
     let ours = Io0 { stdin, outputs: Some((stdout, stderr)) };
     Ok(Stdio { ours, theirs: [stdin_read, stdout_write, stderr_write] })
+}
+
+/// A pipe for a container's output. The container's end is open for reading too (as a FIFO may be: `fifo_open()` in
+/// fs/pipe.c): so the pipe always has a reader, and a container whose supervisor was killed is not ended by SIGPIPE at its
+/// next line; when the pipe is full it waits until somebody reads. Ours still ends when the container's last process does.
+fn output_pipe() -> Result<(OwnedFd, OwnedFd)> {
+    let (read, write) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(Error::system("make a pipe"))?;
+    let path = sys::mount::magic_link(write.as_fd());
+    let both = rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+        .map_err(Error::system("open a pipe for reading and writing"))?;
+    Ok((read, both))
 }
 
 fn io(ours: Io0, master: Option<OwnedFd>, tty: bool) -> Result<Io> {

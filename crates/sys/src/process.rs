@@ -281,7 +281,11 @@ pub fn join_new_session_keyring() -> Result<(), Errno> {
 /// `current_exe()` of such a process is not the path that it was installed at.
 pub fn read_only_exe() -> Result<OwnedFd, Errno> {
     let exe = rustix::fs::open("/proc/self/exe", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-    let clone = crate::mount::clone_tree(exe.as_fd(), false)?;
+    let clone = match crate::mount::clone_tree(exe.as_fd(), false) {
+        // We have entered another mount namespace since: our executable is on a mount of the one before.
+        Err(Errno::INVAL) => crate::mount::clone_tree(open_same_here(exe.as_fd())?.as_fd(), false)?,
+        other => other?,
+    };
     let read_only = rustix::mount::MountAttrFlags::MOUNT_ATTR_RDONLY;
     crate::mount::set_attributes(
         clone.as_fd(),
@@ -291,6 +295,17 @@ pub fn read_only_exe() -> Result<OwnedFd, Errno> {
         None,
     )?;
     Ok(clone)
+}
+
+/// The same file by the same path in this mount namespace.
+fn open_same_here(file: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    let path = crate::mount::path_of(file)?;
+    let here = rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let identity = |stat: rustix::fs::Stat| (stat.st_dev, stat.st_ino);
+    match identity(rustix::fs::fstat(file)?) == identity(rustix::fs::fstat(&here)?) {
+        true => Ok(here),
+        false => Err(Errno::INVAL),
+    }
 }
 
 /// Whether this process already runs from a read-only mount (as [`read_only_exe`] makes one).
