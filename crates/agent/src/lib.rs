@@ -15,12 +15,19 @@
 #![forbid(unsafe_code)]
 
 mod atomic_file;
+pub mod client;
+mod clock;
 pub mod lifecycle;
+pub mod logs;
+mod orphan;
+pub mod protocol;
 pub mod record;
 pub mod removal;
 pub mod root;
 pub mod status;
 pub mod status_file;
+pub mod supervisor;
 pub mod volumes;
 
+pub use client::Client;
 pub use root::Root;

@@ -121,6 +121,8 @@ pub enum Event {
     VolumesFailed {
         /// The message of the FailedMount event.
         message: String,
+        /// What the user can do about it.
+        hint: Option<String>,
     },
     /// The sandbox runs.
     SandboxReady,
@@ -128,6 +130,8 @@ pub enum Event {
     SandboxFailed {
         /// Why.
         message: String,
+        /// What the user can do about it.
+        hint: Option<String>,
     },
     /// A container runs.
     ContainerStarted {
@@ -148,6 +152,8 @@ pub enum Event {
         why: NotCreated,
         /// Its text.
         message: String,
+        /// What the user can do about it.
+        hint: Option<String>,
     },
     /// A container was made but its program could not be executed.
     ContainerNotStarted {
@@ -163,6 +169,8 @@ pub enum Event {
         code: i32,
         /// The runtime's text.
         message: String,
+        /// What the user can do about it.
+        hint: Option<String>,
     },
     /// A container ended.
     ContainerExited {
@@ -184,6 +192,8 @@ pub enum Event {
         reason: String,
         /// The text.
         message: String,
+        /// What the user can do about it.
+        hint: Option<String>,
     },
     /// Time has passed: see [`PodState::next_deadline`].
     Tick,
@@ -424,6 +434,8 @@ pub struct PodEvent {
     pub reason: String,
     /// A sentence.
     pub message: String,
+    /// What the user can do about it.
+    pub hint: Option<String>,
     /// The container that it is about.
     pub container: Option<String>,
     /// When it came first.
@@ -432,6 +444,20 @@ pub struct PodEvent {
     pub last: Timestamp,
     /// How often it came.
     pub count: u32,
+}
+
+impl PodEvent {
+    fn new(
+        warning: bool,
+        reason: &str,
+        message: String,
+        hint: Option<String>,
+        container: Option<&str>,
+        now: Timestamp,
+    ) -> PodEvent {
+        let (reason, container) = (reason.to_owned(), container.map(str::to_owned));
+        PodEvent { warning, reason, message, hint, container, first: now, last: now, count: 1 }
+    }
 }
 
 /// How many different events are kept; the oldest go.
@@ -602,21 +628,25 @@ impl Life {
         match event {
             Event::Begin => self.begin(),
             Event::VolumesReady => self.volumes_ready(),
-            Event::VolumesFailed { message } => self.set_up_failed("FailedMount", message),
+            Event::VolumesFailed { message, hint } => self.set_up_failed("FailedMount", message, hint),
             Event::SandboxReady => self.sandbox_ready(),
-            Event::SandboxFailed { message } => self.set_up_failed("FailedCreatePodSandBox", message),
+            Event::SandboxFailed { message, hint } => {
+                self.set_up_failed("FailedCreatePodSandBox", message, hint)
+            }
             Event::ContainerStarted { name, id, image, image_id } => self.started(&name, id, image, image_id),
-            Event::ContainerNotCreated { name, why, message } => self.not_created(&name, why, message),
-            Event::ContainerNotStarted { name, id, image, image_id, code, message } => {
+            Event::ContainerNotCreated { name, why, message, hint } => {
+                self.not_created(&name, why, message, hint)
+            }
+            Event::ContainerNotStarted { name, id, image, image_id, code, message, hint } => {
                 self.made(&name, id, image, image_id);
-                self.record(true, "Failed", format!("Error: {message}"), Some(&name));
+                self.warn("Failed", format!("Error: {message}"), hint, Some(&name));
                 let exit = Exit { code, message: Some(message), ..Exit::default() };
                 self.ended(&name, exit, None, "StartError");
             }
             Event::ContainerExited { name, exit } => self.exited(&name, exit),
             Event::Stop { grace_seconds } => self.stop(grace_seconds),
             Event::SandboxStopped => self.sandbox_stopped(),
-            Event::Warning { reason, message } => self.record(true, &reason, message, None),
+            Event::Warning { reason, message, hint } => self.warn(&reason, message, hint, None),
             Event::Tick => {}
         }
     }
@@ -653,7 +683,7 @@ impl Life {
         }
     }
 
-    fn set_up_failed(&mut self, reason: &str, message: String) {
+    fn set_up_failed(&mut self, reason: &str, message: String, hint: Option<String>) {
         let now = self.now.uptime;
         if let Stage::Volumes { retry_at, delay_ms } | Stage::Sandbox { retry_at, delay_ms } =
             &mut self.state.stage
@@ -661,7 +691,7 @@ impl Life {
             *retry_at = Some(now.plus_ms(*delay_ms));
             *delay_ms = (*delay_ms * 2).min(LONGEST_RETRY_MS);
         }
-        self.record(true, reason, message, None);
+        self.warn(reason, message, hint, None);
     }
 
     fn container(&mut self, name: &str) -> Option<&mut ContainerState> {
@@ -676,7 +706,7 @@ impl Life {
             container.made = container.made.saturating_add(1);
             container.create_back_off = BackOff::default();
         }
-        self.record(false, "Created", "Container created".into(), Some(name));
+        self.note("Created", "Container created".into(), Some(name));
     }
 
     fn started(&mut self, name: &str, id: String, image: String, image_id: String) {
@@ -690,10 +720,10 @@ impl Life {
                 kill_sent: false,
             };
         }
-        self.record(false, "Started", "Container started".into(), Some(name));
+        self.note("Started", "Container started".into(), Some(name));
     }
 
-    fn not_created(&mut self, name: &str, why: NotCreated, message: String) {
+    fn not_created(&mut self, name: &str, why: NotCreated, message: String, hint: Option<String>) {
         let now = self.now.uptime;
         let said = match why {
             NotCreated::ErrImageNeverPull => format!("Error: {}", why.reason()),
@@ -704,7 +734,7 @@ impl Life {
             let start_at = now.plus_ms(container.create_back_off.delay_ms);
             container.current = waiting(why.reason(), Some(message), start_at);
         }
-        self.record(true, "Failed", said, Some(name));
+        self.warn("Failed", said, hint, Some(name));
     }
 
     fn exited(&mut self, name: &str, exit: Exit) {
@@ -765,7 +795,7 @@ impl Life {
         self.actions.push(Action::RemoveContainer { id });
         if backing_off {
             let message = format!("Back-off restarting failed container {name} in pod {pod}");
-            self.record(true, "BackOff", message, Some(name));
+            self.warn("BackOff", message, None, Some(name));
         }
     }
 
@@ -855,30 +885,30 @@ impl Life {
             }
         }
         for name in told {
-            self.record(false, "Killing", format!("Stopping container {name}"), Some(&name));
+            self.note("Killing", format!("Stopping container {name}"), Some(&name));
         }
     }
 
-    fn record(&mut self, warning: bool, reason: &str, message: String, container: Option<&str>) {
-        let now = self.now.wall;
+    fn note(&mut self, reason: &str, message: String, container: Option<&str>) {
+        self.record(PodEvent::new(false, reason, message, None, container, self.now.wall));
+    }
+
+    fn warn(&mut self, reason: &str, message: String, hint: Option<String>, container: Option<&str>) {
+        self.record(PodEvent::new(true, reason, message, hint, container, self.now.wall));
+    }
+
+    /// Adds an event, or counts it if it came before.
+    fn record(&mut self, event: PodEvent) {
         let events = &mut self.state.events;
-        let same = events
-            .iter()
-            .position(|e| e.reason == reason && e.message == message && e.container.as_deref() == container);
-        let event = match same {
+        let is_same = |e: &PodEvent| {
+            (&e.reason, &e.message, &e.container) == (&event.reason, &event.message, &event.container)
+        };
+        let event = match events.iter().position(is_same) {
             Some(at) => {
                 let seen = events.remove(at);
-                PodEvent { last: now, count: seen.count.saturating_add(1), ..seen }
+                PodEvent { first: seen.first, count: seen.count.saturating_add(1), ..event }
             }
-            None => PodEvent {
-                warning,
-                reason: reason.to_owned(),
-                message,
-                container: container.map(str::to_owned),
-                first: now,
-                last: now,
-                count: 1,
-            },
+            None => event,
         };
         events.push(event);
         if events.len() > MAX_EVENTS {

@@ -253,7 +253,9 @@ fn stop_ends_what_waits_and_what_is_just_starting() {
 
 #[test]
 fn stop_before_anything_ran() {
-    for events in [vec![], vec![Event::VolumesReady], vec![Event::VolumesFailed { message: "m".into() }]] {
+    for events in
+        [vec![], vec![Event::VolumesReady], vec![Event::VolumesFailed { message: "m".into(), hint: None }]]
+    {
         let mut s = Script::new(RestartPolicy::Always, &["a"]);
         s.send(Event::Begin);
         for event in events {
@@ -271,9 +273,12 @@ fn stop_before_anything_ran() {
 #[test]
 fn volumes_and_sandbox_are_tried_again() {
     let mut s = Script::new(RestartPolicy::Always, &["a"]);
-    let failed = || Event::VolumesFailed { message: "hostPath type check failed: /x is not a file".into() };
+    let failed = || Event::VolumesFailed {
+        message: "hostPath type check failed: /x is not a file".into(),
+        hint: None,
+    };
     s.send(Event::Begin).send(failed()).wait().send(failed()).wait().send(Event::VolumesReady);
-    s.send(Event::SandboxFailed { message: "no".into() }).wait().send(Event::SandboxReady);
+    s.send(Event::SandboxFailed { message: "no".into(), hint: None }).wait().send(Event::SandboxReady);
     let event = &s.state.events[0];
     assert_eq!((event.reason.as_str(), event.count), ("FailedMount", 2));
     assert_eq!(s.ms, 500 + 1000 + 500);
@@ -291,7 +296,8 @@ fn volumes_and_sandbox_are_tried_again() {
 fn what_cannot_be_made_is_tried_again_and_is_no_restart() {
     let mut s = Script::new(RestartPolicy::Never, &["a"]);
     s.send(Event::Begin).send(Event::VolumesReady).send(Event::SandboxReady);
-    let refused = |why| Event::ContainerNotCreated { name: "a".into(), why, message: "text".into() };
+    let refused =
+        |why| Event::ContainerNotCreated { name: "a".into(), why, message: "text".into(), hint: None };
     s.send(refused(NotCreated::ErrImageNeverPull)).note().wait();
     s.send(refused(NotCreated::CreateContainerConfigError)).note().wait().send(started("a")).note();
     s.check(expect![[r#"
@@ -316,6 +322,7 @@ fn what_cannot_be_executed_is_a_failed_run() {
         image_id: "d".into(),
         code: 128,
         message: "exec: \"/nosuch\": no such file or directory".into(),
+        hint: None,
     };
     for policy in [RestartPolicy::Always, RestartPolicy::Never] {
         let mut s = Script::new(policy, &["a"]);
@@ -392,7 +399,7 @@ fn conditions_keep_the_time_of_their_last_change() {
 fn events_are_bounded() {
     let mut s = Script::running(RestartPolicy::Always, &["a"]);
     for n in 0..1000 {
-        s.send(Event::Warning { reason: "R".into(), message: n.to_string() });
+        s.send(Event::Warning { reason: "R".into(), message: n.to_string(), hint: None });
     }
     assert_eq!(s.state.events.len(), MAX_EVENTS);
 }
@@ -417,14 +424,15 @@ fn no_order_of_events_breaks_the_machine() {
             let event = match random(11) {
                 0 => Event::Begin,
                 1 => Event::VolumesReady,
-                2 => Event::VolumesFailed { message: "m".into() },
+                2 => Event::VolumesFailed { message: "m".into(), hint: None },
                 3 => Event::SandboxReady,
-                4 => Event::SandboxFailed { message: "m".into() },
+                4 => Event::SandboxFailed { message: "m".into(), hint: None },
                 5 => started(name),
                 6 => Event::ContainerNotCreated {
                     name: name.into(),
                     why: NotCreated::CreateContainerError,
                     message: "m".into(),
+                    hint: None,
                 },
                 7 => exited(name, random(3) as i32),
                 8 => stop(Some(random(3))),

@@ -435,6 +435,22 @@ pub fn lock(root: &Root, uid: &PodUid, key: &PodKey) -> Result<PodLock, RecordEr
     Ok(PodLock(file))
 }
 
+/// The lock of a folder that no name leads to; none if somebody has it or the folder has no lasting part.
+///
+/// # Errors
+/// The folder cannot be opened.
+pub(crate) fn try_lock_nameless(root: &Root, uid: &PodUid) -> Result<Option<PodLock>, RecordError> {
+    let folder = root.pod_lib(uid);
+    // Only a passing part: made here, so that there is something to lock and to remove.
+    make_private_directory(&folder).map_err(state("make", &folder))?;
+    let file = File::open(&folder).map_err(state("open", &folder))?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(PodLock(file))),
+        Err(rustix::io::Errno::AGAIN) => Ok(None),
+        Err(e) => Err(state("lock", &folder)(e.into())),
+    }
+}
+
 /// Held while the set of pods changes, and while what pods share is changed.
 #[derive(Debug)]
 pub(crate) struct RootLock(#[expect(dead_code, reason = "held, not read: closing it is the release")] File);

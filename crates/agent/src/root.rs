@@ -94,7 +94,12 @@ impl Root {
         self.lib.join("images")
     }
 
-    /// The folders of the room `runtime`.
+    /// The folders of the room `runtime`: its state, and containers' writable layers.
+    pub fn runtime_dirs(&self) -> runtime::Dirs {
+        runtime::Dirs { state: self.runtime_state(), data: self.runtime_data() }
+    }
+
+    /// Where `runtime` keeps its state.
     pub fn runtime_state(&self) -> PathBuf {
         self.run.join("runtime")
     }

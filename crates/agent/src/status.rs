@@ -356,7 +356,7 @@ mod tests {
 
     #[test]
     fn a_pod_whose_volume_is_missing() {
-        let failed = Event::VolumesFailed { message: "m".into() };
+        let failed = Event::VolumesFailed { message: "m".into(), hint: None };
         check(
             &pod("Always"),
             &[Event::Begin, failed],

@@ -49,6 +49,8 @@ pub struct StatusFile {
     pub boot_id: String,
     /// The life.
     pub state: PodState,
+    /// The sandbox's id, while there is one.
+    pub sandbox_id: Option<String>,
     /// What containers have left on the host so far.
     pub left_mounts: Vec<LeftMount>,
 }
@@ -58,8 +60,9 @@ impl StatusFile {
     ///
     /// # Errors
     /// The boot's id cannot be read.
-    pub fn new(state: PodState, left_mounts: Vec<LeftMount>) -> io::Result<StatusFile> {
-        Ok(StatusFile { version: STATUS_VERSION, boot_id: read_boot_id()?, state, left_mounts })
+    pub fn new(state: PodState) -> io::Result<StatusFile> {
+        let boot_id = read_boot_id()?;
+        Ok(StatusFile { version: STATUS_VERSION, boot_id, state, sandbox_id: None, left_mounts: Vec::new() })
     }
 
     fn path(root: &Root, uid: &PodUid) -> PathBuf {
@@ -124,7 +127,7 @@ mod tests {
         for folder in [root.pod_run(&uid), root.pod_lib(&uid)] {
             std::fs::create_dir_all(folder).unwrap();
         }
-        let mut file = StatusFile::new(PodState::new(Rules::default()), Vec::new()).unwrap();
+        let mut file = StatusFile::new(PodState::new(Rules::default())).unwrap();
         file.write(&root, &uid, false).unwrap();
         assert_eq!(StatusFile::read(&root, &uid).unwrap().as_ref(), Some(&file));
         file.state.stage = Stage::Done;

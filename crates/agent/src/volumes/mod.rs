@@ -10,6 +10,7 @@ pub mod host_path;
 pub mod left;
 pub mod node_files;
 pub mod payload;
+pub mod pinned;
 mod shared_paths;
 pub mod sub_path;
 

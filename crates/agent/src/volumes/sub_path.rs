@@ -56,6 +56,17 @@ pub enum SubPathError {
     },
 }
 
+impl SubPathError {
+    /// The kubelet's words, which do not say why.
+    pub fn kubelet_text(&self, volume: &str, container: &str) -> String {
+        let what = match self {
+            SubPathError::Io { action: "make", .. } => "create subPath directory",
+            _ => "prepare subPath",
+        };
+        format!("failed to {what} for volumeMount {volume:?} of container {container:?}")
+    }
+}
+
 /// A subPath to prepare.
 #[derive(Debug, Clone, Copy)]
 pub struct SubPath<'a> {

@@ -1,0 +1,268 @@
+//! Stopping and removing pods, with or without a supervisor.
+
+use super::{Client, ClientError, PodRef, Result};
+use crate::clock::read_now;
+use crate::lifecycle::{ContainerState, Event, Goal, PodState, Stage, Uptime, step};
+use crate::record::{self, PodRecord, PodUid};
+use crate::status_file::{LeftMount, StatusFile};
+use crate::supervisor;
+use crate::volumes::{PodVolumes, TearDownError, TornDown, pinned, tear_down_folders};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// How long after the grace period a pod may take until its end is seen: processes are killed, mounts detached.
+const END_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A pod that was stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stopped {
+    /// Its status.
+    pub status: StatusFile,
+    /// Mounts that its containers left on the host, each with the command that detaches it.
+    pub left: Vec<LeftMount>,
+}
+
+/// A pod that was removed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Removed {
+    /// Mounts that its containers left on the host.
+    pub left: Vec<LeftMount>,
+    /// hostPaths that we shared and that stay so, each with a mount that is on it and was not before.
+    pub still_shared: Vec<(PathBuf, PathBuf)>,
+    /// Writable layers that stay until the mounts that show them are gone.
+    pub kept_layers: Vec<PathBuf>,
+}
+
+impl Client {
+    /// Ends a pod and waits for it: its containers' stop signals, the grace period (none takes the pod's own), SIGKILL.
+    /// A pod that is done already is no error.
+    ///
+    /// # Errors
+    /// It does not end, or something could not be done.
+    pub fn stop(&self, pod: &PodRef, grace_seconds: Option<u64>) -> Result<Stopped> {
+        if self.ask_to_stop(pod, grace_seconds)? {
+            let grace = grace_seconds.map_or_else(|| self.own_grace(pod), Ok)?;
+            self.wait_for_end(pod, Duration::from_secs(grace).saturating_add(END_TIMEOUT))?;
+        }
+        // Also where the supervisor was killed in between.
+        let _lock = record::lock(&self.root, &pod.uid, &pod.key)?;
+        let status = self.stop_unsupervised(pod, grace_seconds)?;
+        Ok(Stopped { left: status.left_mounts.clone(), status })
+    }
+
+    fn own_grace(&self, pod: &PodRef) -> Result<u64> {
+        Ok(self.view(pod)?.state().rules.grace_seconds)
+    }
+
+    /// Waits until a pod is done and its supervisor gone.
+    fn wait_for_end(&self, pod: &PodRef, timeout: Duration) -> Result<()> {
+        let until = Instant::now() + timeout;
+        // The connection ends with the supervisor, and so does the wait.
+        self.wait_until(pod, Some(timeout), |_| false)?;
+        let mut pause = Duration::from_millis(1);
+        while supervisor::is_alive(&self.root, &pod.uid) {
+            if Instant::now() >= until {
+                return Err(ClientError::DoesNotEnd { pod: pod.key.clone(), seconds: END_TIMEOUT.as_secs() });
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    /// Does for a pod without a supervisor what that would do at its end. The caller holds the pod's lock.
+    fn stop_unsupervised(&self, pod: &PodRef, grace_seconds: Option<u64>) -> Result<StatusFile> {
+        let view = self.view(pod)?;
+        let mut file = view.status;
+        // A killed supervisor can leave a sandbox in which nothing runs any more.
+        let over = file.state.done() && file.sandbox_id.is_none();
+        if view.supervised || over || file.state.stage == Stage::New {
+            return Ok(file);
+        }
+        let grace = Duration::from_secs(grace_seconds.unwrap_or(file.state.rules.grace_seconds));
+        self.end_containers(&mut file, grace)?;
+        self.remove_runtime_of(&file, &pod.uid)?;
+        file.sandbox_id = None;
+        let now = read_now();
+        file.state = step(file.state, Event::SandboxStopped, now).0;
+        let volumes = PodVolumes { root: &self.root, uid: &pod.uid, record: &view.record };
+        file.left_mounts = volumes.end_mounts().unwrap_or(file.left_mounts);
+        file.write(&self.root, &pod.uid, true)
+            .map_err(|source| ClientError::Status { pod: pod.key.clone(), source })?;
+        Ok(file)
+    }
+
+    /// Signals all containers that run, then waits for each, within one grace period.
+    fn end_containers(&self, file: &mut StatusFile, grace: Duration) -> Result<()> {
+        let dirs = self.root.runtime_dirs();
+        let until = Instant::now() + grace;
+        let running: Vec<ContainerState> =
+            file.state.containers.iter().filter(|c| c.running()).cloned().collect();
+        for container in running.iter().filter(|_| !grace.is_zero()) {
+            let signal = runtime::status(&dirs, &container.id)?.stop_signal;
+            runtime::kill(&dirs, &container.id, signal, false)?;
+        }
+        file.state.goal = Goal::Stop { kill_at: Uptime(0) };
+        for container in running {
+            while Instant::now() < until && !has_ended(&dirs, &container.id)? {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            if !has_ended(&dirs, &container.id)? {
+                runtime::kill(&dirs, &container.id, rustix::process::Signal::KILL.as_raw(), true)?;
+            }
+            runtime::stop_container(&dirs, &container.id, Duration::ZERO)?;
+            let record = runtime::status(&dirs, &container.id)?;
+            let exit =
+                record.exit.as_ref().map_or_else(crate::lifecycle::Exit::unseen, crate::orphan::exit_of);
+            let event = Event::ContainerExited { name: container.name.clone(), exit };
+            let state = std::mem::replace(&mut file.state, PodState::new(Default::default()));
+            file.state = step(state, event, read_now()).0;
+        }
+        Ok(())
+    }
+
+    /// Removes what the runtime has of a pod: its containers, keeping layers that a mount still shows, and sandboxes.
+    fn remove_runtime_of(&self, file: &StatusFile, uid: &PodUid) -> Result<()> {
+        let dirs = self.root.runtime_dirs();
+        let sandboxes = self.sandboxes_of(file.sandbox_id.as_deref(), uid)?;
+        for id in file.state.containers.iter().map(|c| &c.id).filter(|id| !id.is_empty()) {
+            if let Err(error) = pinned::keep_if_pinned(&self.root, id, &file.left_mounts) {
+                tracing::warn!(%error, id, "the layer of a container");
+            }
+            runtime::remove_container(&dirs, id)?;
+        }
+        for id in sandboxes {
+            runtime::remove_sandbox(&dirs, &id)?;
+        }
+        Ok(())
+    }
+
+    /// The sandboxes of a pod: the one that is written down, and those that a supervisor was killed before it could.
+    fn sandboxes_of(&self, known: Option<&str>, uid: &PodUid) -> Result<Vec<String>> {
+        let dirs = self.root.runtime_dirs();
+        let mut found: Vec<String> = known.map(str::to_owned).into_iter().collect();
+        for id in runtime::list_sandboxes(&dirs)? {
+            let is_ours =
+                runtime::sandbox_status(&dirs, &id).is_ok_and(|s| s.config.metadata.uid == uid.as_str());
+            if is_ours && !found.contains(&id) {
+                found.push(id);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Removes a pod and all that is of it. One that runs is only removed with `force`, which kills it at once.
+    ///
+    /// Steps: 1. end it; 2. what the runtime has of it; 3. its volumes, nothing deleted across a mount; 4. its hold on
+    /// images; 5. its name and folders. Each can be done again, so that a removal that was cut off is repeated.
+    ///
+    /// # Errors
+    /// It runs; or something could not be removed, and then the pod is still there.
+    pub fn remove(&self, pod: &PodRef, force: bool) -> Result<Removed> {
+        if force {
+            if self.ask_to_stop(pod, Some(0))? {
+                self.wait_for_end(pod, END_TIMEOUT)?;
+            }
+        } else {
+            let view = self.view(pod)?;
+            if view.supervised || !matches!(view.state().stage, Stage::New | Stage::Done) {
+                return Err(ClientError::Running { pod: pod.key.clone(), supervised: view.supervised });
+            }
+        }
+        let _lock = record::lock(&self.root, &pod.uid, &pod.key)?;
+        if supervisor::is_alive(&self.root, &pod.uid) {
+            // Started again in the meantime by somebody else.
+            return Err(ClientError::Running { pod: pod.key.clone(), supervised: true });
+        }
+        self.remove_dead(pod)
+    }
+
+    fn remove_dead(&self, pod: &PodRef) -> Result<Removed> {
+        let record = record::load(&self.root, &pod.uid);
+        let down = match (&record, StatusFile::read(&self.root, &pod.uid)) {
+            (Ok(record), Ok(file)) => self.tear_down(pod, record, file)?,
+            // What cannot be read must be removable all the same.
+            _ => {
+                for id in self.sandboxes_of(None, &pod.uid)? {
+                    runtime::remove_sandbox(&self.root.runtime_dirs(), &id)?;
+                }
+                let torn = tear_down_folders(&self.root, &pod.uid);
+                torn.map_err(|source| volumes_error(pod, source))?;
+                TornDown::default()
+            }
+        };
+        self.unpin(&pod.uid)?;
+        record::forget(&self.root, &pod.uid, &pod.key)?;
+        let kept_layers = pinned::release(&self.root).unwrap_or_else(|error| {
+            tracing::warn!(%error, "kept layers");
+            Vec::new()
+        });
+        Ok(Removed { left: down.left, still_shared: down.still_shared, kept_layers })
+    }
+
+    fn tear_down(&self, pod: &PodRef, record: &PodRecord, file: Option<StatusFile>) -> Result<TornDown> {
+        let volumes = PodVolumes { root: &self.root, uid: &pod.uid, record };
+        match file {
+            Some(mut file) => {
+                file.left_mounts = volumes.left_mounts().unwrap_or(file.left_mounts);
+                self.remove_runtime_of(&file, &pod.uid)?;
+            }
+            // Never begun, or killed before a word was written.
+            None => {
+                for id in self.sandboxes_of(None, &pod.uid)? {
+                    runtime::remove_sandbox(&self.root.runtime_dirs(), &id)?;
+                }
+            }
+        }
+        volumes.tear_down().map_err(|source| volumes_error(pod, source))
+    }
+
+    /// Lets go of the images of a pod's containers.
+    fn unpin(&self, uid: &PodUid) -> Result<()> {
+        let store = image::Store::open(self.root.images())?;
+        let prefix = pinned::owner(uid, "");
+        for (owner, _) in store.pins()?.into_iter().filter(|(owner, _)| owner.starts_with(&prefix)) {
+            store.unpin(&owner)?;
+        }
+        Ok(())
+    }
+
+    /// Removes what killed commands have left: folders that no name leads to. What cannot be removed now is left to the
+    /// next time.
+    pub(super) fn sweep(&self) {
+        let nameless = record::sweep(&self.root).unwrap_or_default();
+        for uid in nameless {
+            let swept = self.sweep_one(&uid);
+            if let Err(error) = swept {
+                tracing::warn!(%error, %uid, "what a killed command left cannot be removed");
+            }
+        }
+    }
+
+    fn sweep_one(&self, uid: &PodUid) -> Result<()> {
+        // Somebody is at it, or it is just being made.
+        let Some(_lock) = record::try_lock_nameless(&self.root, uid)? else { return Ok(()) };
+        if supervisor::is_alive(&self.root, uid) {
+            return Ok(());
+        }
+        for id in self.sandboxes_of(None, uid)? {
+            runtime::remove_sandbox(&self.root.runtime_dirs(), &id)?;
+        }
+        let key = record::load(&self.root, uid).map(|r| r.key());
+        let pod = PodRef {
+            key: key.unwrap_or_else(|_| record::PodKey { namespace: String::new(), name: uid.to_string() }),
+            uid: uid.clone(),
+        };
+        tear_down_folders(&self.root, uid).map_err(|source| volumes_error(&pod, source))?;
+        self.unpin(uid)?;
+        Ok(record::forget_nameless(&self.root, uid)?)
+    }
+}
+
+fn volumes_error(pod: &PodRef, source: TearDownError) -> ClientError {
+    ClientError::Volumes { pod: pod.key.clone(), source: Box::new(source) }
+}
+
+fn has_ended(dirs: &runtime::Dirs, id: &str) -> Result<bool> {
+    Ok(runtime::status(dirs, id)?.status == runtime::Status::Exited)
+}

@@ -1,0 +1,79 @@
+//! What is spoken on a supervisor's socket: lines of JSON, a request a line, an answer a line.
+//!
+//! Architecture invariant: versioned. The supervisor greets with the versions that it speaks; a client of another
+//! version can still ask for the status and for a stop, whose lines never change. Fields may be added; what is not
+//! known is ignored.
+
+use crate::status_file::StatusFile;
+use serde::{Deserialize, Serialize};
+
+/// The version spoken here.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// The longest line that a supervisor takes.
+pub const MAX_REQUEST_BYTES: usize = 16 * 1024;
+
+/// The first line, from the supervisor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Greeting {
+    /// [`PROTOCOL_VERSION`]
+    pub protocol: u32,
+    /// The program's version.
+    pub rhizome: String,
+    /// The pod's uid.
+    pub pod: String,
+}
+
+/// A line from a client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "do")]
+pub enum Request {
+    /// Answered with the status.
+    Status,
+    /// Answered with the status now and, from then on, after every change, until the pod is done. A client that reads
+    /// slowly gets the latest one and not those between.
+    Subscribe,
+    /// End the pod; answered with the status at once, not when it has ended.
+    #[serde(rename_all = "camelCase")]
+    Stop {
+        /// None takes the pod's own.
+        grace_seconds: Option<u64>,
+    },
+}
+
+/// A line from the supervisor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "is")]
+pub enum Answer {
+    /// The pod, as it is on disk too.
+    Status {
+        /// The state.
+        status: Box<StatusFile>,
+    },
+    /// The request was not understood.
+    Error {
+        /// Why.
+        message: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_are_what_they_were() {
+        let lines = [
+            (Request::Status, r#"{"do":"status"}"#),
+            (Request::Subscribe, r#"{"do":"subscribe"}"#),
+            (Request::Stop { grace_seconds: Some(3) }, r#"{"do":"stop","graceSeconds":3}"#),
+        ];
+        for (request, line) in lines {
+            assert_eq!(serde_json::to_string(&request).unwrap(), line);
+            assert_eq!(serde_json::from_str::<Request>(line).unwrap(), request);
+        }
+        let later = r#"{"do":"stop","graceSeconds":null,"why":"a field of a later version"}"#;
+        assert_eq!(serde_json::from_str::<Request>(later).unwrap(), Request::Stop { grace_seconds: None });
+    }
+}

@@ -1,0 +1,365 @@
+//! What the state machine orders, done through `runtime`, `image` and the volumes; the results go back to it.
+
+use super::Supervisor;
+use super::live::Live;
+use crate::clock::read_now;
+use crate::lifecycle::{Event, NotCreated};
+use crate::logs::{LogWriter, log_path};
+use crate::volumes::{PodVolumes, node_files, pinned};
+use image::Image;
+use k8s_openapi::api::core::v1 as api;
+use manifest::cri::{self, EnvSources, Mount, NodeFacts, ResolvedVolumes};
+use std::path::{Path, PathBuf};
+
+/// A container that could not be made, before anything of it was.
+struct Refused {
+    why: NotCreated,
+    message: String,
+    hint: Option<String>,
+}
+
+impl Refused {
+    fn config(message: impl ToString) -> Refused {
+        Refused { why: NotCreated::CreateContainerConfigError, message: message.to_string(), hint: None }
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        let words = source.to_string();
+        // Some errors print their source themselves.
+        if !text.ends_with(&words) {
+            text = format!("{text}: {words}");
+        }
+        cause = source.source();
+    }
+    text
+}
+
+impl Supervisor {
+    fn pod_volumes(&self) -> PodVolumes<'_> {
+        PodVolumes { root: &self.root, uid: &self.uid, record: &self.record }
+    }
+
+    fn spec(&self) -> Option<&api::PodSpec> {
+        self.record.pod.spec.as_ref()
+    }
+
+    fn container_spec(&self, name: &str) -> Option<&api::Container> {
+        self.spec()?.containers.iter().find(|c| c.name == name)
+    }
+
+    pub(super) fn set_up_volumes(&mut self) {
+        let event = match self.pod_volumes().set_up(read_now().wall) {
+            Ok(volumes) => {
+                self.volumes = volumes;
+                Event::VolumesReady
+            }
+            Err(error) => Event::VolumesFailed { message: chain(&error), hint: error.hint() },
+        };
+        let warning = |message: &String| Event::Warning {
+            reason: "HostPathMade".into(),
+            message: message.clone(),
+            hint: None,
+        };
+        self.queue.extend(self.volumes.warnings.iter().map(warning));
+        self.volumes.warnings.clear();
+        self.queue.push_back(event);
+    }
+
+    pub(super) fn run_sandbox(&mut self) {
+        let event = match self.try_run_sandbox() {
+            Ok(()) => Event::SandboxReady,
+            Err((message, hint)) => Event::SandboxFailed { message, hint },
+        };
+        self.queue.push_back(event);
+    }
+
+    fn try_run_sandbox(&mut self) -> Result<(), (String, Option<String>)> {
+        let attempt = self.state().containers.iter().map(|c| c.made).max().unwrap_or(0);
+        let (cgroup, logs) = (self.root.cgroup_parent(&self.uid), self.root.pod_logs(&self.uid));
+        let config = cri::pod_sandbox_config(&self.record.pod, attempt, &cgroup, &logs);
+        let folder = self.root.pod_lib(&self.uid);
+        let files = node_files::write(&folder, &self.record.pod, config.dns_config.as_ref())
+            .map_err(|(path, e)| (format!("cannot write {}: {e}", path.display()), None))?;
+        let sandbox = runtime::Sandbox::run(&self.dirs, config)
+            .map_err(|e| (format!("Failed to create pod sandbox: {}", chain(&e)), e.hint()))?;
+        self.node_files = Some(files);
+        self.file.sandbox_id = Some(sandbox.id().to_owned());
+        self.sandbox = Some(sandbox);
+        // Before anything runs in it: whoever cleans up after us must know it.
+        self.publish(false);
+        Ok(())
+    }
+
+    pub(super) fn start_container(&mut self, name: &str, attempt: u32) {
+        let event = match self.try_start_container(name, attempt) {
+            Ok(event) => event,
+            Err(Refused { why, message, hint }) => {
+                Event::ContainerNotCreated { name: name.to_owned(), why, message, hint }
+            }
+        };
+        self.queue.push_back(event);
+    }
+
+    /// Steps: 1. the image, pinned; 2. subPaths, the termination log, the CRI message; 3. CreateContainer; 4. the log;
+    /// 5. StartContainer.
+    fn try_start_container(&mut self, name: &str, attempt: u32) -> Result<Event, Refused> {
+        let image = self.find_image(name)?;
+        let termination_log = self.make_termination_log(name, attempt)?;
+        let config = self.container_config(name, attempt, &termination_log)?;
+        let Some(sandbox) = &self.sandbox else { return Err(Refused::config("the pod has no sandbox")) };
+        let mut container = sandbox.create_container(&config, &image).map_err(|error| Refused {
+            why: NotCreated::CreateContainerError,
+            message: chain(&error),
+            hint: error.hint(),
+        })?;
+        let log = LogWriter::open(&log_path(&self.root, &self.uid, name, attempt));
+        let (id, reference, image_id) = (container.id.clone(), image.reference.clone(), image.id.to_string());
+        let warnings = std::mem::take(&mut container.warnings);
+        let started = container.start();
+        let warning = |message| Event::Warning { reason: "Limited".into(), message, hint: None };
+        self.queue.extend(warnings.into_iter().map(warning));
+        if let Err(error) = started {
+            return Ok(Event::ContainerNotStarted {
+                name: name.to_owned(),
+                id,
+                image: reference,
+                image_id,
+                code: runtime::START_ERROR_EXIT_CODE,
+                message: chain(&error),
+                hint: error.hint(),
+            });
+        }
+        let live = log.and_then(|log| Live::new(container, log, termination_log));
+        match live {
+            Ok(live) => drop(self.live.insert(name.to_owned(), live)),
+            Err(error) => return Err(self.give_up(&id, &error)),
+        }
+        Ok(Event::ContainerStarted { name: name.to_owned(), id, image: reference, image_id })
+    }
+
+    /// A container that runs but of which we cannot hold the ends (no descriptors left, a full disk): it must not run
+    /// unseen.
+    fn give_up(&self, id: &str, error: &std::io::Error) -> Refused {
+        if let Err(error) = runtime::remove_container(&self.dirs, id) {
+            tracing::error!(%error, id, "a container that is given up cannot be removed");
+        }
+        Refused {
+            why: NotCreated::CreateContainerError,
+            message: format!("cannot hold the container's output: {error}"),
+            hint: None,
+        }
+    }
+
+    fn find_image(&self, name: &str) -> Result<Image, Refused> {
+        let spec = self.container_spec(name);
+        let reference = spec.and_then(|s| s.image.as_deref()).unwrap_or_default();
+        let never = spec.and_then(|s| s.image_pull_policy.as_deref()) == Some("Never");
+        let refused = |error: image::Error| {
+            let hint = Some(format!("import it: `rhizome image import PATH --name {reference}`"));
+            match error {
+                image::Error::NotFound { .. } if never => Refused {
+                    why: NotCreated::ErrImageNeverPull,
+                    message: format!(
+                        "Container image {reference:?} is not present with pull policy of Never"
+                    ),
+                    hint,
+                },
+                image::Error::NotFound { .. } => Refused {
+                    why: NotCreated::ErrImagePull,
+                    message: format!(
+                        "image {reference:?} is not on this machine, and pulling images is not done yet by this \
+                         version of rhizome"
+                    ),
+                    hint,
+                },
+                error @ image::Error::Reference { .. } => {
+                    Refused { why: NotCreated::InvalidImageName, message: chain(&error), hint: None }
+                }
+                error => Refused { why: NotCreated::ErrImagePull, message: chain(&error), hint: None },
+            }
+        };
+        let store = image::Store::open(self.root.images()).map_err(refused)?;
+        let image = store.get(reference).map_err(refused)?;
+        // From before the mount until the pod is removed: the layers must not go under it.
+        store.pin(&image.id, &pinned::owner(&self.uid, name)).map_err(refused)?;
+        Ok(image)
+    }
+
+    fn make_termination_log(&self, name: &str, attempt: u32) -> Result<PathBuf, Refused> {
+        let pod = self.root.pod_lib(&self.uid);
+        node_files::make_termination_log(&pod, name, attempt).map_err(|(path, error)| {
+            Refused::config(format!("cannot make the termination log {}: {error}", path.display()))
+        })
+    }
+
+    fn container_config(
+        &self,
+        name: &str,
+        attempt: u32,
+        termination_log: &Path,
+    ) -> Result<cri::ContainerConfig, Refused> {
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let facts = NodeFacts {
+            name: &host,
+            host_ips: &[],
+            pod_ips: &[],
+            memory_bytes: read_memory_bytes(),
+            recursive_read_only: sys::features::Features::ask().mount_setattr == sys::features::Support::Yes,
+        };
+        let sources = EnvSources::new(&self.record.config_maps, &self.record.secrets);
+        let volumes = self.resolve_volumes(name, &sources, &facts)?;
+        let extra = self.extra_mounts(name, termination_log);
+        let pod = &self.record.pod;
+        cri::container_config(pod, name, attempt, &volumes, &sources, &facts, &extra).map_err(Refused::config)
+    }
+
+    fn resolve_volumes(
+        &self,
+        name: &str,
+        sources: &EnvSources<'_>,
+        facts: &NodeFacts<'_>,
+    ) -> Result<ResolvedVolumes, Refused> {
+        let mut volumes =
+            ResolvedVolumes { volumes: self.volumes.resolved.clone(), ..ResolvedVolumes::default() };
+        let Some(container) = self.container_spec(name) else { return Ok(volumes) };
+        let environment =
+            cri::env::environment(&self.record.pod, container, sources, facts).map_err(Refused::config)?;
+        for (index, mount) in container.volume_mounts.iter().flatten().enumerate() {
+            let sub_path = cri::container::sub_path(mount, &environment).map_err(Refused::config)?;
+            let (Some(sub_path), Some(volume)) = (sub_path, volumes.volumes.get(&mount.name)) else {
+                continue;
+            };
+            let place = (mount.name.as_str(), volume.host_path.as_path());
+            let bound =
+                self.pod_volumes().sub_path(place, name, index, &sub_path).map_err(|error| Refused {
+                    why: NotCreated::CreateContainerConfigError,
+                    message: error.kubelet_text(&mount.name, name),
+                    hint: Some(chain(&error)),
+                })?;
+            volumes.sub_paths.insert((name.to_owned(), index), bound);
+        }
+        Ok(volumes)
+    }
+
+    /// The node's own files, in the container.
+    fn extra_mounts(&self, name: &str, termination_log: &Path) -> Vec<Mount> {
+        let mount = |container_path: &str, host_path: &Path| Mount {
+            container_path: container_path.into(),
+            host_path: host_path.to_owned(),
+            ..Mount::default()
+        };
+        let mut mounts = Vec::new();
+        if let Some(files) = &self.node_files {
+            mounts.push(mount("/etc/hosts", &files.hosts));
+            mounts.push(mount("/etc/hostname", &files.hostname));
+            mounts.push(mount("/etc/resolv.conf", &files.resolv_conf));
+        }
+        if let Some(spec) = self.container_spec(name) {
+            let path = cri::container::termination_message_path(spec).to_string_lossy();
+            mounts.push(mount(&path, termination_log));
+        }
+        mounts
+    }
+
+    pub(super) fn signal(&mut self, name: &str, kill: bool) {
+        let Some(live) = self.live.get(name) else { return };
+        let sent = match kill {
+            // Everything in it: what has left the first process' session too.
+            true => runtime::kill(&self.dirs, live.id(), rustix::process::Signal::KILL.as_raw(), true),
+            false => runtime::kill(&self.dirs, live.id(), live.stop_signal(), false),
+        };
+        if let Err(error) = sent {
+            let message = format!("cannot stop container {name}: {}", chain(&error));
+            self.queue.push_back(Event::Warning {
+                reason: "FailedKillPod".into(),
+                message,
+                hint: error.hint(),
+            });
+        }
+    }
+
+    /// A container's pidfd is readable: its exit is on disk (the runtime's record) before it is an event.
+    pub(super) fn take_exit(&mut self, name: &str) {
+        let Some(live) = self.live.get_mut(name) else { return };
+        let exit = match live.try_wait() {
+            Ok(Some(exit)) => exit,
+            Ok(None) => return,
+            Err(error) => {
+                tracing::error!(%error, name, "the exit of a container cannot be written down");
+                crate::lifecycle::Exit::unseen()
+            }
+        };
+        live.drain(read_now().wall);
+        self.live.remove(name);
+        self.note_left_mounts();
+        let fall_back = self.container_spec(name).and_then(|s| s.termination_message_policy.as_deref())
+            == Some("FallbackToLogsOnError");
+        let message = match exit.message {
+            None if fall_back && exit.code != 0 => self.last_words(name),
+            message => message,
+        };
+        let exit = crate::lifecycle::Exit { message, ..exit };
+        self.queue.push_back(Event::ContainerExited { name: name.to_owned(), exit });
+    }
+
+    /// The end of a container's log, as `FallbackToLogsOnError` has it (2048 bytes or 80 lines).
+    fn last_words(&self, name: &str) -> Option<String> {
+        let attempt = self.state().container(name)?.restart_count();
+        let log = super::tail_of(&log_path(&self.root, &self.uid, name, attempt), 16 * 1024);
+        let lines = log.lines().filter_map(|line| crate::logs::parse_line(line.as_bytes()));
+        let lines: Vec<String> = lines.map(|l| String::from_utf8_lossy(&l.content).into_owned()).collect();
+        let text = lines[lines.len().saturating_sub(80)..].join("\n");
+        let start = (text.len().saturating_sub(2048)..text.len()).find(|at| text.is_char_boundary(*at));
+        start.map(|start| text[start..].to_owned())
+    }
+
+    fn note_left_mounts(&mut self) {
+        match self.pod_volumes().left_mounts() {
+            Ok(left) => self.file.left_mounts = left,
+            Err(error) => tracing::error!(%error, "mounts that containers leave cannot be read"),
+        }
+    }
+
+    pub(super) fn remove_container(&mut self, id: &str) {
+        let removed = pinned::keep_if_pinned(&self.root, id, &self.file.left_mounts)
+            .map_err(|e| chain(&e))
+            .and_then(|()| runtime::remove_container(&self.dirs, id).map_err(|e| chain(&e)));
+        if let Err(message) = removed {
+            // `rm` tries again.
+            let message = format!("cannot remove what is left of container {id}: {message}");
+            self.queue.push_back(Event::Warning { reason: "FailedRemove".into(), message, hint: None });
+        }
+    }
+
+    pub(super) fn stop_sandbox(&mut self) {
+        self.live.clear();
+        let removed = match self.sandbox.take() {
+            Some(sandbox) => sandbox.remove(),
+            None => Ok(()),
+        };
+        match removed {
+            Ok(()) => self.file.sandbox_id = None,
+            Err(error) => {
+                let message = format!("cannot remove the sandbox: {}", chain(&error));
+                let hint = error.hint();
+                self.queue.push_back(Event::Warning { reason: "FailedKillPod".into(), message, hint });
+            }
+        }
+        match self.pod_volumes().end_mounts() {
+            Ok(left) => self.file.left_mounts = left,
+            Err(error) => tracing::error!(%error, "mounts that containers leave cannot be read"),
+        }
+        self.queue.push_back(Event::SandboxStopped);
+    }
+}
+
+/// The machine's memory.
+fn read_memory_bytes() -> i64 {
+    let info = rustix::system::sysinfo();
+    i64::try_from(u128::from(info.totalram) * u128::from(info.mem_unit)).unwrap_or(i64::MAX)
+}

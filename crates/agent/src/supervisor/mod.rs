@@ -1,0 +1,383 @@
+//! The process that runs one pod: started by a command, it outlives it; it is the parent of the pod's containers, reads
+//! their output, restarts them, and answers on a socket.
+//!
+//! One thread and one loop of poll(2) over signals, the socket, containers' pidfds and pipes. What happens becomes an
+//! event of the state machine ([`crate::lifecycle`]); the new state is on disk before an action is begun, and an exit is
+//! on disk before anybody is told.
+//!
+//! When it is killed, its containers go on: their output pipes are open for reading at their own end too (see
+//! `runtime`), so that writing does not end them; a full pipe (64 KiB) makes them wait. The next `start` takes them
+//! over with their pipes; `stop`, `rm` and `ps` need no supervisor.
+
+mod acts;
+mod clients;
+mod live;
+
+pub(crate) use clients::socket_path;
+
+use crate::clock::read_now;
+use crate::lifecycle::{Action, Event, PodState, Uptime, step};
+use crate::logs::Stream;
+use crate::record::{self, PodRecord, PodUid};
+use crate::root::Root;
+use crate::status_file::StatusFile;
+use crate::volumes::Volumes;
+use crate::volumes::node_files::NodeFiles;
+use clients::Clients;
+use live::Live;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::process::{Pid, Signal};
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+use sys::signal::Signals;
+
+/// The word that a supervisor prints when it is there.
+pub(crate) const READY: &str = "ready";
+/// The hidden subcommand.
+pub const SUBCOMMAND: &str = "supervise";
+
+/// Its lock in the pod's passing folder: whoever holds it is the pod's supervisor.
+pub(crate) fn lock_path(root: &Root, uid: &PodUid) -> PathBuf {
+    root.pod_run(uid).join("supervisor.lock")
+}
+
+/// What it says for itself.
+pub(crate) fn own_log_path(root: &Root, uid: &PodUid) -> PathBuf {
+    root.pod_run(uid).join("supervisor.log")
+}
+
+/// Why a supervisor could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum SupervisorError {
+    /// It was not started as we start it.
+    #[error("usage: {SUBCOMMAND} LIB RUN UID")]
+    Usage,
+    /// There is one.
+    #[error("the pod has a supervisor already")]
+    AlreadyThere,
+    /// The record.
+    #[error(transparent)]
+    Record(#[from] record::RecordError),
+    /// A containers' record.
+    #[error(transparent)]
+    Runtime(#[from] runtime::Error),
+    /// Something of the system.
+    #[error("cannot {action}: {source}")]
+    System {
+        /// What was being done.
+        action: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+fn system<E: Into<io::Error>>(action: &'static str) -> impl FnOnce(E) -> SupervisorError {
+    move |source| SupervisorError::System { action, source: source.into() }
+}
+
+/// The subcommand `supervise LIB RUN UID`, for the program's `main` to call before it starts any thread. On standard
+/// output it says that it is ready, or why not, to the command that started it.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match begin(args.into_iter().collect()) {
+        Ok(mut supervisor) => {
+            say(READY);
+            supervisor.run();
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            say(&error.to_string());
+            tracing::error!(%error, "the supervisor could not begin");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One line to who started us, and no more: then standard output is closed.
+fn say(line: &str) {
+    let mut out = io::stdout();
+    // Nobody may be there any more to read it.
+    let _ = writeln!(out, "{}", line.replace('\n', " ")).and_then(|()| out.flush());
+    if let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty()) {
+        let _ = rustix::stdio::dup2_stdout(&null);
+    }
+}
+
+/// Steps: 1. a read-only path to our program; 2. a session of our own, the parent of orphans, signals to be read;
+/// 3. the lock; 4. the record and what an earlier supervisor has left; 5. the socket.
+fn begin(args: Vec<OsString>) -> Result<Supervisor, SupervisorError> {
+    sys::process::ensure_read_only_exe().map_err(system("run from a read-only path"))?;
+    let [lib, run, uid] = <[OsString; 3]>::try_from(args).map_err(|_| SupervisorError::Usage)?;
+    let root = Root { lib: lib.into(), run: run.into() };
+    let uid = uid.to_str().and_then(PodUid::parse).ok_or(SupervisorError::Usage)?;
+    // EPERM: it leads a group already, and so a session, where it was started by hand.
+    let _ = rustix::process::setsid();
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+        .map_err(system("become a subreaper"))?;
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    rustix::process::chdir("/").map_err(system("change to /"))?;
+    let watched = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP, Signal::CHILD];
+    let signals = Signals::block(&watched).map_err(system("block signals"))?;
+    let lock = take_lock(&root, &uid)?;
+    let record = record::load(&root, &uid)?;
+    let clients = Clients::listen(&root, &uid).map_err(system("listen"))?;
+    Supervisor::new(root, uid, record, signals, lock, clients)
+}
+
+/// A lock of the process (fcntl(2)), not of the descriptor: a container's process that is not executed yet has copies
+/// of our descriptors, and must not hold it when we are gone.
+fn take_lock(root: &Root, uid: &PodUid) -> Result<File, SupervisorError> {
+    let path = lock_path(root, uid);
+    let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+    let file = file.map_err(system("open the lock"))?;
+    match rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS) => Err(SupervisorError::AlreadyThere),
+        Err(e) => Err(system("take the lock")(e)),
+    }
+}
+
+/// Whether a pod has a supervisor: whether its lock is held.
+pub(crate) fn is_alive(root: &Root, uid: &PodUid) -> bool {
+    let Ok(file) = File::options().read(true).write(true).open(lock_path(root, uid)) else { return false };
+    rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive).is_err()
+}
+
+/// What a supervisor holds.
+struct Supervisor {
+    root: Root,
+    uid: PodUid,
+    record: PodRecord,
+    dirs: runtime::Dirs,
+    /// As on disk.
+    file: StatusFile,
+    /// To be given to the state machine.
+    queue: VecDeque<Event>,
+    sandbox: Option<runtime::Sandbox>,
+    volumes: Volumes,
+    node_files: Option<NodeFiles>,
+    /// Containers that run, by name.
+    live: BTreeMap<String, Live>,
+    signals: Signals,
+    clients: Clients,
+    _lock: File,
+}
+
+/// What a descriptor of the loop is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Source {
+    Signals,
+    Listener,
+    Client(u64),
+    Exit(String),
+    Output(String, Stream),
+}
+
+/// How long the last answers may take to be read when the pod is done.
+const LINGER: Duration = Duration::from_secs(1);
+
+impl Supervisor {
+    fn new(
+        root: Root,
+        uid: PodUid,
+        record: PodRecord,
+        signals: Signals,
+        lock: File,
+        clients: Clients,
+    ) -> Result<Supervisor, SupervisorError> {
+        let before = StatusFile::read(&root, &uid).map_err(system("read the status"))?;
+        let fresh = StatusFile::new(PodState::new(crate::status::rules(&record.pod)));
+        let fresh = fresh.map_err(system("read the boot's id"))?;
+        let mut supervisor = Supervisor {
+            dirs: root.runtime_dirs(),
+            root,
+            uid,
+            record,
+            file: fresh,
+            queue: VecDeque::new(),
+            sandbox: None,
+            volumes: Volumes::default(),
+            node_files: None,
+            live: BTreeMap::new(),
+            signals,
+            clients,
+            _lock: lock,
+        };
+        supervisor.take_up(before)?;
+        Ok(supervisor)
+    }
+
+    /// Goes on from what an earlier supervisor has left: what it counted, and what still runs of it.
+    fn take_up(&mut self, before: Option<StatusFile>) -> Result<(), SupervisorError> {
+        if let Some(before) = before {
+            let known = crate::orphan::as_it_is(&self.dirs, before, &self.file.boot_id, read_now())?;
+            self.file.state = known.state;
+            // A sandbox without a supervisor cannot be gone on with: it goes before the next one comes.
+            if let Some(id) = known.sandbox_id {
+                runtime::remove_sandbox(&self.dirs, &id)?;
+            }
+        }
+        self.queue.push_back(Event::Begin);
+        Ok(())
+    }
+
+    fn run(&mut self) {
+        self.settle();
+        while !self.file.state.done() {
+            if let Err(error) = self.turn() {
+                // poll(2) fails only for want of memory; a busy loop would be worse than a slow one.
+                tracing::error!(%error, "the supervisor's loop");
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            self.settle();
+        }
+        self.clients.linger(LINGER);
+    }
+
+    /// Waits for something to happen and takes it in.
+    fn turn(&mut self) -> io::Result<()> {
+        let sources = self.sources();
+        let mut fds: Vec<PollFd<'_>> =
+            sources.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
+        match rustix::event::poll(&mut fds, self.timeout().as_ref()) {
+            Err(rustix::io::Errno::INTR) => return Ok(()),
+            other => other?,
+        };
+        let is_ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
+        let ready: Vec<Source> = fds
+            .iter()
+            .zip(&sources)
+            .filter(|(fd, _)| is_ready(fd))
+            .map(|(_, (source, _, _))| source.clone())
+            .collect();
+        for source in ready {
+            self.take_in(&source);
+        }
+        if self.state().next_deadline().is_some_and(|at| at <= read_now().uptime) {
+            self.queue.push_back(Event::Tick);
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> &PodState {
+        &self.file.state
+    }
+
+    fn sources(&self) -> Vec<(Source, BorrowedFd<'_>, PollFlags)> {
+        let mut sources = vec![(Source::Signals, self.signals.as_fd(), PollFlags::IN)];
+        sources.extend(self.clients.listener().map(|fd| (Source::Listener, fd, PollFlags::IN)));
+        sources.extend(self.clients.fds().map(|(id, fd, flags)| (Source::Client(id), fd, flags)));
+        for (name, live) in &self.live {
+            sources.push((Source::Exit(name.clone()), live.exit_fd(), PollFlags::IN));
+            let outputs = live.outputs();
+            sources.extend(
+                outputs.map(|(stream, fd)| (Source::Output(name.clone(), stream), fd, PollFlags::IN)),
+            );
+        }
+        sources
+    }
+
+    fn timeout(&self) -> Option<Timespec> {
+        let at: Uptime = self.state().next_deadline()?;
+        let ms = at.0.saturating_sub(read_now().uptime.0);
+        // Rounded up by a millisecond, so that the deadline has passed when it wakes.
+        let ms = i64::try_from(ms).unwrap_or(i64::MAX / 2).saturating_add(1);
+        Some(Timespec { tv_sec: ms / 1000, tv_nsec: (ms % 1000) * 1_000_000 })
+    }
+
+    fn take_in(&mut self, source: &Source) {
+        match source {
+            Source::Signals => self.take_signals(),
+            Source::Listener => self.clients.accept(&self.uid),
+            Source::Client(id) => {
+                let asked = self.clients.serve(*id, &self.file);
+                self.queue.extend(asked);
+            }
+            Source::Exit(name) => self.take_exit(name),
+            Source::Output(name, stream) => {
+                let now = read_now().wall;
+                if let Some(Err(error)) = self.live.get_mut(name).map(|live| live.read_output(*stream, now)) {
+                    let message =
+                        format!("the log of container {name} cannot be written and loses lines: {error}");
+                    self.queue.push_back(Event::Warning { reason: "LogLost".into(), message, hint: None });
+                }
+            }
+        }
+    }
+
+    fn take_signals(&mut self) {
+        // Bounded by the kinds of signals: each is read once however often it came.
+        while let Ok(Some(received)) = self.signals.read() {
+            match received.signal {
+                Signal::CHILD => self.reap_orphans(),
+                Signal::HUP => {}
+                _ => self.queue.push_back(Event::Stop { grace_seconds: None }),
+            }
+        }
+    }
+
+    /// Waits for children that are not containers' first processes: processes of containers with the node's pid
+    /// namespace, whose parents have ended, become ours.
+    fn reap_orphans(&mut self) {
+        let mut known: Vec<Pid> = self.live.values().filter_map(Live::child).collect();
+        let init = self.sandbox.as_ref().and_then(|s| s.record().init);
+        known.extend(init.and_then(|init| Pid::from_raw(init.pid)));
+        let children = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+        let pids = children.split_ascii_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?));
+        for pid in pids.filter(|pid| !known.contains(pid)) {
+            let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::NOHANG);
+        }
+    }
+
+    /// Gives the events to the state machine, one by one, and does what it says.
+    fn settle(&mut self) {
+        while let Some(event) = self.queue.pop_front() {
+            let lasting = matches!(event, Event::Begin | Event::SandboxStopped);
+            tracing::debug!(?event, "event");
+            let state = std::mem::replace(&mut self.file.state, PodState::new(Default::default()));
+            let (state, actions) = step(state, event, read_now());
+            let changed = state != self.file.state;
+            self.file.state = state;
+            if changed {
+                self.publish(lasting);
+            }
+            for action in actions {
+                self.act(action);
+            }
+        }
+    }
+
+    /// First to the disk, then to who listens.
+    fn publish(&mut self, lasting: bool) {
+        if let Err(error) = self.file.write(&self.root, &self.uid, lasting) {
+            // The pod goes on; the status on the disk is old until the next write succeeds.
+            tracing::error!(%error, "the status cannot be written");
+        }
+        self.clients.publish(&self.file);
+    }
+
+    fn act(&mut self, action: Action) {
+        tracing::debug!(?action, "action");
+        match action {
+            Action::SetUpVolumes => self.set_up_volumes(),
+            Action::RunSandbox => self.run_sandbox(),
+            Action::StartContainer { name, attempt } => self.start_container(&name, attempt),
+            Action::Signal { name, kill } => self.signal(&name, kill),
+            Action::RemoveContainer { id } => self.remove_container(&id),
+            Action::StopSandbox => self.stop_sandbox(),
+        }
+    }
+}
+
+/// The end of a file, for messages.
+pub(crate) fn tail_of(path: &Path, bytes: usize) -> String {
+    let content = std::fs::read(path).unwrap_or_default();
+    String::from_utf8_lossy(&content[content.len().saturating_sub(bytes)..]).trim().to_owned()
+}

@@ -1,0 +1,510 @@
+//! Pods, end to end: real supervisors, real containers with busybox in them, the client's verbs.
+//!
+//! Every case runs in a process of its own, in a mount namespace of its own, with a root of its own on a tmpfs. The
+//! supervisors are this program too.
+
+use agent::client::{Client, ClientError, ForegroundEvent, PodRef, Progress};
+use agent::lifecycle::{Current, Phase};
+use agent::record::NewPod;
+use agent::{Root, supervisor};
+use rustix::mount::{MountFlags, MountPropagationFlags};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use sys::namespace::Namespaces;
+use sys::process::{Child, exit, spawn};
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    if args.next().is_some_and(|first| first == supervisor::SUBCOMMAND) {
+        return supervisor::main(args);
+    }
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let before = machine();
+    let (mut passed, mut failed) = (0, 0);
+    for (name, case) in CASES {
+        if !wanted.is_empty() && !wanted.iter().any(|part| name.contains(part.as_str())) {
+            continue;
+        }
+        let ok = run_apart(*case);
+        println!("test {name} ... {}", if ok { "ok" } else { "FAILED" });
+        if ok { passed += 1 } else { failed += 1 }
+    }
+    assert_eq!(before, machine(), "mounts or cgroups were left behind");
+    println!("{passed} passed, {failed} failed");
+    ExitCode::from(u8::from(failed > 0))
+}
+
+/// What must be after the tests as it was before.
+fn machine() -> (String, Vec<PathBuf>) {
+    let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+    let hierarchies = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
+    let cgroups = hierarchies.map(|h| h.path().join("rhizome")).filter(|path| path.exists());
+    (mountinfo, cgroups.collect())
+}
+
+type Case = (&'static str, fn(&World));
+
+const CASES: &[Case] = &[
+    ("a_pod_that_completes", a_pod_that_completes),
+    ("a_pod_that_stays_is_stopped_and_removed", a_pod_that_stays_is_stopped_and_removed),
+    ("two_containers_share_what_a_pod_shares", two_containers_share_what_a_pod_shares),
+    ("a_container_is_restarted", a_container_is_restarted),
+    ("a_pod_is_started_again", a_pod_is_started_again),
+    ("what_cannot_start_is_said", what_cannot_start_is_said),
+    ("volumes_reach_the_container", volumes_reach_the_container),
+    ("one_name_one_pod", one_name_one_pod),
+    ("the_foreground_shows_everything", the_foreground_shows_everything),
+    ("a_killed_supervisor_leaves_the_truth", a_killed_supervisor_leaves_the_truth),
+    ("a_killed_supervisors_pod_can_be_removed", a_killed_supervisors_pod_can_be_removed),
+    ("a_container_outlives_its_supervisors_pipes", a_container_outlives_its_supervisors_pipes),
+    ("a_mount_that_stays_is_named_and_keeps_its_layer", a_mount_that_stays_is_named_and_keeps_its_layer),
+    ("a_terminal", a_terminal),
+];
+
+fn run_apart(case: fn(&World)) -> bool {
+    let child = spawn(Namespaces::MOUNT, None, || {
+        let world = World::new();
+        let passed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            case(&world);
+            world.check_empty();
+        }));
+        // A case that failed leaves no processes either.
+        for pod in world.client.list(None).map(|listed| listed.pods).unwrap_or_default() {
+            let _ = world.client.remove(&pod.pod, true);
+        }
+        exit(i32::from(passed.is_err()))
+    });
+    wait(&child.expect("spawn")) == 0
+}
+
+fn wait(child: &Child) -> i32 {
+    let status = rustix::process::waitpid(Some(child.pid), rustix::process::WaitOptions::empty());
+    status.expect("waitpid").and_then(|(_, status)| status.exit_status()).unwrap_or(-1)
+}
+
+/// A host with an image store.
+struct World {
+    client: Client,
+    host: PathBuf,
+}
+
+const MINUTE: Option<Duration> = Some(Duration::from_secs(60));
+
+impl World {
+    fn new() -> World {
+        let none: Option<&std::ffi::CStr> = None;
+        let recursive = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+        rustix::mount::mount_change("/", recursive).expect("private");
+        rustix::mount::mount("tmpfs", "/tmp", "tmpfs", MountFlags::empty(), none).expect("tmpfs");
+        // A path of its own, since cgroups are named after it.
+        let base = Path::new("/tmp").join(std::process::id().to_string());
+        std::fs::create_dir(&base).expect("mkdir");
+        let host = base.join("host");
+        std::fs::create_dir(&host).expect("mkdir");
+        let client = Client::open(&Root::at(&base.join("root"))).expect("root");
+        import_busybox(client.root());
+        World { client, host }
+    }
+
+    fn pod(&self, name: &str, spec: serde_json::Value) -> NewPod {
+        let mut pod = serde_json::from_value(json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec,
+        }))
+        .expect("pod");
+        manifest::defaults::pod(&mut pod);
+        NewPod { pod, ..NewPod::default() }
+    }
+
+    /// A pod with one container that runs a shell command.
+    fn shell(&self, name: &str, policy: &str, script: &str) -> NewPod {
+        let container = json!({"name": "main", "image": "busybox", "command": ["sh", "-c", script]});
+        self.pod(name, json!({"restartPolicy": policy, "containers": [container]}))
+    }
+
+    fn create(&self, pod: NewPod) -> PodRef {
+        let made = self.client.create(vec![pod]).unwrap_or_else(|e| panic!("create: {e}")).remove(0);
+        self.client.start(&made).unwrap_or_else(|e| panic!("start: {e}"));
+        made
+    }
+
+    /// Creates a pod and waits until it is started.
+    fn run(&self, pod: NewPod) -> PodRef {
+        let made = self.create(pod);
+        let (progress, status) = self.client.wait_started(&made, MINUTE).expect("wait");
+        assert_eq!(progress, Progress::Started, "{:?}", status.state.events);
+        made
+    }
+
+    fn log(&self, pod: &PodRef, container: &str, attempt: u32) -> String {
+        let path = agent::logs::log_path(self.client.root(), &pod.uid, container, attempt);
+        let mut reader = agent::logs::LogReader::new(path);
+        let lines = reader.read().expect("log");
+        lines.iter().map(|line| String::from_utf8_lossy(&line.content) + "\n").collect()
+    }
+
+    fn supervisor_pid(&self, pod: &PodRef) -> rustix::process::Pid {
+        let uid = pod.uid.as_str().as_bytes().to_vec();
+        let ours = |pid: i32| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let words: Vec<&[u8]> = line.split(|b| *b == 0).collect();
+            words.get(1) == Some(&supervisor::SUBCOMMAND.as_bytes()) && words.get(4) == Some(&uid.as_slice())
+        };
+        let pids = std::fs::read_dir("/proc").expect("proc").flatten();
+        let found = pids.filter_map(|e| e.file_name().to_str()?.parse().ok()).find(|pid| ours(*pid));
+        rustix::process::Pid::from_raw(found.expect("no supervisor")).expect("pid")
+    }
+
+    fn kill_supervisor(&self, pod: &PodRef) {
+        let pid = self.supervisor_pid(pod);
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("kill");
+        eventually("the supervisor is gone", || !self.client.view(pod).expect("view").supervised);
+    }
+
+    /// After the pods are gone nothing of them may be there.
+    fn check_empty(&self) {
+        for pod in self.client.list(None).expect("list").pods {
+            self.client.remove(&pod.pod, true).unwrap_or_else(|e| panic!("rm {}: {e}", pod.pod.key));
+        }
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+        let ours: Vec<&str> = mounts.lines().filter(|l| l.contains("/root/")).collect();
+        assert_eq!(ours, [] as [&str; 0], "mounts are left");
+        let root = self.client.root();
+        let folders = [
+            root.pods(),
+            root.run.join("pods"),
+            root.names(),
+            root.runtime_dirs().state,
+            root.runtime_dirs().data,
+        ];
+        for folder in folders {
+            let left: Vec<_> =
+                std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|e| e.path()).collect();
+            assert_eq!(left, [] as [PathBuf; 0], "left in {}", folder.display());
+        }
+        assert_eq!(image::Store::open(root.images()).unwrap().pins().unwrap().len(), 0, "a pin is left");
+        let hash = root.root_hash();
+        let cgroups = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
+        let left: Vec<_> =
+            cgroups.map(|h| h.path().join("rhizome").join(&hash)).filter(|p| p.exists()).collect();
+        assert_eq!(left, [] as [PathBuf; 0], "cgroups are left");
+    }
+}
+
+/// An image of the machine's own static busybox.
+fn import_busybox(root: &Root) {
+    let busybox =
+        std::fs::read("/bin/busybox").expect("these tests need a static /bin/busybox (`cargo xtask setup`)");
+    let folder = PathBuf::from("/tmp/rootfs");
+    for dir in ["bin", "tmp", "etc", "proc", "sys", "dev"] {
+        std::fs::create_dir_all(folder.join(dir)).expect("mkdir");
+    }
+    std::fs::write(folder.join("bin/busybox"), busybox).expect("write");
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(folder.join("bin/busybox"), std::fs::Permissions::from_mode(0o755))
+        .expect("chmod");
+    for applet in
+        ["sh", "sleep", "cat", "echo", "true", "false", "mount", "hostname", "ls", "id", "tty", "seq"]
+    {
+        std::os::unix::fs::symlink("busybox", folder.join("bin").join(applet)).expect("link");
+    }
+    let archive = PathBuf::from("/tmp/busybox.tar");
+    let packed =
+        std::process::Command::new("tar").arg("-C").arg(&folder).arg("-cf").arg(&archive).arg(".").status();
+    assert!(packed.expect("tar").success());
+    let store = image::Store::open(root.images()).expect("store");
+    store.import(&archive, "busybox").unwrap_or_else(|e| panic!("import: {e}"));
+}
+
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < until, "not within 20 s: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn a_pod_that_completes(world: &World) {
+    let script = "echo out; echo err >&2; echo bye > /dev/termination-log; exit 3";
+    let pod = world.create(world.shell("p", "Never", script));
+    let status = world.client.wait(&pod, MINUTE).unwrap();
+    assert!(status.state.done(), "{:?}", status.state);
+    let Current::Terminated { run } = &status.state.containers[0].current else {
+        panic!("{:?}", status.state)
+    };
+    assert_eq!((run.exit_code, run.reason.as_str(), run.message.as_deref()), (3, "Error", Some("bye\n")));
+    assert_eq!(status.state.phase(), Phase::Failed);
+    let mut log: Vec<String> = world.log(&pod, "main", 0).lines().map(str::to_owned).collect();
+    log.sort();
+    assert_eq!(log, ["err", "out"]);
+    // The same from the disk, when its supervisor has gone.
+    eventually("the supervisor ends", || !world.client.view(&pod).unwrap().supervised);
+    assert_eq!(world.client.view(&pod).unwrap().state().exit_code(), 3);
+    assert_eq!(world.client.remove(&pod, false).unwrap().left, []);
+}
+
+fn a_pod_that_stays_is_stopped_and_removed(world: &World) {
+    let pod =
+        world.run(world.shell("p", "Always", "trap 'exit 7' TERM; echo up; while :; do sleep 0.1; done"));
+    let view = world.client.view(&pod).unwrap();
+    assert_eq!(view.to_api().status.unwrap().phase.as_deref(), Some("Running"));
+    assert!(matches!(world.client.remove(&pod, false), Err(ClientError::Running { supervised: true, .. })));
+    assert!(matches!(world.client.start(&pod), Err(ClientError::Running { supervised: true, .. })));
+    eventually("it is up", || world.log(&pod, "main", 0) == "up\n");
+    let stopped = world.client.stop(&pod, Some(20)).unwrap();
+    assert_eq!(stopped.status.state.exit_code(), 7);
+    assert!(!world.client.view(&pod).unwrap().supervised);
+    world.client.remove(&pod, false).unwrap();
+    assert!(world.client.resolve("default", "p").unwrap_err().to_string().contains("pods \"p\" not found"));
+}
+
+fn two_containers_share_what_a_pod_shares(world: &World) {
+    let container =
+        |name: &str, script: &str| json!({"name": name, "image": "busybox", "command": ["sh", "-c", script]});
+    let spec = json!({"restartPolicy": "Never", "containers": [
+        container("a", "hostname; readlink /proc/self/ns/net; readlink /proc/self/ns/ipc; readlink /proc/self/ns/uts"),
+        container("b", "hostname; readlink /proc/self/ns/net; readlink /proc/self/ns/ipc; readlink /proc/self/ns/uts"),
+    ]});
+    let pod = world.create(world.pod("p", spec));
+    assert_eq!(world.client.wait(&pod, MINUTE).unwrap().state.phase(), Phase::Succeeded);
+    let (a, b) = (world.log(&pod, "a", 0), world.log(&pod, "b", 0));
+    assert!(a.starts_with("p\n"), "{a}");
+    assert_eq!(a, b);
+}
+
+fn a_container_is_restarted(world: &World) {
+    let pod = world.create(world.shell("p", "OnFailure", "echo run; exit 1"));
+    let waits = |status: &agent::status_file::StatusFile| matches!(&status.state.containers[0].current, Current::Waiting { reason, .. } if reason == "CrashLoopBackOff");
+    let status = world.client.wait_until(&pod, MINUTE, waits).unwrap();
+    let container = &status.state.containers[0];
+    assert_eq!(container.restart_count(), 1);
+    assert_eq!(container.last.as_ref().unwrap().exit_code, 1);
+    assert_eq!((world.log(&pod, "main", 0), world.log(&pod, "main", 1)), ("run\n".into(), "run\n".into()));
+    // It waits ten seconds by now: a stop must not.
+    let begun = Instant::now();
+    assert_eq!(world.client.stop(&pod, None).unwrap().status.state.exit_code(), 1);
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+fn a_pod_is_started_again(world: &World) {
+    let volumes = json!([{"name": "v", "emptyDir": {}}]);
+    let spec = json!({"restartPolicy": "Never", "volumes": volumes, "containers": [{
+        "name": "main", "image": "busybox", "command": ["sh", "-c", "echo x >> /v/f; cat /v/f"],
+        "volumeMounts": [{"name": "v", "mountPath": "/v"}],
+    }]});
+    let pod = world.create(world.pod("p", spec));
+    world.client.wait(&pod, MINUTE).unwrap();
+    eventually("the supervisor ends", || !world.client.view(&pod).unwrap().supervised);
+    world.client.start(&pod).unwrap();
+    let status = world.client.wait(&pod, MINUTE).unwrap();
+    assert_eq!(status.state.containers[0].restart_count(), 1);
+    assert_eq!(world.log(&pod, "main", 1), "x\nx\n");
+}
+
+fn what_cannot_start_is_said(world: &World) {
+    let host = world.host.display().to_string();
+    let container = |change: serde_json::Value| {
+        let mut container = json!({"name": "main", "image": "busybox", "command": ["sleep", "1000"]});
+        container.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        json!([container])
+    };
+    let bidirectional = json!({
+        "securityContext": {"privileged": true},
+        "volumeMounts": [{"name": "v", "mountPath": "/v", "mountPropagation": "Bidirectional"}],
+    });
+    let volume = |path: &str, kind: &str| json!([{"name": "v", "hostPath": {"path": path, "type": kind}}]);
+    let none = json!([]);
+    let table = [
+        (none.clone(), container(json!({"image": "nosuch"})), "ErrImagePull", "rhizome image import"),
+        (none.clone(), container(json!({"command": ["/nosuch"]})), "RunContainerError", ""),
+        (volume(&host, "File"), container(json!({})), "FailedMount", ""),
+        (volume(&host, ""), container(bidirectional), "CreateContainerError", "make-shared"),
+    ];
+    for (volumes, containers, reason, hint) in table {
+        let pod = world.create(world.pod("p", json!({"volumes": volumes, "containers": containers})));
+        let (progress, status) = world.client.wait_started(&pod, MINUTE).unwrap();
+        let Progress::Failed(failures) = progress else { panic!("{reason}: {:?}", status.state) };
+        assert_eq!(failures[0].reason, reason, "{failures:?}");
+        assert!(failures[0].hint.as_deref().unwrap_or_default().contains(hint), "{failures:?}");
+        world.client.remove(&pod, true).unwrap();
+    }
+}
+
+fn volumes_reach_the_container(world: &World) {
+    std::fs::create_dir(world.host.join("sub")).unwrap();
+    std::fs::write(world.host.join("sub/file"), "from the host\n").unwrap();
+    let volumes = json!([
+        {"name": "host", "hostPath": {"path": world.host}},
+        {"name": "memory", "emptyDir": {"medium": "Memory"}},
+        {"name": "map", "configMap": {"name": "cm"}},
+    ]);
+    let script = "cat /host/sub/file /sub/file; echo in memory > /memory/x; cat /memory/x; cat /map/key; \
+                  echo no > /map/key || echo read-only; cat /etc/hostname; cat /etc/hosts | tail -n 1";
+    let spec = json!({"restartPolicy": "Never", "volumes": volumes, "containers": [{
+        "name": "main", "image": "busybox", "command": ["/bin/busybox", "sh", "-c", script],
+        "volumeMounts": [
+            {"name": "host", "mountPath": "/host"},
+            {"name": "host", "mountPath": "/sub", "subPath": "sub"},
+            {"name": "memory", "mountPath": "/memory"},
+            {"name": "map", "mountPath": "/map"},
+        ],
+    }]});
+    let mut pod = world.pod("p", spec);
+    let map = serde_json::from_value(json!({"metadata": {"name": "cm"}, "data": {"key": "from the map\n"}}));
+    pod.config_maps.insert("cm".into(), map.unwrap());
+    let pod = world.create(pod);
+    let status = world.client.wait(&pod, MINUTE).unwrap();
+    assert_eq!(status.state.exit_code(), 0, "{:?}\n{}", status.state, world.log(&pod, "main", 0));
+    let log = world.log(&pod, "main", 0);
+    let expected =
+        ["from the host", "from the host", "in memory", "from the map", "read-only", "p", "127.0.0.1\tp"];
+    let lines: Vec<&str> = log.lines().filter(|line| !line.contains("Read-only file system")).collect();
+    assert_eq!(lines, expected);
+}
+
+fn one_name_one_pod(world: &World) {
+    let pod = world.run(world.shell("p", "Never", "sleep 1000"));
+    let error =
+        world.client.create(vec![world.shell("q", "Never", "true"), world.shell("p", "Never", "true")]);
+    assert_eq!(error.unwrap_err().to_string(), "pods \"p\" already exists");
+    assert_eq!(world.client.list(None).unwrap().pods.len(), 1);
+    let error = world.client.resolve("default", "p/side").unwrap_err();
+    assert_eq!(error.to_string(), "container side is not valid for pod p out of: main");
+    let error = world.client.resolve("other", "p").unwrap_err();
+    assert!(error.hint().unwrap().contains("-n default"), "{:?}", error.hint());
+    world.client.remove(&pod, true).unwrap();
+}
+
+fn the_foreground_shows_everything(world: &World) {
+    let pods = [
+        world.shell("one", "Never", "seq 1 20000; exit 4"),
+        world.shell("two", "Never", "echo -n 'no newline'; sleep 0.3; echo ' more' >&2"),
+    ];
+    let pods = world.client.create(pods.into()).unwrap();
+    for pod in &pods {
+        world.client.start(pod).unwrap();
+    }
+    let mut foreground = world.client.foreground(&pods).unwrap();
+    let (mut seen, mut ended) = ([String::new(), String::new()], 0);
+    while !foreground.over() {
+        foreground.wait(None).unwrap();
+        for event in foreground.read(&world.client).unwrap() {
+            match event {
+                ForegroundEvent::Line { pod, line, .. } => {
+                    seen[pod].push_str(&String::from_utf8_lossy(&line.content));
+                    seen[pod].push_str(if line.whole { "\n" } else { "" });
+                }
+                ForegroundEvent::Ended { .. } => ended += 1,
+                ForegroundEvent::NotStarted { failures, .. } => panic!("{failures:?}"),
+            }
+        }
+    }
+    let numbers: String = (1..=20000).map(|n| format!("{n}\n")).collect();
+    assert!(seen[0] == numbers, "{} bytes of {}", seen[0].len(), numbers.len());
+    assert_eq!(seen[1], "no newline more\n");
+    assert_eq!((ended, foreground.exit_code()), (2, 4));
+}
+
+fn a_killed_supervisor_leaves_the_truth(world: &World) {
+    let script =
+        |end: &str| format!("trap 'exit 0' TERM; while [ ! -e /host/{end} ]; do sleep 0.05; done; exit 9");
+    let container = |name: &str| {
+        json!({"name": name, "image": "busybox", "command": ["sh", "-c", script(name)],
+               "volumeMounts": [{"name": "host", "mountPath": "/host"}]})
+    };
+    let volumes = json!([{"name": "host", "hostPath": {"path": world.host}}]);
+    let spec = json!({"restartPolicy": "Always", "volumes": volumes, "containers": [container("a"), container("b")]});
+    let pod = world.run(world.pod("p", spec));
+    world.kill_supervisor(&pod);
+    let view = world.client.view(&pod).unwrap();
+    assert!(view.state().containers.iter().all(|c| c.running()), "{:?}", view.state());
+    std::fs::write(world.host.join("a"), "").unwrap();
+    let a_ended = || !world.client.view(&pod).unwrap().state().containers[0].running();
+    eventually("the end of a container without a supervisor is seen", a_ended);
+    let view = world.client.view(&pod).unwrap();
+    let Current::Terminated { run } = &view.state().containers[0].current else {
+        panic!("{:?}", view.state())
+    };
+    // Whoever inherits it may not have waited for it yet; then the kernel still knows.
+    let seen = (run.exit_code, run.reason.as_str());
+    assert!([(9, "Error"), (137, "ContainerStatusUnknown")].contains(&seen), "{seen:?}");
+    assert!(view.state().containers[1].running());
+    let stopped = world.client.stop(&pod, Some(20)).unwrap();
+    assert!(stopped.status.state.done(), "{:?}", stopped.status.state);
+    assert_eq!(world.client.view(&pod).unwrap().status, stopped.status);
+    world.client.start(&pod).unwrap();
+    std::fs::remove_file(world.host.join("a")).unwrap();
+    let (progress, _) = world.client.wait_started(&pod, MINUTE).unwrap();
+    assert_eq!(progress, Progress::Started);
+}
+
+fn a_killed_supervisors_pod_can_be_removed(world: &World) {
+    let pod = world.run(world.shell("p", "Always", "sleep 1000"));
+    world.kill_supervisor(&pod);
+    assert!(matches!(world.client.remove(&pod, false), Err(ClientError::Running { supervised: false, .. })));
+    world.client.remove(&pod, true).unwrap();
+    world.check_empty();
+}
+
+fn a_container_outlives_its_supervisors_pipes(world: &World) {
+    let volumes = json!([{"name": "host", "hostPath": {"path": world.host}}]);
+    let script = "while :; do echo line; echo >> /host/beats; sleep 0.05; done";
+    let spec = json!({"volumes": volumes, "containers": [{
+        "name": "main", "image": "busybox", "command": ["sh", "-c", script],
+        "volumeMounts": [{"name": "host", "mountPath": "/host"}],
+    }]});
+    let pod = world.run(world.pod("p", spec));
+    world.kill_supervisor(&pod);
+    let beats = || std::fs::metadata(world.host.join("beats")).map(|m| m.len()).unwrap_or_default();
+    let before = beats();
+    eventually("it writes on", || beats() > before + 10);
+    world.client.remove(&pod, true).unwrap();
+}
+
+fn a_mount_that_stays_is_named_and_keeps_its_layer(world: &World) {
+    rustix::mount::mount_bind(&world.host, &world.host).unwrap();
+    rustix::mount::mount_change(&world.host, MountPropagationFlags::SHARED).unwrap();
+    let spec = json!({
+        "restartPolicy": "Never",
+        "volumes": [{"name": "host", "hostPath": {"path": world.host}}],
+        "containers": [{
+            "name": "main", "image": "busybox", "securityContext": {"privileged": true},
+            "command": ["sh", "-c", "busybox mkdir -p /host/left /own; echo kept > /own/file; mount -o bind /own /host/left"],
+            "volumeMounts": [{"name": "host", "mountPath": "/host", "mountPropagation": "Bidirectional"}],
+        }],
+    });
+    let pod = world.create(world.pod("p", spec));
+    let status = world.client.wait(&pod, MINUTE).unwrap();
+    assert_eq!(status.state.exit_code(), 0, "{}", world.log(&pod, "main", 0));
+    let left = world.host.join("left");
+    assert_eq!(status.left_mounts.len(), 1, "{:?}", status.left_mounts);
+    assert_eq!(status.left_mounts[0].mount_point, left);
+    eventually("the supervisor ends", || !world.client.view(&pod).unwrap().supervised);
+    let removed = world.client.remove(&pod, false).unwrap();
+    assert_eq!(removed.left, status.left_mounts);
+    assert_eq!(removed.kept_layers.len(), 1);
+    assert_eq!(std::fs::read_to_string(left.join("file")).unwrap(), "kept\n");
+    let store = image::Store::open(world.client.root().images()).unwrap();
+    assert_eq!(store.pins().unwrap().len(), 1, "the image is pinned for as long");
+    // By the command that is given for it; then the next removal takes the layer.
+    let command = removed.left[0].command();
+    let detached = std::process::Command::new("sh").args(["-c", &command]).status().unwrap();
+    assert!(detached.success(), "{command}");
+    let next = world.create(world.shell("q", "Never", "true"));
+    world.client.remove(&next, true).unwrap();
+    assert_eq!(std::fs::read_dir(world.client.root().lib.join("kept")).unwrap().count(), 0);
+    rustix::mount::unmount(&world.host, rustix::mount::UnmountFlags::DETACH).unwrap();
+}
+
+fn a_terminal(world: &World) {
+    let spec = json!({"restartPolicy": "Never", "containers": [{
+        "name": "main", "image": "busybox", "tty": true, "stdin": true,
+        "command": ["sh", "-c", "tty; echo done"],
+    }]});
+    let pod = world.create(world.pod("p", spec));
+    let status = world.client.wait(&pod, MINUTE).unwrap();
+    assert_eq!(status.state.exit_code(), 0);
+    let log = world.log(&pod, "main", 0);
+    assert!(log.starts_with("/dev/") && log.contains("done"), "{log:?}");
+}
