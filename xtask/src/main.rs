@@ -11,6 +11,7 @@ mod leftovers;
 mod rootfs;
 mod setup;
 mod test;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -22,7 +23,8 @@ usage: cargo xtask COMMAND
   setup            install what tests and demo need with the system's package manager
   images           assemble the busybox and nginx images from Debian packages
   test [ARGS…]     setup, images, then `cargo test --workspace ARGS…`, then see that nothing was left behind
-  demo [N…]        setup, images, then the article's experiments on this kernel (all, or those of these numbers)";
+  demo [N…]        setup, images, then the article's experiments on this kernel (all, or those of these numbers)
+  vm [ARGS…]       the tests on Debian's own kernel in a virtual machine (`vm --help`)";
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
@@ -49,6 +51,7 @@ fn run(command: &str, args: Vec<String>) -> Result<ExitCode> {
         "demo" => demo::run(&args),
         // What `demo` starts in a mount namespace of its own.
         "demo-inside" => demo::run_inside(&args),
+        "vm" => vm::run(&args),
         "" | "help" | "-h" | "--help" => {
             println!("{USAGE}");
             Ok(ExitCode::SUCCESS)

@@ -16,9 +16,14 @@ const NEEDED: &[(&str, &str, &str)] = &[
     ("runc", "runc", "the runtime that ours is compared with"),
 ];
 
-/// Installs what is missing.
+/// Installs what is missing for tests and demo.
 pub(crate) fn run() -> Result<()> {
-    let missing: Vec<_> = NEEDED.iter().filter(|(program, ..)| host::find(program).is_none()).collect();
+    provide(NEEDED)
+}
+
+/// Installs what is missing of some programs, each with its Debian package and what it is for.
+pub(crate) fn provide(needed: &[(&str, &str, &str)]) -> Result<()> {
+    let missing: Vec<_> = needed.iter().filter(|(program, ..)| host::find(program).is_none()).collect();
     if missing.is_empty() {
         return Ok(());
     }

@@ -13,7 +13,7 @@ use crate::{host, images, setup};
 
 /// A test that cannot run here says so on a line of its own, with its name and the reason. Where libtest runs it, past
 /// its capture: a `writeln!` to `std::io::stdout()`, not `println!` (tidy sees to that).
-const SKIPPED: &str = "SKIPPED";
+pub(crate) const SKIPPED: &str = "SKIPPED";
 
 /// Runs the tests. `args` are cargo's.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
