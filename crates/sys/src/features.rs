@@ -47,7 +47,7 @@ pub struct Features {
     pub pidfd: Support,
     /// The overlay file system, as far as one may be prepared here.
     pub overlay: Support,
-    /// Overlay's `lowerdir+` option (a layer an option: no limit of one page), Linux 6.5.
+    /// Overlay's `lowerdir+` option (a layer an option: no limit of one page), Linux 6.7.
     pub overlay_lowerdir_append: Support,
 }
 
@@ -83,10 +83,7 @@ impl Features {
                 Err(Errno::NODEV) => Support::No,
                 Err(errno) => support(Err(*errno)),
             },
-            overlay_lowerdir_append: match overlay {
-                Ok(context) => lowerdir_append(&context),
-                Err(_) => Support::Unknown,
-            },
+            overlay_lowerdir_append: overlay_lowerdir_append(),
         }
     }
 }
@@ -152,9 +149,18 @@ fn fanotify_mounts() -> Support {
     support(errno(result.into()).map_or(Ok(()), Err))
 }
 
-/// `lowerdir+` on an overlay context that is never created.
-fn lowerdir_append(context: &OwnedFd) -> Support {
-    support(rustix::mount::fsconfig_set_string(context, "lowerdir+", "/"))
+/// Whether an overlay takes its layers one by one ([`Features::overlay_lowerdir_append`]): asked of a context
+/// that is never created.
+pub fn overlay_lowerdir_append() -> Support {
+    let Ok(context) = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC) else {
+        return Support::Unknown;
+    };
+    // Before Linux 6.5 overlay had a context that keeps any string and looks at it no sooner than it is created
+    // (`legacy_parse_param()`, fs/fs_context.c).
+    if rustix::mount::fsconfig_set_string(&context, "no-such-option", "").is_ok() {
+        return Support::No;
+    }
+    support(rustix::mount::fsconfig_set_string(&context, "lowerdir+", "/"))
 }
 
 /// The errno of a call that returned this.
@@ -180,6 +186,7 @@ mod tests {
             ("mount_setattr", (5, 12), features.mount_setattr),
             ("set_group", (5, 15), features.set_group),
             ("move_beneath", (6, 5), features.move_beneath),
+            ("overlay_lowerdir_append", (6, 7), features.overlay_lowerdir_append),
             ("statmount", (6, 8), features.statmount),
             ("listmount", (6, 8), features.listmount),
             ("clone3", (5, 3), features.clone3),

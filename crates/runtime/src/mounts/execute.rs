@@ -9,6 +9,7 @@ use rustix::mount::MountAttrFlags;
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use subtree_model::{Attributes, Handle, Missing, Node, Op, PropagationType};
+use sys::features::Support;
 
 /// An operation that the kernel refused.
 #[derive(Debug, thiserror::Error)]
@@ -306,11 +307,9 @@ fn new_file_system(
         errno: error.errno,
         message: error.message,
     };
-    if !(fs_type == "overlay" && too_long) {
-        match sys::mount::new_file_system(fs_type, source, options, attributes) {
-            Err(error) if error.key.as_deref() == Some("lowerdir+") && error.errno == Errno::INVAL => {}
-            other => return other.map_err(fail),
-        }
+    let one_by_one = || sys::features::overlay_lowerdir_append() != Support::No;
+    if fs_type != "overlay" || (!too_long && one_by_one()) {
+        return sys::mount::new_file_system(fs_type, source, options, attributes).map_err(fail);
     }
     let by_fd = OverlayByFd::open(options)?;
     let made = sys::mount::new_file_system(fs_type, source, &by_fd.options, attributes).map_err(fail);
