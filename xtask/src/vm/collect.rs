@@ -59,7 +59,7 @@ fn cargo_test(records: &Path, images: &Path, options: &[String]) -> Result<Comma
         command.args(["--workspace", "--exclude", "xtask"]);
     }
     if !chosen(&["--lib", "--bin", "--test", "--example", "--all-targets"]) {
-        command.args(["--lib", "--bins", "--tests"]);
+        command.arg("--tests");
     }
     command.args(ours).args(theirs);
     Ok(command)

@@ -13,37 +13,26 @@ use std::process::Command;
 /// Free space on the disk, in MiB, besides what is put on it. The image is sparse.
 const FREE_MIB: u64 = 4096;
 
-/// Programs that tests call and that busybox has not, or not with the same options. Those that this machine has
-/// not are left out; a test that needs one says so.
-const TOOLS: &[&str] = &[
+/// Debian packages whose programs go along, from this machine; what is in none of them comes from busybox. Those that
+/// this machine has not are left out; a test that needs one says so.
+const PACKAGES: &[&str] = &[
     "bash",
-    "cat",
-    "cut",
-    "diff",
-    "find",
+    "coreutils",
+    "dash",
+    "diffutils",
+    "e2fsprogs",
+    "findutils",
+    "fuse3",
     "grep",
-    "sed",
-    "capsh",
-    "findmnt",
-    "fusermount3",
-    "ip",
-    "losetup",
-    "lsns",
-    "mkfs.ext4",
+    "iproute2",
+    "libcap2-bin",
     "mount",
-    "nsenter",
-    "prlimit",
+    "procps",
     "runc",
-    "script",
-    "sh",
-    "setpriv",
-    "setsid",
+    "sed",
     "strace",
-    "stat",
     "tar",
-    "timeout",
-    "umount",
-    "unshare",
+    "util-linux",
 ];
 
 /// The two files that the machine boots from, besides the kernel.
@@ -63,8 +52,8 @@ impl Disk {
         system(&root, busybox)?;
         modules(&root, kernel, &all, busybox)?;
         root.write("rhizome-vm/init", include_str!("guest.sh"), 0o755)?;
+        root.copy_programs(&tests.iter().map(|test| test.program.clone()).collect::<Vec<_>>())?;
         for test in tests {
-            root.copy_program(&test.program)?;
             root.copy(&test.script, &Path::new("/rhizome-vm/tests").join(file_name(&test.script)))?;
         }
         built(&root, images)?;
@@ -100,12 +89,9 @@ fn system(root: &Tree, busybox: &Path) -> Result<()> {
     }
     // The kernel calls it by this path to load a module that a mount or a socket asks for.
     symlink("../bin/busybox", root.path.join("usr/sbin/modprobe")).context("link modprobe")?;
-    for tool in TOOLS {
-        match host::find(tool) {
-            Some(path) => root.copy_program(&path)?,
-            None => println!("note: {tool} is not on this machine, so it is not in the guest"),
-        }
-    }
+    root.copy_programs(&programs_of_packages()?)?;
+    // Debian's is a link that no package lists.
+    root.copy(&host::find("dash").context("dash is not installed")?, Path::new("/usr/bin/sh"))?;
     let files = [
         (
             "etc/passwd",
@@ -119,6 +105,23 @@ fn system(root: &Tree, busybox: &Path) -> Result<()> {
         ("etc/mtab", ""),
     ];
     files.iter().try_for_each(|(path, text)| root.write(path, text, 0o644))
+}
+
+/// The files of [`PACKAGES`] in the folders of programs.
+fn programs_of_packages() -> Result<Vec<PathBuf>> {
+    let mut programs = Vec::new();
+    for package in PACKAGES {
+        let Ok(list) = host::output(Command::new("dpkg").args(["--listfiles", package])) else {
+            println!("note: {package} is not installed on this machine, so it is not in the guest");
+            continue;
+        };
+        let list = String::from_utf8_lossy(&list).into_owned();
+        let in_bin = |path: &&str| {
+            ["/bin/", "/sbin/", "/usr/bin/", "/usr/sbin/"].iter().any(|folder| path.starts_with(folder))
+        };
+        programs.extend(list.lines().filter(in_bin).map(PathBuf::from).filter(|path| path.is_file()));
+    }
+    Ok(programs)
 }
 
 fn modules(root: &Tree, kernel: &Kernel, modules: &[Module], busybox: &Path) -> Result<()> {
@@ -139,7 +142,7 @@ fn built(root: &Tree, images: &Path) -> Result<()> {
         for entry in entries {
             let path = entry?.path();
             if is_program(&path) && !path.ends_with("xtask") {
-                root.copy_program(&path)?;
+                root.copy_programs(&[path])?;
             }
         }
     }
@@ -244,10 +247,12 @@ impl Tree {
             .with_context(|| format!("copy {} to {}", file.display(), to.display()))
     }
 
-    /// Copies a program to its own path, with the shared libraries that it needs.
-    fn copy_program(&self, program: &Path) -> Result<()> {
-        self.copy(program, program)?;
-        for library in libraries(program)? {
+    /// Copies programs to their own paths, with the shared libraries that they need.
+    fn copy_programs(&self, programs: &[PathBuf]) -> Result<()> {
+        for program in programs {
+            self.copy(program, program)?;
+        }
+        for library in libraries(programs)? {
             if !self.path.join(library.strip_prefix("/").unwrap_or(&library)).exists() {
                 self.copy(&library, &library)?;
             }
@@ -279,12 +284,14 @@ impl Tree {
     }
 }
 
-/// The shared libraries and the loader of a program, as ldd prints them; none if it is static or a script.
-fn libraries(program: &Path) -> Result<BTreeSet<PathBuf>> {
-    let output = Command::new("ldd").arg(program).output().context("cannot run ldd")?;
+/// The shared libraries and the loader of programs, as ldd prints them; none of those that are static or scripts.
+fn libraries(programs: &[PathBuf]) -> Result<BTreeSet<PathBuf>> {
+    let output = Command::new("ldd").args(programs).output().context("cannot start ldd")?;
     let text = String::from_utf8_lossy(&output.stdout);
-    if let Some(line) = text.lines().find(|line| line.contains("not found")) {
-        bail!("{} needs a library that is missing: {}", program.display(), line.trim());
+    if let Some(line) = text.lines().find(|line| line.contains("=> not found")) {
+        bail!("a program needs a library that is missing: {}", line.trim());
     }
-    Ok(text.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from).collect())
+    // `/usr/bin/mount:` begins what is said of a program when there are several.
+    let libraries = text.split_whitespace().filter(|word| word.starts_with('/') && !word.ends_with(':'));
+    Ok(libraries.map(PathBuf::from).collect())
 }

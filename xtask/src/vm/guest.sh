@@ -41,21 +41,16 @@ echo "$mark fact cgroup $(stat -f -c %T /sys/fs/cgroup), controllers: $(cat /sys
 echo "$mark fact LSM $(cat /sys/kernel/security/lsm), AppArmor enabled: $(cat /sys/module/apparmor/parameters/enabled)"
 echo "$mark fact / is $(findmnt -n -o FSTYPE,PROPAGATION /)"
 
-# What a test may leave behind: mounts, cgroups, processes, files where only programs put them.
+# What a test may leave behind: mounts, cgroups, processes, files where only programs put them. Emulated processors
+# make every process dear, so there are few here. The init and its helpers are in init.scope, kernel threads in /.
 state() {
     sed 's/^[0-9]* [0-9]* /mount /' /proc/1/mountinfo
-    find /sys/fs/cgroup -type d | sed 's/^/cgroup /'
-    for file in /tmp/* /tmp/.[!.]* /run/* /var/lib/*; do
-        [ -e "$file" ] && echo "file $file"
-    done
-    for process in /proc/[0-9]*; do
-        pid=${process#/proc/}
-        if [ "$pid" != 1 ] && [ "$pid" != $$ ] && readlink "$process/exe" >/dev/null 2>&1; then
-            words=$(tr '\0' ' ' <"$process/cmdline" 2>/dev/null)
-            # Our own sub-shells are copies of this script.
-            case $words in *rhizome-vm/init*) ;; *) echo "process $pid $words" ;; esac
-        fi
-    done
+    find /sys/fs/cgroup -type d -printf 'cgroup %p\n'
+    find /tmp /run /var/lib -mindepth 1 -maxdepth 1 -printf 'file %p\n'
+    find /sys/fs/cgroup -mindepth 2 -name cgroup.procs -not -path '*/init.scope/*' -exec grep -h . {} + |
+        while read -r pid; do
+            echo "process $pid $(tr '\0' ' ' <"/proc/$pid/cmdline")"
+        done
 }
 
 run() {
