@@ -31,7 +31,7 @@ usage: cargo xtask vm [--kernel PACKAGE.deb] [CARGO TEST OPTIONS] [-- TEST OPTIO
 
 Runs the workspace's tests on Debian's own kernel in a virtual machine: cgroup v2 only, AppArmor on, / shared.
 
-  --kernel PACKAGE.deb   the kernel of another Debian kernel package instead
+  --kernel PACKAGE.deb   the kernel of another Debian package instead; several where image and modules are apart
   -p runtime --test mounts -- leak
                          what `cargo test` takes chooses what is built and run
 
@@ -48,7 +48,7 @@ const NEEDED: &[(&str, &str, &str)] = &[
 
 /// What the command line asks for.
 struct Wanted {
-    kernel: Option<PathBuf>,
+    kernel: Vec<PathBuf>,
     cargo: Vec<String>,
 }
 
@@ -71,9 +71,9 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     let images = images::assemble()?;
     let folder = host::target_dir().join("vm");
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let kernel = match &wanted.kernel {
-        Some(package) => kernel::Kernel::from_package(package, &folder)?,
-        None => kernel::Kernel::of_this_debian(&folder)?,
+    let kernel = match wanted.kernel.as_slice() {
+        [] => kernel::Kernel::of_this_debian(&folder)?,
+        packages => kernel::Kernel::from_packages(packages, &folder)?,
     };
     let tests = collect::collect(&folder, &images, &wanted.cargo)?;
     let disk = disk::Disk::make(&folder, &kernel, &tests, &images)?;
@@ -88,13 +88,13 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
 
 /// Takes out our own options; all others are cargo's.
 fn parse(args: &[String]) -> Result<Wanted> {
-    let mut wanted = Wanted { kernel: None, cargo: Vec::new() };
+    let mut wanted = Wanted { kernel: Vec::new(), cargo: Vec::new() };
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--kernel" => {
                 let path = args.next().context("--kernel needs the path of a kernel package (.deb)")?;
-                wanted.kernel = Some(PathBuf::from(path));
+                wanted.kernel.push(PathBuf::from(path));
             }
             "--" => {
                 wanted.cargo.push(arg.clone());

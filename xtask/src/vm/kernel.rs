@@ -85,39 +85,38 @@ impl Kernel {
                     .with_context(|| format!("apt-get download left no {package} package"))?
             }
         };
-        Kernel::from_package(&file, folder)
+        Kernel::from_packages(&[file], folder)
     }
 
-    /// The kernel in a Debian kernel package.
-    pub(super) fn from_package(package: &Path, folder: &Path) -> Result<Kernel> {
-        let stem = package.file_stem().with_context(|| format!("{} is no package", package.display()))?;
-        let unpacked = folder.join("kernels").join(stem);
+    /// The kernel in Debian packages: one, or image and modules apart.
+    pub(super) fn from_packages(packages: &[PathBuf], folder: &Path) -> Result<Kernel> {
+        let names: Vec<_> = packages.iter().filter_map(|package| package.file_stem()?.to_str()).collect();
+        let unpacked = folder.join("kernels").join(names.join("+"));
         if !unpacked.is_dir() {
             // Under another name until it is whole.
-            let partial = unpacked.with_extension("partial");
+            let partial = folder.join("kernels/partial");
             if partial.exists() {
                 std::fs::remove_dir_all(&partial).with_context(|| format!("remove {}", partial.display()))?;
             }
             std::fs::create_dir_all(&partial).with_context(|| format!("create {}", partial.display()))?;
-            host::output(Command::new("dpkg-deb").arg("-x").arg(package).arg(&partial))
-                .with_context(|| format!("unpack {}", package.display()))?;
+            for package in packages {
+                host::run(Command::new("dpkg-deb").arg("-x").arg(package).arg(&partial))?;
+            }
             std::fs::rename(&partial, &unpacked).with_context(|| format!("rename {}", partial.display()))?;
         }
         Kernel::in_folder(&unpacked)
-            .with_context(|| format!("{} is no Debian kernel package", package.display()))
+            .with_context(|| format!("{} holds no Debian kernel", names.join(" and ")))
     }
 
     fn in_folder(folder: &Path) -> Result<Kernel> {
         let modules = [folder.join("lib/modules"), folder.join("usr/lib/modules")];
-        let modules = modules.iter().find(|dir| dir.is_dir()).context("it has no modules")?;
+        let modules = modules.iter().find(|dir| dir.is_dir()).context("they have no modules")?;
         let mut releases =
             std::fs::read_dir(modules).with_context(|| format!("read {}", modules.display()))?;
-        let modules = releases.next().context("it has no modules")??.path();
+        let modules = releases.next().context("they have no modules")??.path();
         let release = modules.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let image = folder.join(format!("boot/vmlinuz-{release}"));
-        if !image.is_file() {
-            bail!("it has no {}", image.display());
-        }
+        let images = [folder.join(format!("boot/vmlinuz-{release}")), modules.join("vmlinuz")];
+        let image = images.into_iter().find(|image| image.is_file()).context("they have no image")?;
         Ok(Kernel { release, image, modules })
     }
 
