@@ -55,6 +55,7 @@ impl<W: Write> Builder<W> {
             created: None,
             architecture: oci::architecture().to_owned(),
             os: "linux".to_owned(),
+            variant: None,
             config: config.clone(),
             rootfs: RootFs {
                 kind: "layers".to_owned(),
@@ -70,7 +71,8 @@ impl<W: Write> Builder<W> {
         };
         let mut manifest = self.blob(oci::MANIFEST_TYPE, &to_json(&manifest, "manifest")?)?;
         manifest.annotations.insert(oci::REF_NAME.to_owned(), name.to_owned());
-        let platform = Platform { architecture: oci::architecture().to_owned(), os: "linux".to_owned() };
+        let platform =
+            Platform { architecture: oci::architecture().to_owned(), os: "linux".to_owned(), variant: None };
         manifest.platform = Some(platform);
         let index = Index {
             schema_version: 2,

@@ -167,6 +167,12 @@ pub enum Error {
         /// As given.
         owner: String,
     },
+    /// Something is being imported or pulled, and what is to be done must not happen beside that.
+    #[error("the image store is busy: something is being pulled or imported ({} is locked)", path.display())]
+    Busy {
+        /// The lock.
+        path: PathBuf,
+    },
     /// The store was written by a newer version of this program.
     #[error("image store {} has version {found}, this program knows {known}", path.display())]
     Version {
@@ -209,6 +215,7 @@ impl Error {
             Error::ConfigNotSettable { .. } => {
                 Some("set entrypoint, command and environment in the Pod instead".into())
             }
+            Error::Busy { .. } => Some("try again when that is done".into()),
             Error::AmbiguousId { .. } => Some("give more digits of the id".into()),
             Error::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Some("run as root: layers hold files of any owner".into())

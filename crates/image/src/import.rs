@@ -14,7 +14,7 @@ use crate::tar_stream::{TarStream, read_error};
 use crate::unpack::{self, Limits};
 
 /// An index may name an index: as deep as anyone nests them, and no deeper.
-const MAX_INDEXES: usize = 4;
+pub(crate) const MAX_INDEXES: usize = 4;
 /// overlayfs takes no more lower directories (`OVL_MAX_STACK`).
 const MAX_LAYERS: usize = 500;
 
@@ -37,7 +37,7 @@ pub(crate) fn import(
     path: &Path,
     reference: &Reference,
     options: &ImportOptions,
-    layers: &mut LayerWriter<'_>,
+    layers: &LayerWriter<'_>,
 ) -> Result<Imported> {
     match Source::open(path, &options.limits, layers.spool())? {
         Source::RootFs(file) => {
@@ -63,6 +63,7 @@ fn root_fs_config(mut config: ImageConfig, diff_id: &Digest) -> ConfigFile {
         created: None,
         architecture: oci::architecture().to_owned(),
         os: "linux".to_owned(),
+        variant: None,
         config,
         rootfs: oci::RootFs { kind: "layers".to_owned(), diff_ids: vec![diff_id.to_string()] },
     }
@@ -72,7 +73,7 @@ fn import_oci(
     blobs: &Blobs,
     reference: &Reference,
     options: &ImportOptions,
-    layers: &mut LayerWriter<'_>,
+    layers: &LayerWriter<'_>,
 ) -> Result<Imported> {
     let index = blobs.read_document("index.json")?;
     let index: Index = serde_json::from_slice(&index).map_err(Error::document("index.json"))?;
@@ -105,7 +106,7 @@ fn import_docker(
     blobs: &Blobs,
     reference: &Reference,
     options: &ImportOptions,
-    layers: &mut LayerWriter<'_>,
+    layers: &LayerWriter<'_>,
 ) -> Result<Imported> {
     let manifests = blobs.read_document("manifest.json")?;
     let manifests: Vec<DockerManifest> =
@@ -134,19 +135,19 @@ fn import_docker(
 }
 
 /// What a layer must turn out to be.
-struct Expected<'a> {
-    diff_id: &'a Digest,
-    blob: Option<&'a Descriptor>,
+pub(crate) struct Expected<'a> {
+    pub(crate) diff_id: &'a Digest,
+    pub(crate) blob: Option<&'a Descriptor>,
 }
 
 /// Decompresses, unpacks, checks both digests, and only then puts the layer in its place.
-fn unpack_layer(
+pub(crate) fn unpack_layer(
     reader: impl Read,
     path: &Path,
     layer: &str,
     expected: Option<Expected<'_>>,
     limits: &Limits,
-    layers: &mut LayerWriter<'_>,
+    layers: &LayerWriter<'_>,
 ) -> Result<Digest> {
     let failed = |source: UnpackError| Error::Layer { layer: layer.to_owned(), source: Box::new(source) };
     let blob = expected.as_ref().and_then(|e| e.blob);
@@ -173,7 +174,7 @@ fn unpack_layer(
     Ok(diff_id)
 }
 
-fn check_blob(blob: &Descriptor, size: u64, actual: Digest) -> Result<()> {
+pub(crate) fn check_blob(blob: &Descriptor, size: u64, actual: Digest) -> Result<()> {
     let expected = Digest::parse(&blob.digest)?;
     if size != blob.size {
         return Err(Error::SizeMismatch {
@@ -188,7 +189,7 @@ fn check_blob(blob: &Descriptor, size: u64, actual: Digest) -> Result<()> {
     Ok(())
 }
 
-fn diff_ids(config: &[u8]) -> Result<Vec<Digest>> {
+pub(crate) fn diff_ids(config: &[u8]) -> Result<Vec<Digest>> {
     let config: ConfigFile = serde_json::from_slice(config).map_err(Error::document("image config"))?;
     let wanted = format!("linux/{}", oci::architecture());
     let available = format!("{}/{}", config.os, config.architecture);
@@ -219,25 +220,20 @@ fn choose_manifest(blobs: &Blobs, index: &Index, reference: &Reference) -> Resul
     Err(Error::NotAnImage { path: blobs.path().to_owned(), reason })
 }
 
-fn is_index(descriptor: &Descriptor) -> bool {
+pub(crate) fn is_index(descriptor: &Descriptor) -> bool {
     matches!(descriptor.media_type.as_str(), oci::INDEX_TYPE | oci::DOCKER_LIST_TYPE)
 }
 
 fn choose(blobs: &Blobs, index: &Index, reference: &Reference) -> Result<Descriptor> {
-    let wanted = format!("linux/{}", oci::architecture());
-    let platform = |d: &Descriptor| d.platform.as_ref().map(|p| format!("{}/{}", p.os, p.architecture));
-    let (fitting, other): (Vec<_>, Vec<_>) =
-        index.manifests.iter().partition(|d| platform(d).is_none_or(|p| p == wanted));
+    let fits = |d: &&Descriptor| d.platform.as_ref().is_none_or(|p| p.rank().is_some());
+    let (fitting, other): (Vec<_>, Vec<_>) = index.manifests.iter().partition(fits);
     let digests: std::collections::BTreeSet<_> = fitting.iter().map(|d| &d.digest).collect();
     match fitting.as_slice() {
         [] if other.is_empty() => Err(Error::NotAnImage {
             path: blobs.path().to_owned(),
             reason: "its index names no manifest".to_owned(),
         }),
-        [] => {
-            let available: Vec<_> = other.iter().filter_map(|d| platform(d)).collect();
-            Err(Error::Platform { available: available.join(", "), wanted })
-        }
+        [] => Err(oci::no_platform(other)),
         [first, ..] if digests.len() == 1 => Ok((*first).clone()),
         several => {
             let names = |d: &&Descriptor| {

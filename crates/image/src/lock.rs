@@ -16,9 +16,18 @@ pub(crate) struct Lock {
 
 /// Waits for the lock.
 pub(crate) fn wait_for(path: &Path) -> Result<Lock> {
+    wait(path, FlockOperation::LockExclusive)
+}
+
+/// Waits until nobody has the lock alone, and shares it.
+pub(crate) fn share(path: &Path) -> Result<Lock> {
+    wait(path, FlockOperation::LockShared)
+}
+
+fn wait(path: &Path, operation: FlockOperation) -> Result<Lock> {
     let file = open(path)?;
     loop {
-        match flock(&file, FlockOperation::LockExclusive) {
+        match flock(&file, operation) {
             Ok(()) => return Ok(Lock { _file: file }),
             Err(Errno::INTR) => {}
             Err(errno) => return Err(Error::io("lock", path)(errno.into())),
@@ -26,7 +35,7 @@ pub(crate) fn wait_for(path: &Path) -> Result<Lock> {
     }
 }
 
-/// The lock, unless another process has it.
+/// The lock, unless somebody has it, alone or shared.
 pub(crate) fn try_now(path: &Path) -> Result<Option<Lock>> {
     let file = open(path)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {

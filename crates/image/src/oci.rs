@@ -61,6 +61,8 @@ pub(crate) struct ConfigFile {
     pub(crate) architecture: String,
     #[serde(default)]
     pub(crate) os: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) variant: Option<String>,
     #[serde(default, deserialize_with = "or_default")]
     pub(crate) config: ImageConfig,
     pub(crate) rootfs: RootFs,
@@ -92,6 +94,51 @@ pub(crate) struct Descriptor {
 pub(crate) struct Platform {
     pub(crate) architecture: String,
     pub(crate) os: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) variant: Option<String>,
+}
+
+impl Platform {
+    /// How well it fits this machine, 0 best; none where it cannot run here.
+    pub(crate) fn rank(&self) -> Option<usize> {
+        if self.os != "linux" || self.architecture != architecture() {
+            return None;
+        }
+        let variant = self.variant.as_deref().unwrap_or_default();
+        variants(&self.architecture, &machine()).iter().position(|known| *known == variant)
+    }
+}
+
+impl std::fmt::Display for Platform {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        self.variant.as_ref().map_or(Ok(()), |variant| write!(f, "/{variant}"))
+    }
+}
+
+/// The variants of an architecture that a machine (`uname -m`) runs, best first. Microarchitecture levels above the
+/// first (`amd64/v3`, `arm64/v9`) are not chosen: an image that has one has the plain architecture, too.
+fn variants(architecture: &str, machine: &str) -> &'static [&'static str] {
+    match architecture {
+        "amd64" => &["", "v1"],
+        "arm64" => &["v8", ""],
+        "arm" if machine.starts_with("armv6") => &["v6", "v5", ""],
+        "arm" if machine.starts_with("armv5") => &["v5", ""],
+        "arm" => &["v7", "v8", "v6", "v5", ""],
+        _ => &[""],
+    }
+}
+
+fn machine() -> String {
+    rustix::system::uname().machine().to_string_lossy().into_owned()
+}
+
+/// The error for an index that has nothing for this machine. `unknown/unknown` are signatures and the like.
+pub(crate) fn no_platform<'a>(manifests: impl IntoIterator<Item = &'a Descriptor>) -> crate::Error {
+    let platforms = manifests.into_iter().filter_map(|d| d.platform.as_ref());
+    let available: Vec<_> =
+        platforms.filter(|p| p.os != "unknown").map(ToString::to_string).take(40).collect();
+    crate::Error::Platform { available: available.join(", "), wanted: format!("linux/{}", architecture()) }
 }
 
 /// `index.json`, and the index of a multi-platform image.
@@ -173,6 +220,22 @@ mod tests {
         let none: ConfigFile =
             serde_json::from_str(r#"{"config":null,"rootfs":{"type":"layers","diff_ids":[]}}"#).unwrap();
         assert_eq!(none.config, ImageConfig::default());
+    }
+
+    #[test]
+    fn variants_are_ranked() {
+        let platform = |os: &str, architecture: &str, variant: Option<&str>| Platform {
+            os: os.into(),
+            architecture: architecture.into(),
+            variant: variant.map(str::to_owned),
+        };
+        assert!(platform("linux", architecture(), None).rank().is_some());
+        assert_eq!(platform("windows", architecture(), None).rank(), None);
+        assert_eq!(platform("linux", "pdp11", None).rank(), None);
+        assert_eq!(platform("linux", architecture(), Some("v99")).rank(), None);
+        assert_eq!(variants("arm", "armv7l")[0], "v7");
+        assert!(!variants("arm", "armv6l").contains(&"v7"));
+        assert!(!variants("amd64", "x86_64").contains(&"v3"));
     }
 
     #[test]

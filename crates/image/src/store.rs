@@ -3,14 +3,17 @@
 //! ```text
 //! references.json            {"version":1,"references":{"docker.io/library/nginx:latest":"sha256:…"}}
 //! images/<64 digits>.json    the config document whose digest is the image's id, byte for byte
+//! images/<64 digits>.origin  for what was pulled: manifests and packed layers, by their digests
 //! layers/<16 digits>/fs/     one layer in overlayfs' form, named by the beginning of its diff_id
 //! layers/<16 digits>/layer.json
 //! pins/<owner>               the id of the image that `owner` runs from
+//! blobs/<64 digits>          packed layers that are being fetched, or whose fetching broke off
 //! tmp/                       what is being made or removed; emptied whenever nobody imports
 //! lock, import.lock
 //! ```
 //!
-//! `import.lock` is held while layers are made or removed, `lock` for the moment in which names or pins change.
+//! `import.lock` is shared by all who make layers (imports and pulls) and held alone by whoever removes some. `lock` is
+//! held for the moment in which names or pins change.
 //! Readers take none: every file is replaced whole, every layer appears by one rename.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{Digest, is_lower_hex};
 use crate::error::{Error, Result};
 use crate::import::{self, ImportOptions, to_json};
+use crate::inspect::Origin;
 use crate::lock;
 use crate::oci::{ConfigFile, ImageConfig};
 use crate::reference::Reference;
@@ -69,16 +73,16 @@ pub struct Store {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct References {
+pub(crate) struct References {
     version: u32,
-    references: BTreeMap<String, Digest>,
+    pub(crate) references: BTreeMap<String, Digest>,
 }
 
 /// Beside a layer's files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct LayerRecord {
+pub(crate) struct LayerRecord {
     diff_id: Digest,
-    bytes: u64,
+    pub(crate) bytes: u64,
     members: u64,
 }
 
@@ -120,21 +124,40 @@ impl Store {
     /// As [`Store::import`].
     pub fn import_with(&self, path: &Path, reference: &str, options: &ImportOptions) -> Result<Image> {
         let reference: Reference = reference.parse()?;
-        let _importing = lock::wait_for(&self.path("import.lock"))?;
-        let imported = {
-            let mut layers = LayerWriter { store: self, tmp: self.path("tmp") };
-            import::import(path, &reference, options, &mut layers)?
-        };
-        let id = Digest::of(&imported.config);
+        let layers = self.layer_writer()?;
+        let imported = import::import(path, &reference, options, &layers)?;
+        self.adopt(layers, &reference, &imported.config, None)
+    }
+
+    /// For whoever is about to make layers. Until it is dropped nobody removes any.
+    pub(crate) fn layer_writer(&self) -> Result<LayerWriter<'_>> {
+        let importing = lock::share(&self.path("import.lock"))?;
+        Ok(LayerWriter { store: self, tmp: self.path("tmp"), _importing: importing })
+    }
+
+    /// Gives the image of this config the name. All its layers are in the store, put there by `layers`.
+    pub(crate) fn adopt(
+        &self,
+        layers: LayerWriter<'_>,
+        reference: &Reference,
+        config: &[u8],
+        origin: Option<Origin>,
+    ) -> Result<Image> {
+        let id = Digest::of(config);
         {
             let _changing = lock::wait_for(&self.path("lock"))?;
-            self.write_file(&self.config_path(&id), &imported.config)?;
+            self.write_file(&self.config_path(&id), config)?;
+            if let Some(origin) = origin {
+                let origin = origin.after(self.read_origin(&id)?);
+                self.write_file(&self.origin_path(&id), &to_json(&origin, "origin")?)?;
+            }
             let mut names = self.read_references()?;
             names.references.insert(reference.to_string(), id.clone());
             self.write_references(&names)?;
         }
+        drop(layers);
         // The name may have meant another image before.
-        self.collect()?;
+        self.collect_unless_importing()?;
         self.load(reference.to_string(), &id)
     }
 
@@ -230,15 +253,19 @@ impl Store {
         Ok(pins)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
 
-    fn config_path(&self, id: &Digest) -> PathBuf {
+    pub(crate) fn config_path(&self, id: &Digest) -> PathBuf {
         self.path("images").join(format!("{}.json", id.hex()))
     }
 
-    fn layer_path(&self, diff_id: &Digest) -> PathBuf {
+    fn origin_path(&self, id: &Digest) -> PathBuf {
+        self.path("images").join(format!("{}.origin", id.hex()))
+    }
+
+    pub(crate) fn layer_path(&self, diff_id: &Digest) -> PathBuf {
         self.path("layers").join(diff_id.short())
     }
 
@@ -251,7 +278,7 @@ impl Store {
     }
 
     /// Name and id. By id, the id stands for the name.
-    fn find(&self, text: &str) -> Result<(String, Digest)> {
+    pub(crate) fn find(&self, text: &str) -> Result<(String, Digest)> {
         let names = self.read_references()?.references;
         if !text.starts_with("sha256:") {
             let parsed = text.parse::<Reference>().map(|r| r.to_string());
@@ -282,7 +309,20 @@ impl Store {
         hex.map(|hex| Digest::parse(&format!("sha256:{hex}"))).collect()
     }
 
-    fn read_config(&self, reference: &str, id: &Digest) -> Result<ConfigFile> {
+    /// Where the image was pulled from; nothing for what was imported.
+    pub(crate) fn read_origin(&self, id: &Digest) -> Result<Option<Origin>> {
+        let path = self.origin_path(id);
+        match fs::read(&path) {
+            Ok(bytes) => {
+                let origin = serde_json::from_slice(&bytes);
+                origin.map(Some).map_err(Error::document(path.display().to_string()))
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Error::io("read", path)(e)),
+        }
+    }
+
+    pub(crate) fn read_config(&self, reference: &str, id: &Digest) -> Result<ConfigFile> {
         let path = self.config_path(id);
         let bytes = match fs::read(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -293,7 +333,7 @@ impl Store {
         serde_json::from_slice(&bytes).map_err(Error::document(path.display().to_string()))
     }
 
-    fn load(&self, reference: String, id: &Digest) -> Result<Image> {
+    pub(crate) fn load(&self, reference: String, id: &Digest) -> Result<Image> {
         let file = self.read_config(&reference, id)?;
         let mut layers = Vec::new();
         let mut size = 0;
@@ -307,7 +347,7 @@ impl Store {
         Ok(Image { reference, id: id.clone(), config: file.config, layers, size })
     }
 
-    fn read_layer(&self, diff_id: &Digest) -> Result<Option<LayerRecord>> {
+    pub(crate) fn read_layer(&self, diff_id: &Digest) -> Result<Option<LayerRecord>> {
         let path = self.layer_path(diff_id).join("layer.json");
         let bytes = match fs::read(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -321,7 +361,7 @@ impl Store {
         Ok(Some(record))
     }
 
-    fn read_references(&self) -> Result<References> {
+    pub(crate) fn read_references(&self) -> Result<References> {
         let path = self.path("references.json");
         let bytes = match fs::read(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -337,7 +377,7 @@ impl Store {
         Ok(names)
     }
 
-    fn write_references(&self, names: &References) -> Result<()> {
+    pub(crate) fn write_references(&self, names: &References) -> Result<()> {
         self.write_file(&self.path("references.json"), &to_json(names, "references.json")?)
     }
 
@@ -366,17 +406,18 @@ impl Store {
         Ok(())
     }
 
-    /// The import that is under way will collect at its end.
+    /// The last one of those that are importing will collect at its end.
     fn collect_unless_importing(&self) -> Result<()> {
-        match lock::try_now(&self.path("import.lock"))? {
-            Some(_importing) => self.collect(),
-            None => Ok(()),
+        if let Some(_importing) = lock::try_now(&self.path("import.lock"))? {
+            self.collect()?;
         }
+        Ok(())
     }
 
-    /// Removes images without a name or pin, and layers without an image. The caller holds `import.lock`, so that
-    /// no import is about to count on a layer.
-    fn collect(&self) -> Result<()> {
+    /// Removes images without a name or pin, and layers without an image. The caller holds `import.lock` alone, so
+    /// that no import is about to count on a layer.
+    pub(crate) fn collect(&self) -> Result<Collected> {
+        let mut collected = Collected::default();
         let _changing = lock::wait_for(&self.path("lock"))?;
         let mut needed: BTreeSet<Digest> = self.read_references()?.references.into_values().collect();
         needed.extend(self.pins()?.into_iter().map(|(_, id)| id));
@@ -387,13 +428,27 @@ impl Store {
             layers.extend(layer_ids(&file)?.iter().map(|diff_id| diff_id.short().to_owned()));
         }
         for id in self.image_ids()?.into_iter().filter(|id| !needed.contains(id)) {
-            let path = self.config_path(&id);
-            fs::remove_file(&path).map_err(Error::io("remove", path))?;
+            for path in [self.origin_path(&id), self.config_path(&id)] {
+                match fs::remove_file(&path) {
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                    removed => removed.map_err(Error::io("remove", path))?,
+                }
+            }
+            collected.images += 1;
         }
         for name in names_in(&self.path("layers"))?.into_iter().filter(|name| !layers.contains(name)) {
+            collected.bytes += self.layer_bytes(&name);
             self.discard(&name)?;
+            collected.layers += 1;
         }
-        Ok(())
+        Ok(collected)
+    }
+
+    /// What a layer that is about to go took; 0 where its record is damaged.
+    fn layer_bytes(&self, name: &str) -> u64 {
+        let record = fs::read(self.path("layers").join(name).join("layer.json")).ok();
+        let record = record.and_then(|bytes| serde_json::from_slice::<LayerRecord>(&bytes).ok());
+        record.map_or(0, |record| record.bytes)
     }
 
     /// A layer disappears whole, too: by a rename, then at leisure.
@@ -406,10 +461,20 @@ impl Store {
     }
 }
 
-/// Makes layers while the import lock is held.
+/// What [`Store::collect`] removed.
+#[derive(Debug, Default)]
+pub(crate) struct Collected {
+    pub(crate) images: usize,
+    pub(crate) layers: usize,
+    /// Of the layers' files.
+    pub(crate) bytes: u64,
+}
+
+/// Makes layers, several at a time if need be, and holds the import lock for that.
 pub(crate) struct LayerWriter<'a> {
     store: &'a Store,
     tmp: PathBuf,
+    _importing: lock::Lock,
 }
 
 /// A layer in the making; gone when dropped.
@@ -462,27 +527,31 @@ impl LayerWriter<'_> {
         rustix::fs::syncfs(&draft.root)
             .map_err(|errno| Error::io("write back", draft.dir.path())(errno.into()))?;
         let place = self.store.layer_path(diff_id);
-        fs::rename(draft.dir.path(), &place).map_err(Error::io("make", &place))?;
+        match fs::rename(draft.dir.path(), &place) {
+            // Another process was faster; this draft goes away.
+            Err(_) if self.has(diff_id)? => return Ok(()),
+            renamed => renamed.map_err(Error::io("make", &place))?,
+        }
         // Renamed away: nothing is left for the guard to remove.
         let _ = draft.dir.keep();
         Ok(())
     }
 }
 
-fn layer_ids(file: &ConfigFile) -> Result<Vec<Digest>> {
+pub(crate) fn layer_ids(file: &ConfigFile) -> Result<Vec<Digest>> {
     file.rootfs.diff_ids.iter().map(|id| Digest::parse(id)).collect()
 }
 
 /// Overlayfs refuses a lower directory that is given twice (old docker images repeat their empty layer). Only the
 /// topmost counts: it brings back or hides again all that the lower one did.
-fn unique(layers: Vec<Digest>) -> Vec<Digest> {
+pub(crate) fn unique(layers: Vec<Digest>) -> Vec<Digest> {
     let mut seen = BTreeSet::new();
     let mut kept: Vec<_> = layers.into_iter().rev().filter(|layer| seen.insert(layer.clone())).collect();
     kept.reverse();
     kept
 }
 
-fn names_in(path: &Path) -> Result<Vec<String>> {
+pub(crate) fn names_in(path: &Path) -> Result<Vec<String>> {
     let entries = fs::read_dir(path).map_err(Error::io("read directory", path))?;
     let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
     names.collect::<io::Result<Vec<_>>>().map_err(Error::io("read directory", path))
