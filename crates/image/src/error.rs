@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
+use crate::pull::RegistryError;
 
 /// Result of this room.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -167,6 +168,18 @@ pub enum Error {
         /// As given.
         owner: String,
     },
+    /// An image could not be pulled. Together with its cause it has containerd's words.
+    #[error("failed to pull and unpack image {reference:?}")]
+    Pull {
+        /// The full reference.
+        reference: String,
+        /// Why.
+        #[source]
+        source: Box<Error>,
+    },
+    /// A registry did not do what it was asked for.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     /// Something is being imported or pulled, and what is to be done must not happen beside that.
     #[error("the image store is busy: something is being pulled or imported ({} is locked)", path.display())]
     Busy {
@@ -196,9 +209,31 @@ impl Error {
         move |source| Error::Document { document, source }
     }
 
+    /// Whether another registry might do better: nothing that is wrong on this machine.
+    pub(crate) fn is_theirs(&self) -> bool {
+        matches!(
+            self,
+            Error::Registry(_)
+                | Error::Document { .. }
+                | Error::DocumentTooLong { .. }
+                | Error::BadDigest { .. }
+                | Error::DigestMismatch { .. }
+                | Error::SizeMismatch { .. }
+                | Error::LayerCount { .. }
+                | Error::Platform { .. }
+        )
+    }
+
     /// What the user can do about it, where there is something.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Error::Pull { source, .. } => match source.as_ref() {
+                Error::DigestMismatch { .. } | Error::SizeMismatch { .. } => {
+                    Some("the registry's copy is damaged or was tampered with: push it again, or use another mirror".into())
+                }
+                source => source.hint(),
+            },
+            Error::Registry(error) => error.hint(),
             Error::NotFound { reference } => {
                 Some(format!("bring it in with `rhizome image import PATH --name {reference}`"))
             }

@@ -25,6 +25,7 @@ mod import;
 mod inspect;
 mod lock;
 mod oci;
+mod pull;
 mod reference;
 mod source;
 mod store;
@@ -37,6 +38,10 @@ pub use error::{Error, Result, UnpackError};
 pub use import::ImportOptions;
 pub use inspect::{Blob, Inspection, LayerInfo, Pruned};
 pub use oci::{DEFAULT_PATH, ImageConfig};
+pub use pull::{
+    DockerConfig, LayerState, Progress, PullDecision, PullOptions, PullPolicy, Pulled, Registries,
+    RegistryError, UnknownPolicy, message, pull_decision,
+};
 pub use reference::Reference;
 pub use store::{Image, Removed, Store};
 pub use unpack::Limits;

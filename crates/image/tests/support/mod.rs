@@ -1,6 +1,8 @@
 //! Archives for tests, hostile ones among them: headers are written as bytes, past every library's checks.
 #![allow(dead_code)]
 
+pub(crate) mod registry;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -176,4 +178,13 @@ pub(crate) fn is_root(test: &str) -> bool {
         let _ = writeln!(std::io::stdout(), "SKIPPED: {test}: needs root for owners, devices and whiteouts");
     }
     root
+}
+
+/// This machine's architecture in the words of image documents.
+pub(crate) fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
 }
