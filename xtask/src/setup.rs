@@ -14,6 +14,9 @@ const NEEDED: &[(&str, &str, &str)] = &[
     ("busybox", "busybox-static", "root file systems that fit in a test"),
     ("dpkg-deb", "dpkg", "unpacking packages into images"),
     ("runc", "runc", "the runtime that ours is compared with"),
+    ("docker-registry", "docker-registry", "a registry to pull from, on loopback"),
+    ("htpasswd", "apache2-utils", "its users"),
+    ("openssl", "openssl", "its certificates"),
 ];
 
 /// Installs what is missing for tests and demo.

@@ -235,7 +235,9 @@ impl Error {
             },
             Error::Registry(error) => error.hint(),
             Error::NotFound { reference } => {
-                Some(format!("bring it in with `rhizome image import PATH --name {reference}`"))
+                Some(format!(
+                    "bring it in with `rhizome image pull {reference}`, or `rhizome image import PATH --name {reference}`"
+                ))
             }
             Error::MissingLayer { reference, .. } => {
                 Some(format!("import it again: `rhizome image import PATH --name {reference}`"))

@@ -30,6 +30,10 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// Of an error's text, and of a token service's answer.
 const MAX_ANSWER: u64 = 256 * 1024;
 const MAX_MESSAGE: usize = 300;
+/// Tokens in a row of which not one lets us in.
+const MAX_RENEWALS: u32 = 3;
+/// Of one request; others may use up a token before we do.
+const MAX_ROUNDS: usize = 10;
 const USER_AGENT: &str = concat!("rhizome/", env!("CARGO_PKG_VERSION"));
 
 /// A registry or a mirror of it, for one repository.
@@ -46,8 +50,10 @@ pub(crate) struct Endpoint {
 struct Auth {
     /// The `Authorization` that is sent.
     header: Option<String>,
-    /// It has let us in once.
+    /// The credential that it is from has let us in.
     proven: bool,
+    /// Tokens that were fetched with it since.
+    renewals: u32,
     challenges: Vec<Challenge>,
     /// Which credential the header is from.
     current: usize,
@@ -115,7 +121,7 @@ impl Endpoint {
     ) -> Result<Response<Body>, RegistryError> {
         let url = self.url(what);
         // Each round but the last uses up a credential or renews a token.
-        for _ in 0..self.credentials.len() + 3 {
+        for _ in 0..self.credentials.len() + MAX_ROUNDS {
             let sent = self.lock().header.clone();
             let mut request = self.agent.get(&url);
             for (name, value) in [("Accept", accept), ("Authorization", sent.as_deref())] {
@@ -130,7 +136,9 @@ impl Endpoint {
             match response.status() {
                 StatusCode::OK | StatusCode::PARTIAL_CONTENT => {
                     let mut auth = self.lock();
-                    auth.proven |= auth.header == sent;
+                    if auth.header == sent {
+                        (auth.proven, auth.renewals) = (true, 0);
+                    }
                     return Ok(response);
                 }
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
@@ -160,12 +168,14 @@ impl Endpoint {
             auth.challenges = offered;
         }
         let mut message = message(response);
-        let next = match (auth.begun, auth.proven) {
+        let renew = auth.begun && auth.proven && auth.renewals < MAX_RENEWALS;
+        let next = match (auth.begun, renew) {
             (false, _) => 0,
             (true, true) => auth.current,
             (true, false) => auth.current + 1,
         };
-        (auth.begun, auth.proven) = (true, false);
+        auth.renewals = if renew { auth.renewals + 1 } else { 0 };
+        (auth.begun, auth.proven) = (true, renew);
         for current in next..self.credentials.len().max(1) {
             auth.current = current;
             match self.header(&auth.challenges, self.credentials.get(current)) {

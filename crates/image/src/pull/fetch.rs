@@ -20,7 +20,7 @@ use crate::inspect::{Blob, OriginLayer};
 use crate::oci::Descriptor;
 use crate::store::{LayerWriter, Store};
 
-/// Without a single byte in between.
+/// Since a byte last came.
 const FRUITLESS_TRIES: u32 = 6;
 /// However much comes each time.
 const ALL_TRIES: u32 = 200;

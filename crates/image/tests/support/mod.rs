@@ -138,9 +138,10 @@ impl World {
         path
     }
 
-    /// Names below the store's `layers/` and `tmp/`.
+    /// Names below a directory of the store, whether it is there or not.
     pub(crate) fn in_store(&self, name: &str) -> Vec<String> {
-        names(&self.path("store").join(name))
+        let path = self.path("store").join(name);
+        if path.exists() { names(&path) } else { Vec::new() }
     }
 }
 
@@ -174,10 +175,15 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 pub(crate) fn is_root(test: &str) -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
-        // Not `println!`: libtest keeps that to itself when the test passes.
-        let _ = writeln!(std::io::stdout(), "SKIPPED: {test}: needs root for owners, devices and whiteouts");
+        skip(test, "needs root for owners, devices and whiteouts");
     }
     root
+}
+
+/// Says that a test could not run, in the form that the test runner counts.
+pub(crate) fn skip(test: &str, reason: &str) {
+    // Not `println!`: libtest keeps that to itself when the test passes.
+    let _ = writeln!(std::io::stdout(), "SKIPPED: {test}: {reason}");
 }
 
 /// This machine's architecture in the words of image documents.

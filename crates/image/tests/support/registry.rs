@@ -71,8 +71,7 @@ impl Registry {
         let mut command = Command::new("docker-registry");
         command.arg("serve").arg(&config_path).stdin(Stdio::null()).stdout(output()).stderr(output());
         let Ok(child) = command.spawn() else {
-            let text = format!("SKIPPED: {test}: the program docker-registry is not installed");
-            let _ = writeln!(std::io::stdout(), "{text}");
+            super::skip(test, "the program docker-registry is not installed");
             return None;
         };
         let mut registry = Registry { child, port: 0, dir, tls: setup.tls.is_some() };
@@ -105,6 +104,13 @@ impl Registry {
     pub(crate) fn blob_file(&self, digest: &Digest) -> PathBuf {
         let blobs = self.dir.path().join("data/docker/registry/v2/blobs/sha256");
         blobs.join(&digest.hex()[..2]).join(digest.hex()).join("data")
+    }
+
+    /// Makes all images of `other` its own.
+    pub(crate) fn copy_storage_of(&self, other: &Registry) {
+        let (from, to) = (other.dir.path().join("data/."), self.dir.path().join("data"));
+        std::fs::create_dir_all(&to).unwrap();
+        assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
     }
 
     /// Uploads in one go (distribution spec, "POST then PUT").
@@ -192,7 +198,8 @@ impl Layer {
     }
 
     pub(crate) fn zstd(plain: Vec<u8>) -> Layer {
-        let packed = ruzstd::encoding::compress_to_vec(&plain[..], ruzstd::encoding::CompressionLevel::Fastest);
+        let packed =
+            ruzstd::encoding::compress_to_vec(&plain[..], ruzstd::encoding::CompressionLevel::Fastest);
         Layer { plain, packed, media_type: "application/vnd.oci.image.layer.v1.tar+zstd" }
     }
 
@@ -267,13 +274,7 @@ impl Message {
 }
 
 /// One request to a server on loopback, in plain HTTP.
-pub(crate) fn http(
-    port: u16,
-    method: &str,
-    path: &str,
-    headers: &[(&str, &str)],
-    body: &[u8],
-) -> Message {
+pub(crate) fn http(port: u16, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Message {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n");
     for (name, value) in headers {
@@ -315,10 +316,7 @@ impl Drop for Front {
 }
 
 impl Front {
-    pub(crate) fn start(
-        upstream: u16,
-        rule: impl Fn(&Message) -> Action + Send + Sync + 'static,
-    ) -> Front {
+    pub(crate) fn start(upstream: u16, rule: impl Fn(&Message) -> Action + Send + Sync + 'static) -> Front {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let seen: Arc<Mutex<Vec<Message>>> = Arc::default();
