@@ -6,6 +6,7 @@
 //! Architecture invariant: the only room with `unsafe`. Every `unsafe` block says why it is sound.
 
 pub mod features;
+pub mod lock;
 pub mod mount;
 pub mod namespace;
 pub mod process;

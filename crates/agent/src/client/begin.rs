@@ -134,6 +134,8 @@ impl Client {
         make_private_directory(&self.root.pod_run(&pod.uid)).map_err(io_failed)?;
         let log_path = own_log_path(&self.root, &pod.uid);
         let log = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(&log_path);
+        // What this command was started with open must not stay open for as long as the pod lives.
+        sys::process::close_on_exec_from(3).map_err(|e| failed(format!("close descriptors: {e}")))?;
         let exe = sys::process::read_only_exe().map_err(|e| failed(format!("open our own program: {e}")))?;
         let mut child = Command::new(format!("/proc/self/fd/{}", exe.as_raw_fd()))
             .arg0("rhizome")

@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 /// How long after the grace period a pod may take until its end is seen: processes are killed, mounts detached.
 const END_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long a supervisor may take to answer before a forced removal takes it for stuck.
+const STUCK_AFTER: Duration = Duration::from_secs(10);
+
 /// A pod that was stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stopped {
@@ -160,9 +163,7 @@ impl Client {
     /// It runs; or something could not be removed, and then the pod is still there.
     pub fn remove(&self, pod: &PodRef, force: bool) -> Result<Removed> {
         if force {
-            if self.ask_to_stop(pod, Some(0))? {
-                self.wait_for_end(pod, END_TIMEOUT)?;
-            }
+            self.end_at_once(pod)?;
         } else {
             let view = self.view(pod)?;
             if view.supervised || !matches!(view.state().stage, Stage::New | Stage::Done) {
@@ -175,6 +176,22 @@ impl Client {
             return Err(ClientError::Running { pod: pod.key.clone(), supervised: true });
         }
         self.remove_dead(pod)
+    }
+
+    /// Ends a pod with SIGKILL; a supervisor that does not answer too. What that would have done is then done here.
+    fn end_at_once(&self, pod: &PodRef) -> Result<()> {
+        let talk = |source| ClientError::Talk { pod: pod.key.clone(), source };
+        match self.ask_to_stop_within(pod, Some(0), STUCK_AFTER) {
+            Ok(false) => return Ok(()),
+            Ok(true) => match self.wait_for_end(pod, END_TIMEOUT) {
+                Err(ClientError::DoesNotEnd { .. }) => {}
+                other => return other,
+            },
+            Err(ClientError::Talk { source, .. }) if source.kind() == std::io::ErrorKind::TimedOut => {}
+            Err(error) => return Err(error),
+        }
+        supervisor::kill(&self.root, &pod.uid).map_err(talk)?;
+        self.wait_for_end(pod, END_TIMEOUT)
     }
 
     fn remove_dead(&self, pod: &PodRef) -> Result<Removed> {

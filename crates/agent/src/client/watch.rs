@@ -158,7 +158,7 @@ impl Client {
     /// There is no such pod, or its supervisor cannot be talked to.
     pub fn watch(&self, pod: &PodRef) -> Result<Watch> {
         let talk = |source| ClientError::Talk { pod: pod.key.clone(), source };
-        let connection = self.connect(pod)?.map(|mut connection| {
+        let connection = self.connect(pod, ANSWER_TIMEOUT)?.map(|mut connection| {
             connection.ask(&Request::Subscribe)?;
             Ok(connection)
         });
@@ -168,11 +168,11 @@ impl Client {
     }
 
     /// Connects to a pod's supervisor and hears its greeting.
-    fn connect(&self, pod: &PodRef) -> Result<Option<Connection>> {
+    fn connect(&self, pod: &PodRef, timeout: Duration) -> Result<Option<Connection>> {
         let talk = |source| ClientError::Talk { pod: pod.key.clone(), source };
         let Some(mut connection) = Connection::open(self, pod).map_err(talk)? else { return Ok(None) };
         // Its version is not looked at: the requests made here are of every version.
-        match connection.wait_for_line(ANSWER_TIMEOUT) {
+        match connection.wait_for_line(timeout) {
             Ok(Some(line)) => {
                 let _: Greeting = serde_json::from_slice(&line).map_err(|e| talk(e.into()))?;
                 Ok(Some(connection))
@@ -216,10 +216,20 @@ impl Client {
     /// # Errors
     /// It cannot be talked to.
     pub fn ask_to_stop(&self, pod: &PodRef, grace_seconds: Option<u64>) -> Result<bool> {
-        let Some(mut connection) = self.connect(pod)? else { return Ok(false) };
+        self.ask_to_stop_within(pod, grace_seconds, ANSWER_TIMEOUT)
+    }
+
+    /// As [`Client::ask_to_stop`]; how long it may take to answer.
+    pub(super) fn ask_to_stop_within(
+        &self,
+        pod: &PodRef,
+        grace_seconds: Option<u64>,
+        timeout: Duration,
+    ) -> Result<bool> {
+        let Some(mut connection) = self.connect(pod, timeout)? else { return Ok(false) };
         let talk = |source| ClientError::Talk { pod: pod.key.clone(), source };
         let asked = connection.ask(&Request::Stop { grace_seconds });
-        match asked.and_then(|()| connection.wait_for_line(ANSWER_TIMEOUT)) {
+        match asked.and_then(|()| connection.wait_for_line(timeout)) {
             Ok(Some(_)) => Ok(true),
             Ok(None) => Ok(false),
             Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(false),

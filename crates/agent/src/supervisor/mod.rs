@@ -26,7 +26,7 @@ use crate::volumes::node_files::NodeFiles;
 use clients::Clients;
 use live::Live;
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal};
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
@@ -36,6 +36,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
+use sys::lock::Holder;
 use sys::signal::Signals;
 
 /// The word that a supervisor prints when it is there.
@@ -137,17 +138,34 @@ fn take_lock(root: &Root, uid: &PodUid) -> Result<File, SupervisorError> {
     let path = lock_path(root, uid);
     let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
     let file = file.map_err(system("open the lock"))?;
-    match rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
+    match sys::lock::take(&file) {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS) => Err(SupervisorError::AlreadyThere),
         Err(e) => Err(system("take the lock")(e)),
     }
 }
 
-/// Whether a pod has a supervisor: whether its lock is held.
+/// The pod's supervisor: who holds the lock.
+fn find(root: &Root, uid: &PodUid) -> Holder {
+    let file = File::options().read(true).write(true).open(lock_path(root, uid));
+    file.map_or(Holder::Nobody, |file| sys::lock::holder(&file).unwrap_or(Holder::Nobody))
+}
+
+/// Whether a pod has a supervisor.
 pub(crate) fn is_alive(root: &Root, uid: &PodUid) -> bool {
-    let Ok(file) = File::options().read(true).write(true).open(lock_path(root, uid)) else { return false };
-    rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive).is_err()
+    find(root, uid) != Holder::Nobody
+}
+
+/// Kills a pod's supervisor, which no longer answers: it may be stuck in a dead file system. Its containers go on.
+pub(crate) fn kill(root: &Root, uid: &PodUid) -> io::Result<()> {
+    let Holder::Process(pid) = find(root, uid) else { return Ok(()) };
+    let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?;
+    // Still the same after the pidfd was opened: so it is not another process that has got its pid.
+    if find(root, uid) != Holder::Process(pid) {
+        return Ok(());
+    }
+    tracing::warn!(%uid, pid = pid.as_raw_nonzero(), "the supervisor does not answer and is killed");
+    Ok(rustix::process::pidfd_send_signal(&pidfd, Signal::KILL)?)
 }
 
 /// What a supervisor holds.
@@ -218,6 +236,10 @@ impl Supervisor {
     fn take_up(&mut self, before: Option<StatusFile>) -> Result<(), SupervisorError> {
         if let Some(before) = before {
             let known = crate::orphan::as_it_is(&self.dirs, before, &self.file.boot_id, read_now())?;
+            // What the last runs have left; after a reboot that is their writable layers.
+            for id in known.state.containers.iter().map(|c| &c.id).filter(|id| !id.is_empty()) {
+                runtime::remove_container(&self.dirs, id)?;
+            }
             self.file.state = known.state;
             // A sandbox without a supervisor cannot be gone on with: it goes before the next one comes.
             if let Some(id) = known.sandbox_id {
