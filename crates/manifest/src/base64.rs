@@ -16,6 +16,8 @@ pub(crate) fn decode(text: &str) -> Result<Vec<u8>, usize> {
                 padding += 1;
                 0
             }
+            // Go names the first `=` where the second is missing, and else what follows the padding.
+            _ if padding == 1 && filled == 3 => return Err(at - 1),
             _ if padding > 0 => return Err(at),
             b'A'..=b'Z' => byte - b'A',
             b'a'..=b'z' => byte - b'a' + 26,
@@ -41,6 +43,7 @@ pub(crate) fn decode(text: &str) -> Result<Vec<u8>, usize> {
     match filled {
         0 => Ok(out),
         4 if padding > 0 => Ok(out),
+        3 if padding > 0 => Err(text.len()),
         left => Err(text.len().saturating_sub(left)),
     }
 }
@@ -55,6 +58,10 @@ mod tests {
         assert_eq!(decode("aGVs\nbG8h"), Ok(b"hello!".to_vec()));
         assert_eq!(decode("YQ=="), Ok(b"a".to_vec()));
         assert_eq!(decode(""), Ok(Vec::new()));
+        assert_eq!(decode("hello world"), Err(5));
+        assert_eq!(decode("YQ="), Err(3));
+        assert_eq!(decode("YQ=a"), Err(2));
+        assert_eq!(decode("YQ"), Err(0));
         for wrong in ["hello world", "YQ", "YQ=", "YQ==YQ==", "====", "a", "YWI=c"] {
             assert!(decode(wrong).is_err(), "{wrong}");
         }

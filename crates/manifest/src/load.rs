@@ -341,7 +341,7 @@ impl Loader<'_> {
             Err(error) => return self.push(&place, id, Stage::Decode, node.locate(""), error.to_string()),
         };
         if let Err(message) = self.namespace(&mut object) {
-            return self.push(&place, id, Stage::Invalid, node.locate("metadata.namespace"), message);
+            return self.push(&place, id, Stage::Namespace, node.locate("metadata.namespace"), message);
         }
         object.default();
         let errors = object.validate();

@@ -15,6 +15,8 @@ pub enum Stage {
     Metadata,
     /// No such kind.
     Kind,
+    /// It says another namespace than the user.
+    Namespace,
     /// The API server cannot read it: unknown fields, wrong types.
     Decode,
     /// The API server reads it and finds it invalid.
@@ -276,6 +278,7 @@ fn among_others(group: &[&Problem]) -> String {
             go_quote(source),
             causes.join(", ")
         ),
+        Stage::Namespace => causes.join(", "),
         Stage::Decode => {
             let version = first.object.api_version.rsplit('/').next().unwrap_or_default();
             let strict =

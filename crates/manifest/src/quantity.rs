@@ -28,9 +28,6 @@ pub enum QuantityError {
     /// Wrong form.
     #[error("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")]
     Format,
-    /// The number cannot be read.
-    #[error("unable to parse numeric part of quantity")]
-    Numeric,
     /// The suffix is none.
     #[error("unable to parse quantity's suffix")]
     Suffix,
@@ -63,9 +60,6 @@ impl Quantity {
             return Err(QuantityError::Format);
         }
         let (base, power, format) = suffix_of(suffix).ok_or(QuantityError::Suffix)?;
-        if whole.is_empty() && fraction.is_empty() {
-            return Err(QuantityError::Numeric);
-        }
         let nanos = amount(whole, fraction, base, power);
         Ok(Self { nanos: if negative { -nanos } else { nanos }, format })
     }
@@ -245,8 +239,9 @@ mod tests {
         for text in ["10KM", "1mm", "1e"] {
             assert_eq!(Quantity::parse(text), Err(QuantityError::Suffix), "{text:?}");
         }
-        for text in [".", "-"] {
-            assert!(Quantity::parse(text).is_err(), "{text:?}");
+        // A number without digits is none, and nothing is nought.
+        for text in [".", "-", "Mi"] {
+            assert!(Quantity::parse(text).is_ok_and(Quantity::is_zero), "{text:?}");
         }
     }
 
