@@ -296,7 +296,7 @@ pub(crate) struct Start {
 #[command(after_help = "\
 Examples:
   rhizome rm mount-a       A pod that has ended or was stopped
-  rhizome rm -f mount-a    A pod that runs: it is stopped first, within its grace period
+  rhizome rm -f mount-a    A pod that runs too: it is killed
   rhizome rm -fa           All pods of the namespace")]
 pub(crate) struct Rm {
     /// Pods
@@ -308,9 +308,6 @@ pub(crate) struct Rm {
     /// All pods of the namespace
     #[arg(short, long, conflicts_with = "pods")]
     pub(crate) all: bool,
-    /// Seconds until what has not ended is killed [default: the pod's terminationGracePeriodSeconds]
-    #[arg(long, value_name = "SECONDS")]
-    pub(crate) grace_period: Option<u32>,
 }
 
 /// `rhizome image`

@@ -65,7 +65,7 @@ impl Stage {
         let scratch = tempfile::tempdir().context("making a scratch folder")?;
         Ok(Stage {
             lib: root.pods().join(UID),
-            run: root.runtime_state(),
+            run: root.runtime_dirs().state,
             scratch,
             stands_for: Vec::new(),
             host: observe::read_own_mounts()?,

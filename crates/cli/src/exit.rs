@@ -9,6 +9,7 @@
 //! `run`, `exec` and `unshare` give the status of what they ran instead, once it ran.
 
 use crate::output;
+use agent::client::ClientError;
 use agent::record::RecordError;
 
 /// The exit status of a command that came to an answer.
@@ -55,6 +56,12 @@ impl Failure {
         self
     }
 
+    /// Whether an error of this kind, of which `test` holds, is what it comes from.
+    pub(crate) fn is<E: std::error::Error + Send + Sync + 'static>(&self, test: impl Fn(&E) -> bool) -> bool {
+        let chain = self.error.iter().flat_map(|error| error.chain());
+        chain.filter_map(|error| error.downcast_ref::<E>()).any(test)
+    }
+
     /// With what was being done.
     pub(crate) fn said(mut self, what: impl std::fmt::Display + Send + Sync + 'static) -> Failure {
         self.error = self.error.map(|error| error.context(what));
@@ -90,16 +97,40 @@ impl<T, E: Into<anyhow::Error>> Context<T> for std::result::Result<T, E> {
 /// An error is a no if what was asked for is not there; anything else kept us from finding out.
 fn status_of(error: &anyhow::Error) -> u8 {
     for cause in error.chain() {
-        match (cause.downcast_ref(), cause.downcast_ref(), cause.downcast_ref()) {
-            // As a shell has it, and kubectl exec.
-            (Some(runtime::Error::Execute { exit_code, .. }), ..) => return *exit_code as u8,
-            (Some(runtime::Error::WrongState { .. }), ..)
-            | (_, Some(RecordError::NotFound { .. } | RecordError::AlreadyExists { .. }), _)
-            | (_, _, Some(image::Error::NotFound { .. })) => return 1,
-            _ => {}
+        if let Some(error) = cause.downcast_ref::<ClientError>() {
+            return status_of_client(error);
+        }
+        if let Some(error) = cause.downcast_ref::<runtime::Error>() {
+            return status_of_runtime(error);
+        }
+        if let Some(image::Error::NotFound { .. }) = cause.downcast_ref() {
+            return 1;
         }
     }
     2
+}
+
+fn status_of_client(error: &ClientError) -> u8 {
+    match error {
+        ClientError::NoPod { .. }
+        | ClientError::NoContainer { .. }
+        | ClientError::NotRunning { .. }
+        | ClientError::Running { .. }
+        | ClientError::DoesNotEnd { .. }
+        | ClientError::Record(RecordError::NotFound { .. } | RecordError::AlreadyExists { .. })
+        | ClientError::Image(image::Error::NotFound { .. }) => 1,
+        ClientError::Runtime(error) => status_of_runtime(error),
+        _ => 2,
+    }
+}
+
+fn status_of_runtime(error: &runtime::Error) -> u8 {
+    match error {
+        // As a shell has it.
+        runtime::Error::Execute { exit_code, .. } => *exit_code as u8,
+        runtime::Error::WrongState { .. } | runtime::Error::NotFound { .. } => 1,
+        _ => 2,
+    }
 }
 
 /// The hint of the outermost error in the chain that has one.
@@ -108,7 +139,8 @@ fn hint_of(error: &anyhow::Error) -> Option<String> {
         let of_observe = || error.downcast_ref::<observe::Error>()?.hint();
         let of_image = || error.downcast_ref::<image::Error>()?.hint();
         let of_runtime = || error.downcast_ref::<runtime::Error>()?.hint();
-        of_observe().or_else(of_image).or_else(of_runtime)
+        let of_agent = || error.downcast_ref::<ClientError>()?.hint();
+        of_observe().or_else(of_image).or_else(of_runtime).or_else(of_agent)
     })
 }
 

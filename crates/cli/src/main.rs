@@ -12,6 +12,8 @@
 mod args;
 mod dry_run;
 mod exit;
+mod foreground;
+mod lines;
 mod ops;
 mod output;
 mod pods;

@@ -7,8 +7,13 @@ use view::text::Paint;
 
 /// Writes data to standard output. A reader that went away (`rhizome ps | head -1`) ends us without a word.
 pub(crate) fn stdout(text: &str) -> Result<()> {
+    stdout_bytes(text.as_bytes())
+}
+
+/// As [`stdout`], for data that need not be text.
+pub(crate) fn stdout_bytes(bytes: &[u8]) -> Result<()> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::quiet(0)),
         Err(error) => Err(anyhow::Error::from(error).context("writing to standard output").into()),
@@ -24,6 +29,11 @@ pub(crate) fn stderr_line(line: &str) {
 /// `warning: …` on standard error.
 pub(crate) fn warning(text: &str) {
     stderr_line(&format!("{} {text}", stderr_paint().warn("warning:")));
+}
+
+/// `note: …` on standard error.
+pub(crate) fn note(text: &str) {
+    stderr_line(&format!("{} {text}", stderr_paint().label("note:")));
 }
 
 /// Colours for what goes to standard output.

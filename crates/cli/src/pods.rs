@@ -1,94 +1,106 @@
-//! Finding pods and containers of a root by the names that were typed.
+//! Finding pods and containers of a root by the names that were typed, and saying what they left.
 
 use crate::args::Global;
 use crate::exit::{Failure, Result};
 use crate::output;
 use crate::target::{Target, without_kind};
-use agent::Root;
-use agent::lifecycle::{ContainerState, PodState};
-use agent::record::{self, PodKey, PodRecord, PodUid};
-use agent::status_file::StatusFile;
-use serde_json::Value;
+use agent::client::{Client, ClientError, PodRef, PodView, StartFailure};
+use agent::lifecycle::ContainerState;
+use agent::status_file::LeftMount;
+use serde_json::{Value, json};
 
 /// The namespace of pods that is meant.
 pub(crate) fn namespace(global: &Global) -> &str {
     global.namespace.as_deref().unwrap_or("default")
 }
 
-/// A pod as it is on record.
-#[derive(Debug)]
-pub(crate) struct Pod {
-    pub(crate) record: PodRecord,
-    pub(crate) state: PodState,
+/// The pod of that name.
+pub(crate) fn find(client: &Client, global: &Global, name: &str) -> Result<PodRef> {
+    let name = without_kind(name);
+    if name.contains('/') {
+        return Err(Failure::wrong_use(format!(
+            "{name:?} is not a pod: a container is named only to exec and logs"
+        )));
+    }
+    Ok(client.resolve(namespace(global), name)?.pod)
 }
 
-impl Pod {
-    /// The pod of that name.
-    pub(crate) fn find(root: &Root, global: &Global, name: &str) -> Result<Pod> {
-        let key = PodKey { namespace: namespace(global).to_owned(), name: without_kind(name).to_owned() };
-        Pod::load(root, record::require(root, &key)?)
-    }
+/// The pod of that name, looked at.
+pub(crate) fn look(client: &Client, global: &Global, name: &str) -> Result<PodView> {
+    Ok(client.view(&find(client, global, name)?)?)
+}
 
-    /// The pod of that uid.
-    pub(crate) fn load(root: &Root, uid: PodUid) -> Result<Pod> {
-        let record = record::load(root, &uid)?;
-        let state = match StatusFile::read(root, &uid)? {
-            Some(file) => file.state,
-            None => PodState::new(agent::status::rules(&record.pod)),
-        };
-        Ok(Pod { record, state })
+/// The Kubernetes object, with its status. What its containers left on the host is an annotation.
+pub(crate) fn object(pod: &PodView) -> Result<Value> {
+    let mut object = serde_json::to_value(pod.to_api())?;
+    object["apiVersion"] = "v1".into();
+    object["kind"] = "Pod".into();
+    if !pod.status.left_mounts.is_empty() {
+        let places: Vec<_> =
+            pod.status.left_mounts.iter().map(|left| left.mount_point.display().to_string()).collect();
+        object["metadata"]["annotations"]["rhizome.dev/left-mounts"] = json!(places).to_string().into();
     }
+    Ok(object)
+}
 
-    /// All pods of a namespace, or of all, in the order of their names. One that is removed meanwhile is left out.
-    pub(crate) fn list(root: &Root, namespace: Option<&str>) -> Result<Vec<Pod>> {
-        let mut pods = Vec::new();
-        for (key, uid) in record::list(root, namespace)? {
-            match Pod::load(root, uid) {
-                Ok(pod) => pods.push(pod),
-                Err(_) if record::find(root, &key)?.is_none() => {}
-                Err(failure) => return Err(failure.said(format!("pod {key}"))),
+/// The container that is meant: the one named, else the one that the pod's annotation names, else the first, which
+/// is said where there are several (kubectl's rules and words).
+pub(crate) fn container<'a>(pod: &'a PodView, target: &Target) -> Result<&'a ContainerState> {
+    let annotations = pod.record.pod.metadata.annotations.as_ref();
+    let annotated = annotations.and_then(|all| all.get("kubectl.kubernetes.io/default-container"));
+    let named = target.container.as_deref().or(annotated.map(String::as_str));
+    let names = || pod.container_names().into_iter().map(str::to_owned).collect::<Vec<_>>();
+    match (named, pod.state().containers.first()) {
+        (Some(name), _) => Ok(pod.state().container(name).ok_or_else(|| ClientError::NoContainer {
+            container: name.to_owned(),
+            pod: pod.pod.key.clone(),
+            known: names(),
+        })?),
+        (None, Some(first)) => {
+            if pod.state().containers.len() > 1 {
+                output::stderr_line(&format!(
+                    "Defaulted container {:?} out of: {}",
+                    first.name,
+                    names().join(", ")
+                ));
             }
+            Ok(first)
         }
-        Ok(pods)
+        (None, None) => Err(Failure::no(anyhow::anyhow!("pod {} has no containers", target.pod))),
     }
+}
 
-    /// The Kubernetes object, with its status.
-    pub(crate) fn object(&self) -> Result<Value> {
-        let mut object = serde_json::to_value(agent::status::pod_with_status(&self.record.pod, &self.state))?;
-        object["apiVersion"] = "v1".into();
-        object["kind"] = "Pod".into();
-        Ok(object)
+/// Says which mounts containers of the pod left on the host, and how to detach them.
+pub(crate) fn say_left(pod: &PodRef, left: &[LeftMount]) {
+    for mount in left {
+        output::note(&format!(
+            "pod {} left {} mounted ({}, in volume {}); to detach it: {}",
+            pod.key.name,
+            mount.mount_point.display(),
+            mount.fs_type,
+            mount.volume,
+            mount.command()
+        ));
     }
+}
 
-    /// The container that is meant: the one named, else the one that the pod's annotation names, else the first,
-    /// which is said where there are several (kubectl's rules and words).
-    pub(crate) fn container(&self, target: &Target) -> Result<&ContainerState> {
-        let names =
-            || self.state.containers.iter().map(|container| container.name.as_str()).collect::<Vec<_>>();
-        if let Some(name) = &target.container {
-            return self.state.container(name).ok_or_else(|| {
-                let names = names().join(", ");
-                Failure::no(anyhow::anyhow!(
-                    "container {name} is not valid for pod {} out of: {names}",
-                    target.pod
-                ))
-            });
-        }
-        let annotations = self.record.pod.metadata.annotations.as_ref();
-        let annotated = annotations.and_then(|all| all.get("kubectl.kubernetes.io/default-container"));
-        if let Some(container) = annotated.and_then(|name| self.state.container(name)) {
-            return Ok(container);
-        }
-        let first = self.state.containers.first();
-        let first =
-            first.ok_or_else(|| Failure::no(anyhow::anyhow!("pod {} has no containers", target.pod)))?;
-        if self.state.containers.len() > 1 {
-            output::stderr_line(&format!(
-                "Defaulted container {:?} out of: {}",
-                first.name,
-                names().join(", ")
-            ));
-        }
-        Ok(first)
+/// Why a pod could not be started, a failure each, the last of them being the command's.
+pub(crate) fn not_started(pod: &PodRef, failures: &[StartFailure]) -> Failure {
+    let mut said: Vec<Failure> = failures
+        .iter()
+        .map(|failure| {
+            let container =
+                failure.container.as_ref().map_or(String::new(), |name| format!("container {name}: "));
+            let name = &pod.key.name;
+            let text = format!("pod {name}: {container}{}: {}", failure.reason, failure.message);
+            let words = Failure::no(anyhow::Error::msg(text));
+            failure.hint.iter().fold(words, |words, hint| words.hint(hint))
+        })
+        .collect();
+    let last =
+        said.pop().unwrap_or_else(|| Failure::no(anyhow::anyhow!("pod {} was not started", pod.key.name)));
+    for failure in said {
+        crate::exit::report(Err(failure));
     }
+    last
 }

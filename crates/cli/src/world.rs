@@ -15,7 +15,8 @@
 
 use crate::args::Global;
 use crate::exit::{Context as _, Failure, Result};
-use agent::Root;
+use crate::output;
+use agent::{Client, Root};
 use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -38,59 +39,66 @@ pub(crate) fn root(global: &Global) -> Root {
 /// A root that is open, with this process in its mount namespace.
 #[derive(Debug)]
 pub(crate) struct World {
-    /// The root, its folders made and resolved.
-    pub(crate) root: Root,
+    /// Does things with the root's pods.
+    pub(crate) client: Client,
     /// Held while pods are being created.
-    _creating: Option<File>,
+    creating: Option<File>,
 }
 
 impl World {
     /// Opens the root, and enters its mount namespace if it has one.
     pub(crate) fn open(global: &Global) -> Result<World> {
-        let root = root(global).open()?;
-        enter_if_kept(&root)?;
-        Ok(World { root, _creating: None })
+        let client = Client::open(&root(global))?;
+        enter_if_kept(client.root())?;
+        Ok(World { client, creating: None })
     }
 
     /// As [`World::open`], to create pods in it: it stays as it is until this is dropped. With `isolated` it gets
     /// a mount namespace of its own if it has none.
     pub(crate) fn open_for_creating(global: &Global, isolated: bool) -> Result<World> {
-        let root = root(global).open()?;
+        let client = Client::open(&root(global))?;
+        let root = client.root();
         // A keeper that was ended between the two locks is started again; that cannot go on for ever.
         for _ in 0..8 {
             if isolated {
-                let _starting = lock(&root, FlockOperation::LockExclusive)?;
-                if find_keeper(&root)?.is_none() {
-                    start_keeper(&root)?;
+                let _starting = lock(root, FlockOperation::LockExclusive)?;
+                if find_keeper(root)?.is_none() {
+                    start_keeper(root)?;
                 }
             }
-            let creating = lock(&root, FlockOperation::LockShared)?;
-            let entered = enter_if_kept(&root)?;
+            let creating = lock(root, FlockOperation::LockShared)?;
+            let entered = enter_if_kept(root)?;
             if entered || !isolated {
-                return Ok(World { root, _creating: Some(creating) });
+                return Ok(World { client, creating: Some(creating) });
             }
         }
         Err(Failure::wrong_use("other commands end this root's mount namespace as fast as it is made"))
     }
 
+    /// The pods are on record: from now on they keep the root's mount namespace themselves.
+    pub(crate) fn created(&mut self) {
+        self.creating = None;
+    }
+
     /// Ends the root's keeper if there is one and no pod is left. To be called after pods were removed.
     pub(crate) fn end_if_unused(self) -> Result<()> {
-        let World { root, _creating } = self;
-        drop(_creating);
-        let file = open_lock(&root)?;
+        let World { client, creating } = self;
+        drop(creating);
+        let root = client.root();
+        let file = open_lock(root)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             // Somebody creates pods.
             Err(Errno::WOULDBLOCK) => return Ok(()),
             Err(errno) => return Err(Failure::from(std::io::Error::from(errno)).said("locking the root")),
         }
-        if has_pods(&root)? {
+        if has_pods(root)? {
             return Ok(());
         }
-        if let Some(keeper) = find_keeper(&root)? {
+        if let Some(keeper) = find_keeper(root)? {
             sys::process::send_signal(keeper.pidfd.as_fd(), Signal::KILL.as_raw())?;
         }
-        match std::fs::remove_file(record_path(&root)) {
+        match std::fs::remove_file(record_path(root)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
             _ => Ok(()),
         }
@@ -215,7 +223,10 @@ fn start_keeper(root: &Root) -> Result<()> {
     if written.is_err() {
         let _ = sys::process::send_signal(child.pidfd.as_fd(), Signal::KILL.as_raw());
     }
-    written.context(format!("writing {}", path.display()))
+    written.context(format!("writing {}", path.display()))?;
+    let pid = child.pid.as_raw_nonzero();
+    output::note(&format!("this root has mounts of its own now; a shell among them: nsenter --target {pid} --mount"));
+    Ok(())
 }
 
 /// Nobody ever reads half of it.

@@ -3,7 +3,7 @@
 use crate::args::{self, Global};
 use crate::exit::{Context as _, Exit, Failure, Result};
 use crate::output;
-use crate::pods::Pod;
+use crate::pods;
 use crate::relay::{self, Pump};
 use crate::target::Target;
 use crate::terminal::{self, RawMode};
@@ -28,24 +28,23 @@ pub(crate) fn run(global: &Global, args: &args::Exec) -> Result {
     if args.command.is_empty() {
         return Err(Failure::wrong_use("you must specify at least one command for the container"));
     }
-    warn_of_the_old_form(args);
+    // This starts the program again, once.
     sys::process::ensure_read_only_exe().context("running from a read-only path")?;
+    warn_of_the_old_form(args);
     let world = World::open(global)?;
     let target = Target::parse(&args.pod, args.container.as_deref())?;
-    let pod = Pod::find(&world.root, global, &target.pod)?;
-    let container = pod.container(&target)?;
-    let dirs = Dirs { state: world.root.runtime_state(), data: world.root.runtime_data() };
-    if !container.running() {
-        let text = format!("container {} of pod {} does not run", container.name, target.pod);
-        let hint = format!("rhizome inspect {} says why; rhizome start starts a stopped pod", target.pod);
-        return Err(Failure::no(anyhow::Error::msg(text)).hint(hint));
-    }
+    let pod = pods::look(&world.client, global, &target.pod)?;
+    let container = pods::container(&pod, &target)?;
+    let id = pod
+        .running_id(&container.name)
+        .map_err(|error| Failure::from(error).hint(format!("rhizome inspect {} says why", target.pod)))?;
+    let dirs = world.client.root().runtime_dirs();
     let signals = Signals::block(&SIGNALS).context("blocking signals")?;
     let config = |tty| ExecConfig { command: args.command.clone(), tty, env: Vec::new() };
     let status = if args.tty && wants_terminal() {
-        on_a_terminal(&dirs, &container.id, &config(true), args.stdin, &signals)?
+        on_a_terminal(&dirs, id, &config(true), args.stdin, &signals)?
     } else {
-        on_pipes(&dirs, &container.id, &config(false), args.stdin, &signals)?
+        on_pipes(&dirs, id, &config(false), args.stdin, &signals)?
     };
     Ok(Exit(status))
 }

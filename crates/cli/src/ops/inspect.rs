@@ -1,10 +1,9 @@
 //! `rhizome inspect`: pods as the Kubernetes objects that they are.
 
 use crate::args::{self, Global};
-use crate::exit::{Exit, Result};
-use crate::pods::Pod;
+use crate::exit::Result;
 use crate::world::World;
-use crate::{exit, output};
+use crate::{exit, output, pods};
 use serde_json::json;
 
 /// Prints the pod, or a list if several were asked for.
@@ -12,7 +11,9 @@ pub(crate) fn run(global: &Global, args: &args::Inspect) -> Result {
     let world = World::open(global)?;
     let mut objects = Vec::new();
     let found = exit::each(&args.pods, |name| {
-        objects.push(Pod::find(&world.root, global, name)?.object()?);
+        let pod = pods::look(&world.client, global, name)?;
+        objects.push(pods::object(&pod)?);
+        pods::say_left(&pod.pod, &pod.status.left_mounts);
         Ok(())
     })?;
     match objects.as_slice() {
@@ -23,5 +24,5 @@ pub(crate) fn run(global: &Global, args: &args::Inspect) -> Result {
             output::document(&list, args.output)?;
         }
     }
-    Ok::<Exit, _>(found)
+    Ok(found)
 }

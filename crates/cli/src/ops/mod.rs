@@ -4,13 +4,16 @@ mod doctor;
 mod exec;
 mod image;
 mod inspect;
+mod lifecycle;
+mod logs;
 mod ps;
 mod run;
 mod unshare;
 
-use crate::args::{Cli, Command};
-use crate::exit::{Failure, Result};
+use crate::args::{self, Cli, Command};
+use crate::exit::{Exit, Result};
 use crate::world;
+use std::process::ExitCode;
 
 /// Does what was asked.
 pub(crate) fn run(cli: Cli) -> Result {
@@ -24,8 +27,15 @@ pub(crate) fn run(cli: Cli) -> Result {
         Command::Inspect(args) => inspect::run(&global, &args),
         Command::Exec(args) => exec::run(&global, &args),
         Command::Run(args) => run::run(&global, &args),
-        Command::Logs(_) | Command::Stop(_) | Command::Start(_) | Command::Rm(_) | Command::Supervise(_) => {
-            Err(Failure::wrong_use("this build has no pods yet"))
-        }
+        Command::Logs(args) => logs::run(&global, &args),
+        Command::Stop(args) => lifecycle::stop(&global, &args),
+        Command::Start(args) => lifecycle::start(&global, &args),
+        Command::Rm(args) => lifecycle::remove(&global, &args),
+        Command::Supervise(args) => Ok(supervise(args)),
     }
+}
+
+/// A pod's supervisor, which says itself what there is to say.
+fn supervise(args: args::Supervise) -> Exit {
+    if agent::supervisor::main(args.args) == ExitCode::SUCCESS { Exit::YES } else { Exit::NO }
 }

@@ -1,8 +1,8 @@
 //! `rhizome ps`: the pods of a root.
 
 use crate::args::{self, Global, Listing, Object};
-use crate::exit::{Exit, Result};
-use crate::pods::{self, Pod};
+use crate::exit::{Exit, Failure, Result};
+use crate::pods;
 use crate::world::World;
 use crate::{exit, output};
 use jiff::Timestamp;
@@ -16,15 +16,19 @@ pub(crate) fn run(global: &Global, args: &args::Ps) -> Result {
     let mut found = Exit::YES;
     if args.pods.is_empty() {
         let namespace = (!args.all_namespaces).then(|| pods::namespace(global));
-        for pod in Pod::list(&world.root, namespace)? {
-            let object = pod.object()?;
+        let listed = world.client.list(namespace)?;
+        for (key, error) in listed.problems {
+            found = Exit(exit::report(Err(Failure::from(error).said(format!("pod {key}")))));
+        }
+        for pod in &listed.pods {
+            let object = pods::object(pod)?;
             if args.all || !view::pods::has_ended(&object) {
                 objects.push(object);
             }
         }
     } else {
         found = exit::each(&args.pods, |name| {
-            objects.push(Pod::find(&world.root, global, name)?.object()?);
+            objects.push(pods::object(&pods::look(&world.client, global, name)?)?);
             Ok(())
         })?;
     }

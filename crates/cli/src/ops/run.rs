@@ -2,10 +2,13 @@
 
 use crate::args::{self, Document, Global, Object, Validate};
 use crate::dry_run::{self, Given};
-use crate::exit::{Context as _, Exit, Failure, Result};
-use crate::output;
-use crate::world::{self, World};
-use agent::Root;
+use crate::exit::{self, Context as _, Exit, Failure, Result};
+use crate::ops::lifecycle;
+use crate::world::World;
+use crate::{foreground, output, pods};
+use agent::client::{PodRef, Progress};
+use agent::record::NewPod;
+use agent::{Client, Root};
 use image::{Image, Store};
 use k8s_openapi::api::core::v1::Pod;
 use manifest::{Loaded, Source, ValidationMode};
@@ -13,6 +16,8 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::Path;
+use std::time::Duration;
+use sys::signal::Signals;
 use view::plan::ContainerPlan;
 
 /// The largest manifest: what the API server takes, with room.
@@ -24,10 +29,56 @@ pub(crate) fn run(global: &Global, args: &args::Run) -> Result {
     if args.dry_run {
         return plan(global, args, &loaded);
     }
-    let world = World::open_for_creating(global, args.isolated)?;
-    images(&world.root, &loaded)?;
-    world.end_if_unused()?;
-    Err(Failure::wrong_use("this build cannot run pods yet: --dry-run works"))
+    let mut world = World::open_for_creating(global, args.isolated)?;
+    let result = run_pods(&mut world, args, &loaded);
+    let ended = world.end_if_unused();
+    let status = result?;
+    ended.map(|()| status)
+}
+
+/// Creates the pods, starts them, and stays with them unless told not to. What cannot be started is removed again.
+fn run_pods(world: &mut World, args: &args::Run, loaded: &Loaded) -> Result {
+    images(world.client.root(), loaded)?;
+    // From here on a signal must not end us with pods half made.
+    let signals = foreground::signals()?;
+    let pods = world.client.create(NewPod::of_loaded(loaded))?;
+    world.created();
+    let client = &world.client;
+    let started = pods.iter().try_for_each(|pod| Ok(client.start(pod)?));
+    let result = match (started, args.detach) {
+        (Ok(()), true) => wait_until_started(client, &pods, &signals),
+        (Ok(()), false) => foreground::show(client, &pods, &signals).map(Exit),
+        (Err(failure), _) => Err(failure),
+    };
+    if args.detach && result.is_ok() {
+        return result;
+    }
+    let removed = exit::each(&pods, |pod| {
+        lifecycle::say_what_stays(pod, &client.remove(pod, true)?);
+        Ok(())
+    });
+    let status = result?;
+    removed.map(|Exit(failed)| if failed == 0 { status } else { Exit(failed) })
+}
+
+/// Prints the pods' names when all their containers run, or says why not.
+fn wait_until_started(client: &Client, pods: &[PodRef], signals: &Signals) -> Result {
+    for pod in pods {
+        loop {
+            let (progress, _) = client.wait_started(pod, Some(Duration::from_millis(100)))?;
+            if signals.read()?.is_some() {
+                return Err(Failure::quiet(1));
+            }
+            match progress {
+                Progress::Starting => {}
+                Progress::Started => break,
+                Progress::Failed(failures) => return Err(pods::not_started(pod, &failures)),
+            }
+        }
+    }
+    let names: String = pods.iter().map(|pod| format!("pod/{}\n", pod.key.name)).collect();
+    output::stdout(&names)?;
+    Ok(Exit::YES)
 }
 
 /// All files, whole, before anything is looked at.
@@ -87,6 +138,9 @@ fn load(global: &Global, args: &args::Run) -> Result<Loaded> {
     for warning in &loaded.warnings {
         output::stderr_line(&warning.render_warning(colour));
     }
+    for note in &loaded.notes {
+        output::note(&note.to_string());
+    }
     if loaded.pods().next().is_none() {
         return Err(Failure::no(anyhow::anyhow!("no Pod among these objects; nothing was created")));
     }
@@ -125,12 +179,12 @@ fn references(pod: &Pod) -> impl Iterator<Item = &str> {
 /// `--dry-run`
 fn plan(global: &Global, args: &args::Run, loaded: &Loaded) -> Result {
     let world = World::open(global)?;
-    let images = images(&world.root, loaded)?;
+    let images = images(world.client.root(), loaded)?;
     let by_name = |name: &Option<String>| name.clone().unwrap_or_default();
     let config_maps = loaded.config_maps().map(|map| (by_name(&map.metadata.name), map.clone())).collect();
     let secrets = loaded.secrets().map(|secret| (by_name(&secret.metadata.name), secret.clone())).collect();
-    let root = world::root(global);
-    let given = Given { root: &root, config_maps: &config_maps, secrets: &secrets, images: &images };
+    let given =
+        Given { root: world.client.root(), config_maps: &config_maps, secrets: &secrets, images: &images };
     let mut plans = Vec::new();
     for pod in loaded.pods() {
         let name = by_name(&pod.metadata.name);
