@@ -17,6 +17,7 @@ use crate::args::Global;
 use crate::exit::{Context as _, Failure, Result};
 use crate::output;
 use agent::{Client, Root};
+use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -36,11 +37,22 @@ pub(crate) fn root(global: &Global) -> Root {
     global.root.as_deref().map_or_else(Root::default, Root::at)
 }
 
+/// To be called first of all by a command that starts supervisors: the program that they run is found in the mount
+/// namespace that we began in, so that must be settled before another is entered. Starts the program again, once.
+pub(crate) fn before_starting(global: &Global, isolated: bool) -> Result<()> {
+    if isolated || record_path(&root(global)).exists() {
+        sys::process::ensure_read_only_exe().context("running from a read-only path")?;
+    }
+    Ok(())
+}
+
 /// A root that is open, with this process in its mount namespace.
 #[derive(Debug)]
 pub(crate) struct World {
     /// Does things with the root's pods.
     pub(crate) client: Client,
+    /// The mount namespace that we began in, if the root has one of its own.
+    home: Option<OwnedFd>,
     /// Held while pods are being created.
     creating: Option<File>,
 }
@@ -49,8 +61,8 @@ impl World {
     /// Opens the root, and enters its mount namespace if it has one.
     pub(crate) fn open(global: &Global) -> Result<World> {
         let client = Client::open(&root(global))?;
-        enter_if_kept(client.root())?;
-        Ok(World { client, creating: None })
+        let home = enter_if_kept(client.root())?;
+        Ok(World { client, home, creating: None })
     }
 
     /// As [`World::open`], to create pods in it: it stays as it is until this is dropped. With `isolated` it gets
@@ -67,9 +79,9 @@ impl World {
                 }
             }
             let creating = lock(root, FlockOperation::LockShared)?;
-            let entered = enter_if_kept(root)?;
-            if entered || !isolated {
-                return Ok(World { client, creating: Some(creating) });
+            let home = enter_if_kept(root)?;
+            if home.is_some() || !isolated {
+                return Ok(World { client, home, creating: Some(creating) });
             }
         }
         Err(Failure::wrong_use("other commands end this root's mount namespace as fast as it is made"))
@@ -80,34 +92,46 @@ impl World {
         self.creating = None;
     }
 
-    /// Ends the root's keeper if there is one and no pod is left. To be called after pods were removed.
-    pub(crate) fn end_if_unused(self) -> Result<()> {
-        let World { client, creating } = self;
+    /// Ends the root's mount namespace, with what is mounted in it, if it has one and no pod is left; whether it did.
+    /// To be called after pods were removed.
+    ///
+    /// Steps: 1. the lock; 2. a look whether anybody needs it; 3. back to where we began, since we hold it too; 4. the
+    /// keeper; 5. what was kept for mounts in it.
+    pub(crate) fn end_if_unused(self) -> Result<bool> {
+        let World { client, home, creating } = self;
         drop(creating);
         let root = client.root();
+        let Some(home) = home else { return Ok(false) };
         let file = open_lock(root)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             // Somebody creates pods.
-            Err(Errno::WOULDBLOCK) => return Ok(()),
+            Err(Errno::WOULDBLOCK) => return Ok(false),
             Err(errno) => return Err(Failure::from(std::io::Error::from(errno)).said("locking the root")),
         }
         if has_pods(root)? {
-            return Ok(());
+            return Ok(false);
         }
+        sys::mount::enter_mount_namespace(home.as_fd())
+            .context("going back to the mount namespace of the host")?;
         if let Some(keeper) = find_keeper(root)? {
             sys::process::send_signal(keeper.pidfd.as_fd(), Signal::KILL.as_raw())?;
+            let mut fds = [PollFd::new(&keeper.pidfd, PollFlags::IN)];
+            rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, None))?;
         }
-        match std::fs::remove_file(record_path(root)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-            _ => Ok(()),
+        if let Err(error) = std::fs::remove_file(record_path(root))
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            return Err(Failure::from(error).said(format!("removing {}", record_path(root).display())));
         }
+        agent::volumes::pinned::release(root)?;
+        Ok(true)
     }
 }
 
 /// Enters the root's mount namespace if it has one, and makes nothing if there is no root.
 pub(crate) fn enter(global: &Global) -> Result<bool> {
-    enter_if_kept(&root(global))
+    Ok(enter_if_kept(&root(global))?.is_some())
 }
 
 /// `rhizome keep`: holds the mount namespace that it was started in until it is ended.
@@ -181,15 +205,17 @@ fn identity(pid: Pid) -> Option<Value> {
     Some(json!({"pid": pid.as_raw_nonzero().get(), "startTime": start, "bootId": boot.trim()}))
 }
 
-/// Enters the mount namespace of the keeper, if there is one. The working directory stays, by name.
-fn enter_if_kept(root: &Root) -> Result<bool> {
-    let Some(keeper) = find_keeper(root)? else { return Ok(false) };
+/// Enters the mount namespace of the keeper, if there is one; gives the one that we were in. The working directory
+/// stays, by name.
+fn enter_if_kept(root: &Root) -> Result<Option<OwnedFd>> {
+    let Some(keeper) = find_keeper(root)? else { return Ok(None) };
+    let home = sys::namespace::open_own("mnt").context("opening our mount namespace")?;
     let directory = std::env::current_dir();
-    sys::mount::enter_mount_namespace(keeper.namespace.as_fd())
-        .context("entering the mount namespace of this root")?;
+    let entered = sys::mount::enter_mount_namespace(keeper.namespace.as_fd());
+    entered.context("entering the mount namespace of this root")?;
     // A directory that is not there has no business with us: all paths that matter are absolute.
     let _ = directory.and_then(std::env::set_current_dir);
-    Ok(true)
+    Ok(Some(home))
 }
 
 /// Starts a keeper and records it. The caller holds the lock.
@@ -225,7 +251,9 @@ fn start_keeper(root: &Root) -> Result<()> {
     }
     written.context(format!("writing {}", path.display()))?;
     let pid = child.pid.as_raw_nonzero();
-    output::note(&format!("this root has mounts of its own now; a shell among them: nsenter --target {pid} --mount"));
+    output::note(&format!(
+        "this root has mounts of its own now; a shell among them: nsenter --target {pid} --mount"
+    ));
     Ok(())
 }
 

@@ -279,8 +279,14 @@ pub fn join_new_session_keyring() -> Result<(), Errno> {
 /// A process started from it (through `/proc/self/fd/N` or [`execve_fd`]) shows its `/proc/PID/exe` on that
 /// mount, so whoever opens that link for writing gets `EROFS`: the answer to CVE-2019-5736.
 /// `current_exe()` of such a process is not the path that it was installed at.
+///
+/// The mount must be of the caller's mount namespace (else `EINVAL`): whoever enters another one calls
+/// [`ensure_read_only_exe`] before. A process that runs from a read-only path already gets that path.
 pub fn read_only_exe() -> Result<OwnedFd, Errno> {
     let exe = rustix::fs::open("/proc/self/exe", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    if exe_is_read_only()? {
+        return Ok(exe);
+    }
     let clone = match crate::mount::clone_tree(exe.as_fd(), false) {
         // We have entered another mount namespace since: our executable is on a mount of the one before.
         Err(Errno::INVAL) => crate::mount::clone_tree(open_same_here(exe.as_fd())?.as_fd(), false)?,

@@ -2,9 +2,9 @@
 
 use crate::args::{self, Global};
 use crate::exit::{self, Result};
-use crate::world::World;
+use crate::world::{self, World};
 use crate::{output, pods};
-use agent::client::{Client, ClientError, PodRef, Progress, Removed};
+use agent::client::{ClientError, PodRef, Progress, Removed};
 use agent::record::PodKey;
 
 /// Ends pods, and keeps them.
@@ -22,6 +22,7 @@ pub(crate) fn stop(global: &Global, args: &args::Stop) -> Result {
 
 /// Starts pods that have ended.
 pub(crate) fn start(global: &Global, args: &args::Start) -> Result {
+    world::before_starting(global, false)?;
     let world = World::open_for_creating(global, false)?;
     exit::each(&args.pods, |name| {
         let pod = pods::find(&world.client, global, name)?;
@@ -36,36 +37,41 @@ pub(crate) fn start(global: &Global, args: &args::Start) -> Result {
 /// Removes pods and all that is of them.
 pub(crate) fn remove(global: &Global, args: &args::Rm) -> Result {
     let world = World::open(global)?;
-    let result = match args.all {
-        true => {
-            let all = agent::record::list(world.client.root(), Some(pods::namespace(global)))?;
-            exit::each(&all, |(key, uid)| {
-                remove_one(&world.client, &PodRef { key: key.clone(), uid: uid.clone() }, args.force)
-            })
-        }
-        false => exit::each(&args.pods, |name| match pods::find(&world.client, global, name) {
-            Err(failure) if args.force && failure.is::<ClientError>(is_missing) => Ok(()),
-            found => remove_one(&world.client, &found?, args.force),
-        }),
+    let mut gone = Vec::new();
+    let mut remove = |pod: PodRef| -> Result<()> {
+        let removed = world.client.remove(&pod, args.force)?;
+        output::stdout(&format!("pod/{} removed\n", pod.key.name))?;
+        gone.push((pod, removed));
+        Ok(())
     };
+    let result = if args.all {
+        let all = agent::record::list(world.client.root(), Some(pods::namespace(global)))?;
+        exit::each(&all, |(key, uid)| remove(PodRef { key: key.clone(), uid: uid.clone() }))
+    } else {
+        exit::each(&args.pods, |name| match pods::find(&world.client, global, name) {
+            Err(failure) if args.force && failure.is::<ClientError>(is_missing) => Ok(()),
+            found => remove(found?),
+        })
+    };
+    end(world, result, &gone)
+}
+
+/// After pods were removed: ends the root's mount namespace if they were the last, else says what they left.
+pub(crate) fn end(world: World, result: Result, gone: &[(PodRef, Removed)]) -> Result {
     let ended = world.end_if_unused();
+    if !matches!(ended, Ok(true)) {
+        gone.iter().for_each(|(pod, removed)| say_what_stays(pod, removed));
+    }
     let status = result?;
-    ended.map(|()| status)
+    ended.map(|_| status)
 }
 
 fn is_missing(error: &ClientError) -> bool {
     matches!(error, ClientError::NoPod { .. })
 }
 
-fn remove_one(client: &Client, pod: &PodRef, force: bool) -> Result<()> {
-    let removed = client.remove(pod, force)?;
-    output::stdout(&format!("pod/{} removed\n", pod.key.name))?;
-    say_what_stays(pod, &removed);
-    Ok(())
-}
-
 /// What of a removed pod is still on the machine, and why.
-pub(crate) fn say_what_stays(pod: &PodRef, removed: &Removed) {
+fn say_what_stays(pod: &PodRef, removed: &Removed) {
     pods::say_left(pod, &removed.left);
     let PodKey { name, .. } = &pod.key;
     for (path, mount) in &removed.still_shared {

@@ -4,9 +4,9 @@ use crate::args::{self, Document, Global, Object, Validate};
 use crate::dry_run::{self, Given};
 use crate::exit::{self, Context as _, Exit, Failure, Result};
 use crate::ops::lifecycle;
-use crate::world::World;
+use crate::world::{self, World};
 use crate::{foreground, output, pods};
-use agent::client::{PodRef, Progress};
+use agent::client::{PodRef, Progress, Removed};
 use agent::record::NewPod;
 use agent::{Client, Root};
 use image::{Image, Store};
@@ -25,19 +25,24 @@ const MAX_MANIFEST_BYTES: u64 = 16 << 20;
 
 /// Loads, validates and runs.
 pub(crate) fn run(global: &Global, args: &args::Run) -> Result {
+    world::before_starting(global, args.isolated && !args.dry_run)?;
     let loaded = load(global, args)?;
     if args.dry_run {
         return plan(global, args, &loaded);
     }
     let mut world = World::open_for_creating(global, args.isolated)?;
-    let result = run_pods(&mut world, args, &loaded);
-    let ended = world.end_if_unused();
-    let status = result?;
-    ended.map(|()| status)
+    let mut gone = Vec::new();
+    let result = run_pods(&mut world, args, &loaded, &mut gone);
+    lifecycle::end(world, result, &gone)
 }
 
 /// Creates the pods, starts them, and stays with them unless told not to. What cannot be started is removed again.
-fn run_pods(world: &mut World, args: &args::Run, loaded: &Loaded) -> Result {
+fn run_pods(
+    world: &mut World,
+    args: &args::Run,
+    loaded: &Loaded,
+    gone: &mut Vec<(PodRef, Removed)>,
+) -> Result {
     images(world.client.root(), loaded)?;
     // From here on a signal must not end us with pods half made.
     let signals = foreground::signals()?;
@@ -54,7 +59,7 @@ fn run_pods(world: &mut World, args: &args::Run, loaded: &Loaded) -> Result {
         return result;
     }
     let removed = exit::each(&pods, |pod| {
-        lifecycle::say_what_stays(pod, &client.remove(pod, true)?);
+        gone.push((pod.clone(), client.remove(pod, true)?));
         Ok(())
     });
     let status = result?;
