@@ -3,7 +3,7 @@
 //! `once --floor LAYER PROGRAM…` does only what no runtime can do without: clone3 into namespaces, a bind of the root,
 //! three file systems, pivot_root, execve.
 
-use manifest::cri::{ContainerConfig, PodSandboxConfig, PodSandboxMetadata};
+use manifest::cri::{ContainerConfig, NamespaceMode, NamespaceOption, PodSandboxConfig, PodSandboxMetadata};
 use runtime::{Dirs, Sandbox};
 use rustix::fd::AsFd;
 use rustix::mount::{
@@ -37,6 +37,7 @@ fn once(layer: &Path, state: &Path, program: &[String]) -> Result<(), Box<dyn Er
         metadata,
         cgroup_parent,
         hostname: "once".to_owned(),
+        namespace_options: NamespaceOption { pid: NamespaceMode::Container, ..NamespaceOption::default() },
         ..PodSandboxConfig::default()
     };
     let image = image::Image {

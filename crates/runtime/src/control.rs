@@ -148,10 +148,8 @@ pub fn remove_container(dirs: &Dirs, id: &str) -> Result<()> {
 
 /// The work of [`remove_container`], the record last, so that a second try finds it.
 pub(crate) fn discard(dirs: &Dirs, id: &str, cgroup: &Cgroup) -> Result<()> {
-    point("remove.kill")?;
-    cgroup.kill()?;
     point("remove.cgroup")?;
-    cgroup.remove()?;
+    cgroup.kill_and_remove()?;
     point("remove.data")?;
     remove(&dirs.data_of(id))?;
     point("remove.state")?;
@@ -177,7 +175,8 @@ pub fn stop_sandbox(dirs: &Dirs, id: &str) -> Result<()> {
     Ok(Cgroup::at(&read_hierarchies()?, &record.config.cgroup_parent)?.kill()?)
 }
 
-/// RemovePodSandbox by its record: its containers, if there are any left, its cgroup, `/dev/shm` and state. Not being there is not an error.
+/// RemovePodSandbox by its record: its containers, if there are any left, its cgroup, `/dev/shm` and state. Not being
+/// there is not an error.
 pub fn remove_sandbox(dirs: &Dirs, id: &str) -> Result<()> {
     check_id("sandbox", id)?;
     let state = dirs.state_of(id);
@@ -191,23 +190,16 @@ pub fn remove_sandbox(dirs: &Dirs, id: &str) -> Result<()> {
             remove_container(dirs, &container)?;
         }
     }
-    stop_sandbox(dirs, id)?;
     point("sandbox.remove.cgroup")?;
     let cgroup = Cgroup::at(&read_hierarchies()?, &record.config.cgroup_parent)?;
-    cgroup.remove()?;
-    remove_empty_parents(&cgroup)?;
+    cgroup.kill_and_remove()?;
+    // The cgroups above a pod's are shared by pods: they go with the last one.
+    let mut above = cgroup.parent();
+    while let Some(parent) = above.filter(Cgroup::remove_if_empty) {
+        above = parent.parent();
+    }
     point("sandbox.remove.shm")?;
     crate::mounts::detach_tree(&state.join(SHM_DIRECTORY))?;
     point("sandbox.remove.state")?;
     remove(&state)
-}
-
-/// The cgroups above a pod's are shared by pods: they go with the last one.
-fn remove_empty_parents(cgroup: &Cgroup) -> Result<()> {
-    let mut path = cgroup.path();
-    while let Some((parent, _)) = path.rsplit_once('/').filter(|(parent, _)| !parent.is_empty()) {
-        Cgroup::at(&read_hierarchies()?, parent)?.remove_if_empty();
-        path = parent;
-    }
-    Ok(())
 }

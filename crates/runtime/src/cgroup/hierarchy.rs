@@ -17,7 +17,8 @@ pub enum Version {
 pub struct Hierarchy {
     /// Of which kind.
     pub version: Version,
-    /// Version 1: its controllers, or `name=systemd` and the like. Version 2 lists them in files.
+    /// Version 1: its controllers, or `name=systemd` and the like. Version 2: those of [`WANTED_CONTROLLERS`] that its
+    /// topmost cgroup offers (read from a file, so none after [`parse_hierarchies`]).
     pub controllers: Vec<String>,
     /// Where.
     pub mount_point: PathBuf,
@@ -26,6 +27,9 @@ pub struct Hierarchy {
 /// All hierarchies, version 1 first.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Hierarchies(pub Vec<Hierarchy>);
+
+/// The version 2 controllers that limits are set with or figures read from.
+pub const WANTED_CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
 
 /// Words in a version 1 mount's options that are no controllers.
 const NOT_CONTROLLERS: [&str; 9] = [
@@ -41,10 +45,17 @@ const NOT_CONTROLLERS: [&str; 9] = [
 ];
 
 impl Hierarchies {
-    /// Reads `/proc/self/mountinfo`.
+    /// Reads `/proc/self/mountinfo`, and what a version 2 hierarchy offers.
     pub fn read() -> std::io::Result<Hierarchies> {
         let bytes = std::fs::read("/proc/self/mountinfo")?;
-        parse_hierarchies(&bytes).map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))
+        let mut hierarchies = parse_hierarchies(&bytes)
+            .map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))?;
+        for hierarchy in hierarchies.0.iter_mut().filter(|hierarchy| hierarchy.version == Version::V2) {
+            let offered = std::fs::read_to_string(hierarchy.mount_point.join("cgroup.controllers"))?;
+            let wanted = offered.split_ascii_whitespace().filter(|name| WANTED_CONTROLLERS.contains(name));
+            hierarchy.controllers = wanted.map(str::to_owned).collect();
+        }
+        Ok(hierarchies)
     }
 
     /// Whether there is no version 1 hierarchy.
@@ -100,4 +111,59 @@ fn controllers_of(super_options: &str) -> Vec<String> {
         .filter(|word| !word.contains('=') || word.starts_with("name="))
         .map(str::to_owned)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(mountinfo: &str, expected: &[(Version, &str, &str)]) {
+        let found = parse_hierarchies(mountinfo.as_bytes()).unwrap();
+        let found: Vec<(Version, String, &str)> = found
+            .0
+            .iter()
+            .map(|it| (it.version, it.controllers.join(","), it.mount_point.to_str().unwrap()))
+            .collect();
+        let found: Vec<(Version, &str, &str)> = found.iter().map(|(v, c, m)| (*v, c.as_str(), *m)).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn version_2_only() {
+        check(
+            "24 30 0:22 / /proc rw - proc proc rw\n\
+             35 24 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate,memory_recursiveprot\n",
+            &[(Version::V2, "", "/sys/fs/cgroup")],
+        );
+    }
+
+    #[test]
+    fn hybrid_as_systemd_mounts_it() {
+        check(
+            "31 23 0:28 / /sys/fs/cgroup ro - tmpfs tmpfs ro,mode=755\n\
+             32 31 0:29 / /sys/fs/cgroup/unified rw shared:4 - cgroup2 cgroup2 rw,nsdelegate\n\
+             33 31 0:30 / /sys/fs/cgroup/systemd rw shared:5 - cgroup cgroup rw,xattr,name=systemd\n\
+             34 31 0:31 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n\
+             35 31 0:32 / /sys/fs/cgroup/cpuset rw - cgroup cgroup rw,cpuset,clone_children\n",
+            &[
+                (Version::V1, "name=systemd", "/sys/fs/cgroup/systemd"),
+                (Version::V1, "cpu,cpuacct", "/sys/fs/cgroup/cpu,cpuacct"),
+                (Version::V1, "cpuset", "/sys/fs/cgroup/cpuset"),
+                (Version::V2, "", "/sys/fs/cgroup/unified"),
+            ],
+        );
+    }
+
+    #[test]
+    fn second_mounts_and_read_only_ones() {
+        check(
+            "40 1 0:9 / /elsewhere rw - cgroup cgroup rw,memory\n\
+             41 1 0:9 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
+             42 1 0:9 / /third rw - cgroup cgroup rw,memory\n\
+             43 1 0:8 / /sys/fs/cgroup/pids ro - cgroup cgroup rw,pids\n",
+            &[(Version::V1, "memory", "/sys/fs/cgroup/memory")],
+        );
+        check("24 30 0:22 / /proc rw - proc proc rw\n", &[]);
+        assert!(parse_hierarchies(b"nonsense - cgroup\n").is_err());
+    }
 }

@@ -3,7 +3,7 @@
 //! Sources: Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/{memory,devices}.rst; the scale of CPU shares to
 //! weights as KEP-2254 has it.
 
-use super::{Cgroup, CgroupError, Version, write};
+use super::{Cgroup, CgroupError, Version, write, write_all};
 use std::path::Path;
 
 /// Which devices may be used, where the machine has a devices controller.
@@ -121,6 +121,19 @@ fn devices(cgroup: &Cgroup, devices: Devices) -> Result<(), CgroupError> {
     let v1 = cgroup.directory_with("devices").filter(|(version, _)| *version == Version::V1);
     let (Devices::Usual, Some((_, dir))) = (devices, v1) else { return Ok(()) };
     write(&dir.join("devices.deny"), "a")?;
-    let allow = dir.join("devices.allow");
-    USUAL_DEVICES.iter().try_for_each(|rule| write(&allow, rule))
+    write_all(&dir.join("devices.allow"), &USUAL_DEVICES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::weight_of_shares;
+
+    #[test]
+    fn shares_become_weights() {
+        for (shares, weight) in
+            [(0, 1), (2, 1), (102, 4), (512, 20), (1024, 39), (262_144, 10_000), (u64::MAX, 10_000)]
+        {
+            assert_eq!(weight_of_shares(shares), weight, "{shares}");
+        }
+    }
 }

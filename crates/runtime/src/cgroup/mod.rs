@@ -17,7 +17,7 @@
 mod hierarchy;
 mod limits;
 
-pub use hierarchy::{Hierarchies, Hierarchy, Version, parse_hierarchies};
+pub use hierarchy::{Hierarchies, Hierarchy, Version, WANTED_CONTROLLERS, parse_hierarchies};
 pub use limits::{Devices, Limits, weight_of_shares};
 
 use crate::fault;
@@ -32,6 +32,8 @@ use std::time::{Duration, Instant};
 const EMPTY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The deepest tree of cgroups that a container may have made and that is still removed.
 const DEPTH_MAX: usize = 64;
+/// How often a parent is made again that somebody else removes.
+const PARENT_TRIES: u32 = 16;
 
 /// A cgroup operation that failed.
 #[derive(Debug, thiserror::Error)]
@@ -147,30 +149,16 @@ impl Cgroup {
 
     fn directory_with(&self, controller: &str) -> Option<(Version, PathBuf)> {
         self.directories()
-            .find(|(hierarchy, dir)| match hierarchy.version {
-                Version::V1 => hierarchy.controllers.iter().any(|name| name == controller),
-                Version::V2 => has_controller(dir, controller),
-            })
+            .find(|(hierarchy, _)| hierarchy.controllers.iter().any(|name| name == controller))
             .map(|(hierarchy, dir)| (hierarchy.version, dir))
     }
 
-    /// Creates it in every hierarchy, parents first: controllers are enabled down the path (version 2), CPUs and memory nodes
-    /// are taken from the parent (v1 cpuset). What is there already is kept.
+    /// Creates it in every hierarchy, and what is missing above it: controllers are enabled down the path (version 2), CPUs
+    /// and memory nodes are taken from the parent (v1 cpuset). What is there already is kept.
     pub fn create(&self) -> Result<(), CgroupError> {
-        for hierarchy in &self.hierarchies.0 {
+        for (hierarchy, dir) in self.directories() {
             fault::point("cgroup.create").map_err(|_| CgroupError::Fault("cgroup.create"))?;
-            let mut dir = hierarchy.mount_point.clone();
-            for part in self.path[1..].split('/') {
-                if hierarchy.version == Version::V2 {
-                    enable_controllers(&dir)?;
-                }
-                let parent = dir.clone();
-                dir.push(part);
-                make_directory(&dir)?;
-                if hierarchy.controllers.iter().any(|name| name == "cpuset") {
-                    inherit_cpuset(&parent, &dir)?;
-                }
-            }
+            create_in(hierarchy, &dir)?;
         }
         Ok(())
     }
@@ -203,11 +191,8 @@ impl Cgroup {
         let mut pids = Vec::new();
         for (_, dir) in self.directories() {
             walk(&dir, 0, &mut |dir| {
-                match std::fs::read_to_string(dir.join("cgroup.procs")) {
-                    Ok(text) => pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok())),
-                    Err(error) if is_gone(&error) => {}
-                    Err(error) => return Err(file_error("read", &dir.join("cgroup.procs"))(error)),
-                }
+                let text = read_if_there(&dir.join("cgroup.procs"))?.unwrap_or_default();
+                pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
                 Ok(())
             })?;
         }
@@ -249,16 +234,16 @@ impl Cgroup {
         // What fails here is tried again by the loop in `kill`, which knows when to give up.
         for (hierarchy, dir) in self.directories() {
             if hierarchy.version == Version::V2 {
-                let _ = std::fs::write(dir.join("cgroup.kill"), "1");
+                let _ = write(&dir.join("cgroup.kill"), "1");
             }
         }
         let freezer = self.directory_with("freezer").map(|(_, dir)| dir.join("freezer.state"));
         if let Some(state) = &freezer {
-            let _ = std::fs::write(state, "FROZEN");
+            let _ = write(state, "FROZEN");
         }
         send_each(pids, KILL);
         if let Some(state) = &freezer {
-            let _ = std::fs::write(state, "THAWED");
+            let _ = write(state, "THAWED");
         }
     }
 
@@ -272,11 +257,28 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Removes it where it is empty, and leaves it where it is not.
-    pub fn remove_if_empty(&self) {
-        for (_, dir) in self.directories() {
-            let _ = std::fs::remove_dir(dir);
+    /// Kills what is in it, if there is something, and removes it: mostly there is nothing, and nothing needs to be looked at.
+    pub fn kill_and_remove(&self) -> Result<(), CgroupError> {
+        if self.remove_if_empty() {
+            return Ok(());
         }
+        self.kill()?;
+        self.remove()
+    }
+
+    /// Removes it where it is empty, and leaves it where it is not. Whether it is gone everywhere.
+    pub fn remove_if_empty(&self) -> bool {
+        let gone = |dir: PathBuf| match rustix::fs::rmdir(dir) {
+            Ok(()) | Err(Errno::NOENT) => true,
+            Err(_) => false,
+        };
+        self.directories().fold(true, |all, (_, dir)| gone(dir) && all)
+    }
+
+    /// The cgroup above, if that is not the root.
+    pub fn parent(&self) -> Option<Cgroup> {
+        let (parent, _) = self.path.rsplit_once('/').filter(|(parent, _)| !parent.is_empty())?;
+        Some(Cgroup { hierarchies: self.hierarchies.clone(), path: parent.to_owned() })
     }
 
     /// How many of its processes the kernel has killed for want of memory.
@@ -311,21 +313,49 @@ fn is_gone(error: &io::Error) -> bool {
     matches!(errno, Some(Errno::NOENT | Errno::NODEV))
 }
 
-fn make_directory(dir: &Path) -> Result<(), CgroupError> {
-    match std::fs::create_dir(dir) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(file_error("make cgroup", dir)(error))
+/// Makes one cgroup in one hierarchy, its parents first where they are missing.
+fn create_in(hierarchy: &Hierarchy, dir: &Path) -> Result<(), CgroupError> {
+    let Some(parent) = dir.parent().filter(|_| dir != hierarchy.mount_point) else { return Ok(()) };
+    let mut made = rustix::fs::mkdir(dir, Mode::from_raw_mode(0o755));
+    for _ in 0..PARENT_TRIES {
+        if made != Err(Errno::NOENT) {
+            break;
         }
-        _ => Ok(()),
+        // Again and again, because the end of another pod removes what is empty.
+        create_in(hierarchy, parent)?;
+        made = rustix::fs::mkdir(dir, Mode::from_raw_mode(0o755));
+    }
+    let new = match made {
+        Ok(()) => true,
+        Err(Errno::EXIST) => false,
+        Err(errno) => return Err(file_error("make cgroup", dir)(errno.into())),
+    };
+    match hierarchy.version {
+        Version::V2 => enable_controllers(parent, &hierarchy.controllers),
+        Version::V1 if hierarchy.controllers.iter().any(|name| name == "cpuset") => {
+            inherit_cpuset(parent, dir, new)
+        }
+        Version::V1 => Ok(()),
     }
 }
 
 fn write(path: &Path, value: &str) -> Result<(), CgroupError> {
-    std::fs::write(path, value).map_err(|source| CgroupError::File {
+    write_all(path, &[value])
+}
+
+/// Writes several values to one file, each in a write of its own.
+fn write_all(path: &Path, values: &[&str]) -> Result<(), CgroupError> {
+    let fail = |value: &str, errno: Errno| CgroupError::File {
         action: "write",
         path: path.to_path_buf(),
         value: Some(value.to_owned()),
-        source,
+        source: errno.into(),
+    };
+    // Never created: a file that is not there is a controller that is not there.
+    let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| fail(values.first().unwrap_or(&""), errno))?;
+    values.iter().try_for_each(|value| {
+        rustix::io::write(&file, value.as_bytes()).map(drop).map_err(|errno| fail(value, errno))
     })
 }
 
@@ -333,50 +363,58 @@ fn read(path: &Path) -> Result<String, CgroupError> {
     std::fs::read_to_string(path).map_err(file_error("read", path))
 }
 
-fn has_controller(dir: &Path, controller: &str) -> bool {
-    let text = std::fs::read_to_string(dir.join("cgroup.controllers")).unwrap_or_default();
-    text.split_ascii_whitespace().any(|name| name == controller)
+fn read_if_there(path: &Path) -> Result<Option<String>, CgroupError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if is_gone(&error) => Ok(None),
+        Err(error) => Err(file_error("read", path)(error)),
+    }
 }
 
-/// Enables for the children of a version 2 cgroup every controller that it has itself and that they lack.
-fn enable_controllers(dir: &Path) -> Result<(), CgroupError> {
-    let available = read(&dir.join("cgroup.controllers"))?;
+/// Enables for the children of a version 2 cgroup those controllers that they lack.
+fn enable_controllers(dir: &Path, controllers: &[String]) -> Result<(), CgroupError> {
+    if controllers.is_empty() {
+        return Ok(());
+    }
     let control = dir.join("cgroup.subtree_control");
     let enabled = read(&control)?;
-    let missing: Vec<String> = available
-        .split_ascii_whitespace()
-        .filter(|name| WANTED_CONTROLLERS.contains(name))
-        .filter(|name| !enabled.split_ascii_whitespace().any(|there| there == *name))
+    let missing: Vec<String> = controllers
+        .iter()
+        .filter(|name| !enabled.split_ascii_whitespace().any(|there| there == name.as_str()))
         .map(|name| format!("+{name}"))
         .collect();
     if missing.is_empty() { Ok(()) } else { write(&control, &missing.join(" ")) }
 }
 
-/// The version 2 controllers that limits are set with or figures read from.
-const WANTED_CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
-
 /// A new v1 cpuset has no CPUs and no memory nodes, and no task can enter it before it has.
-fn inherit_cpuset(parent: &Path, dir: &Path) -> Result<(), CgroupError> {
+fn inherit_cpuset(parent: &Path, dir: &Path, new: bool) -> Result<(), CgroupError> {
     for file in ["cpuset.cpus", "cpuset.mems"] {
-        if read(&dir.join(file))?.trim().is_empty() {
+        if new || read(&dir.join(file))?.trim().is_empty() {
             write(&dir.join(file), read(&parent.join(file))?.trim())?;
         }
     }
     Ok(())
 }
 
+fn try_to_remove(dir: &Path) -> Option<CgroupError> {
+    match rustix::fs::rmdir(dir) {
+        Ok(()) | Err(Errno::NOENT) => None,
+        Err(errno) => Some(file_error("remove cgroup", dir)(errno.into())),
+    }
+}
+
 fn remove_tree(dir: &Path) -> Result<(), CgroupError> {
     let deadline = Instant::now() + EMPTY_TIMEOUT;
     let mut pause = Duration::from_micros(500);
     loop {
-        let mut busy = None;
-        walk(dir, 0, &mut |dir| {
-            match std::fs::remove_dir(dir) {
-                Err(error) if !is_gone(&error) => busy = Some(file_error("remove cgroup", dir)(error)),
-                _ => {}
-            }
-            Ok(())
-        })?;
+        let mut busy = try_to_remove(dir);
+        if busy.is_some() {
+            // Children first, so that the last answer is that of the whole.
+            walk(dir, 0, &mut |dir| {
+                busy = try_to_remove(dir);
+                Ok(())
+            })?;
+        }
         match busy {
             None => return Ok(()),
             Some(error) if Instant::now() > deadline => return Err(error),
@@ -393,7 +431,9 @@ fn walk(
     depth: usize,
     visit: &mut dyn FnMut(&Path) -> Result<(), CgroupError>,
 ) -> Result<(), CgroupError> {
-    if depth < DEPTH_MAX {
+    // A directory of the kernel's has two links and one for each directory in it.
+    let has_children = rustix::fs::stat(dir).is_ok_and(|stat| stat.st_nlink > 2);
+    if has_children && depth < DEPTH_MAX {
         let entries = match std::fs::read_dir(dir) {
             Ok(entries) => entries,
             Err(error) if is_gone(&error) => return Ok(()),
