@@ -72,6 +72,9 @@ pub fn decode(node: &Node, name: &'static str) -> Decoded {
     Decoded { json: json.unwrap_or_else(|| Json::Object(Map::new())), misfits: decoder.misfits }
 }
 
+/// Misfits of one object that are kept.
+const MAX_MISFITS: usize = 100;
+
 struct Decoder {
     misfits: Vec<Misfit>,
     path: String,
@@ -111,6 +114,9 @@ impl Decoder {
         self.duplicates(mapping);
         for entry in sorted(mapping) {
             let Some(field) = of.field(&entry.key) else {
+                if self.is_full() {
+                    continue;
+                }
                 let known = of.fields.iter().map(|field| field.name);
                 let suggestion = nearest(&entry.key, known).map(str::to_owned);
                 self.unknown(&entry.key, entry.key_span, suggestion);
@@ -166,6 +172,9 @@ impl Decoder {
 
     fn duplicates(&mut self, mapping: &Mapping) {
         for (key, span) in &mapping.duplicates {
+            if self.is_full() {
+                return;
+            }
             let path = join(&self.path, key);
             let message = format!("duplicate field {path:?}");
             self.misfits.push(Misfit {
@@ -176,6 +185,11 @@ impl Decoder {
                 suggestion: None,
             });
         }
+    }
+
+    /// The API server, too, tells of no more than a hundred.
+    fn is_full(&self) -> bool {
+        self.misfits.len() >= MAX_MISFITS
     }
 
     fn unknown(&mut self, key: &str, span: Span, suggestion: Option<String>) {
@@ -193,6 +207,10 @@ impl Decoder {
     }
 
     fn misfit(&mut self, kind: MisfitKind, node: &Node, message: String) -> Option<Json> {
+        // One of each kind is always kept: Kubernetes tells of the first.
+        if self.is_full() && self.misfits.iter().any(|known| known.kind == kind) {
+            return None;
+        }
         let path = self.path.clone();
         self.misfits.push(Misfit { kind, path, span: node.span, message, suggestion: None });
         None

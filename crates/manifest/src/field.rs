@@ -79,6 +79,9 @@ pub struct FieldError {
     pub suggestion: Option<String>,
 }
 
+/// Errors of one object that are kept; the API server keeps all, which a small file can make very many.
+const MAX_ERRORS: usize = 1000;
+
 /// The errors of an object, in the API server's order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FieldErrors {
@@ -87,16 +90,16 @@ pub struct FieldErrors {
 }
 
 impl FieldErrors {
-    fn push(&mut self, path: &Path, text: impl Display) -> &mut FieldError {
+    fn push(&mut self, path: &Path, text: impl Display) {
+        self.push_with(path, text, None);
+    }
+
+    fn push_with(&mut self, path: &Path, text: impl Display, suggestion: Option<String>) {
+        if self.list.len() >= MAX_ERRORS {
+            return;
+        }
         let message = format!("{}: {text}", path.said);
-        self.list.push(FieldError {
-            path: path.said.clone(),
-            at: path.at.clone(),
-            message,
-            suggestion: None,
-        });
-        let last = self.list.len() - 1;
-        &mut self.list[last]
+        self.list.push(FieldError { path: path.said.clone(), at: path.at.clone(), message, suggestion });
     }
 
     /// How many.
@@ -151,7 +154,7 @@ impl FieldErrors {
     /// `Not found: value`.
     pub fn not_found<'a>(&mut self, path: &Path, value: &str, known: impl IntoIterator<Item = &'a str>) {
         let suggestion = nearest(value, known).map(str::to_owned);
-        self.push(path, format_args!("Not found: {}", go_quote(value))).suggestion = suggestion;
+        self.push_with(path, format_args!("Not found: {}", go_quote(value)), suggestion);
     }
 
     /// `Unsupported value: value: supported values: …`, in the order given.
@@ -159,7 +162,7 @@ impl FieldErrors {
         let words: Vec<String> = supported.iter().map(|word| go_quote(word)).collect();
         let suggestion = nearest(value, supported.iter().copied()).map(str::to_owned);
         let text = format!("Unsupported value: {}: supported values: {}", go_quote(value), words.join(", "));
-        self.push(path, text).suggestion = suggestion;
+        self.push_with(path, text, suggestion);
     }
 
     /// `Too long: may not be more than … bytes`.

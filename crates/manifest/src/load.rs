@@ -4,13 +4,16 @@ use crate::decode::{self, Decoded, Misfit, MisfitKind};
 use crate::field::FieldErrors;
 use crate::kinds;
 use crate::problem::{ObjectId, Problem, Stage, go_quote};
-use crate::source::{Position, Source, Span};
+use crate::source::{Lines, Position, Source, Span};
 use crate::support::{self, Note};
 use crate::tree::{self, MAX_BYTES, Node, Value};
 use crate::validate::Workload;
 use crate::{defaults, validate};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use std::collections::HashSet;
+
+/// Problems after which no further document is looked at. One document can have some more.
+const MAX_PROBLEMS: usize = 1000;
 
 /// `--validate`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -106,9 +109,8 @@ pub fn load(sources: &[Source<'_>], options: &Options<'_>) -> Result<Loaded, Vec
         loader.source(source);
     }
     if loader.problems.is_empty() && loader.loaded.objects.is_empty() {
-        let nothing = Source { name: "", bytes: b"" };
         let message = "no objects passed to create".to_owned();
-        loader.problems.push(Problem::new(&nothing, "", Stage::Parse, Span::default(), message));
+        loader.problems.push(Problem::new("", &Lines::new(""), Stage::Parse, Span::default(), message));
     }
     if loader.problems.is_empty() { Ok(loader.loaded) } else { Err(loader.problems) }
 }
@@ -124,14 +126,14 @@ struct Loader<'a> {
 #[derive(Clone, Copy)]
 struct Place<'a> {
     source: &'a Source<'a>,
-    text: &'a str,
+    lines: &'a Lines<'a>,
     document: usize,
     item: usize,
 }
 
 impl Place<'_> {
     fn problem(&self, stage: Stage, span: Span, message: impl Into<String>) -> Problem {
-        let mut problem = Problem::new(self.source, self.text, stage, span, message.into());
+        let mut problem = Problem::new(self.source.name, self.lines, stage, span, message.into());
         problem.document = self.document;
         problem.item = self.item;
         problem
@@ -145,13 +147,21 @@ impl Loader<'_> {
             Err((message, at)) => {
                 // What stands before the fault can be shown.
                 let text = String::from_utf8_lossy(&source.bytes[..at.min(source.bytes.len())]);
-                let problem = Problem::new(source, &text, Stage::Parse, Span::at(at), message);
+                let problem =
+                    Problem::new(source.name, &Lines::new(&text), Stage::Parse, Span::at(at), message);
                 self.problems.push(problem);
                 return;
             }
         };
+        let lines = Lines::new(text);
         for (document, parsed) in tree::parse_documents(text).into_iter().enumerate() {
-            let place = Place { source, text, document, item: 0 };
+            let place = Place { source, lines: &lines, document, item: 0 };
+            if self.problems.len() > MAX_PROBLEMS {
+                let message = format!("more than {MAX_PROBLEMS} problems: what follows is not looked at");
+                let mut problem = place.problem(Stage::Parse, Span::at(parsed.start), message);
+                problem.told_by_kubernetes = false;
+                return self.problems.push(problem);
+            }
             let before = self.problems.len();
             match parsed.root {
                 Ok(root) => self.document(place, &root),
@@ -431,7 +441,7 @@ impl Loader<'_> {
             return self.push(place, id, Stage::Exists, node.locate("metadata.name"), message);
         }
         let start = node.locate("");
-        let position = crate::source::position(place.text, start.start);
+        let position = place.lines.position(start.start);
         if !notes.is_empty() {
             self.loaded.notes.push(Note { object: id.clone(), fields: notes });
         }

@@ -2,7 +2,8 @@
 //!
 //! One [`Problem`] is one cause. `kubectl` joins the causes of one object in one message; [`kubectl_text`] does the same.
 
-use crate::source::{Position, Source, Span, line_at, position};
+use crate::source::{Lines, Position, Span};
+use std::collections::{HashMap, HashSet};
 
 /// How far an object came before it was refused; each stage has its own form of message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,15 +74,21 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(crate) fn new(source: &Source<'_>, text: &str, stage: Stage, span: Span, message: String) -> Self {
-        let (line_start, line) = line_at(text, span.start);
+    pub(crate) fn new(
+        source_name: &str,
+        lines: &Lines<'_>,
+        stage: Stage,
+        span: Span,
+        message: String,
+    ) -> Self {
+        let (line_start, line) = lines.line(span.start);
         Self {
-            source_name: source.name.to_owned(),
+            source_name: source_name.to_owned(),
             document: 0,
             item: 0,
             stage,
             span,
-            position: position(text, span.start),
+            position: lines.position(span.start),
             path: String::new(),
             message,
             suggestion: None,
@@ -134,6 +141,9 @@ impl Problem {
         let Position { line, column } = self.position;
         let width = line.to_string().len();
         let subject = self.subject();
+        if self.source_name.is_empty() {
+            return format!("{strong}{level}{plain}: {}\n", printable(&self.headline()));
+        }
         let mut out = format!(
             "{strong}{level}{plain}: {subject}{}\n{:width$}{bar}-->{plain} {}:{line}:{column}\n",
             printable(&self.headline()),
@@ -206,12 +216,14 @@ fn printable(text: &str) -> String {
 #[must_use]
 pub fn kubectl_text(problems: &[Problem]) -> String {
     let mut groups: Vec<Vec<&Problem>> = Vec::new();
+    let mut places = HashMap::new();
     for problem in problems.iter().filter(|problem| problem.told_by_kubernetes) {
-        let key = |p: &Problem| (p.source_name.clone(), p.document, p.item, p.stage, p.object.clone());
-        match groups.iter_mut().find(|group| group.first().is_some_and(|first| key(first) == key(problem))) {
-            Some(group) => group.push(problem),
-            None => groups.push(vec![problem]),
+        let key = (&problem.source_name, problem.document, problem.item, problem.stage, &problem.object);
+        let place = *places.entry(key).or_insert(groups.len());
+        if place == groups.len() {
+            groups.push(Vec::new());
         }
+        groups[place].push(problem);
     }
     match groups.as_slice() {
         [] => String::new(),
@@ -222,13 +234,12 @@ pub fn kubectl_text(problems: &[Problem]) -> String {
 
 /// The causes without repetitions, as `kubectl` lists them.
 fn causes(group: &[&Problem]) -> Vec<String> {
-    let mut causes: Vec<String> = Vec::new();
-    for problem in group {
-        if !causes.contains(&problem.message) {
-            causes.push(problem.message.clone());
-        }
-    }
-    causes
+    let mut seen = HashSet::new();
+    group
+        .iter()
+        .filter(|problem| seen.insert(&problem.message))
+        .map(|problem| problem.message.clone())
+        .collect()
 }
 
 fn alone(group: &[&Problem]) -> String {
@@ -349,9 +360,8 @@ mod tests {
     use super::*;
 
     fn problem(stage: Stage, text: &str, at: std::ops::Range<usize>, message: &str) -> Problem {
-        let source = Source { name: "f.yaml", bytes: text.as_bytes() };
-        let mut problem =
-            Problem::new(&source, text, stage, Span { start: at.start, end: at.end }, message.into());
+        let span = Span { start: at.start, end: at.end };
+        let mut problem = Problem::new("f.yaml", &Lines::new(text), stage, span, message.into());
         problem.object = ObjectId {
             api_version: "v1".into(),
             kind: "Pod".into(),

@@ -38,33 +38,51 @@ pub struct Position {
     pub column: usize,
 }
 
-/// Where byte `offset` of `text` is. An offset past the end is taken as the end.
-#[must_use]
-pub fn position(text: &str, offset: usize) -> Position {
-    let offset = floor_char_boundary(text, offset);
-    let before = &text[..offset];
-    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-    Position {
-        line: before.bytes().filter(|byte| *byte == b'\n').count() + 1,
-        column: before[line_start..].chars().count() + 1,
-    }
+/// A text and where its lines begin, so that places are found without reading it again for each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lines<'a> {
+    /// The text.
+    pub text: &'a str,
+    starts: Vec<usize>,
 }
 
-/// The line of `text` that byte `offset` is on, without its line break, and the offset where it starts.
-#[must_use]
-pub fn line_at(text: &str, offset: usize) -> (usize, &str) {
-    let offset = floor_char_boundary(text, offset);
-    let start = text[..offset].rfind('\n').map_or(0, |at| at + 1);
-    let end = text[start..].find('\n').map_or(text.len(), |at| start + at);
-    (start, text[start..end].trim_end_matches('\r'))
-}
-
-fn floor_char_boundary(text: &str, offset: usize) -> usize {
-    let mut offset = offset.min(text.len());
-    while !text.is_char_boundary(offset) {
-        offset -= 1;
+impl<'a> Lines<'a> {
+    /// Finds the lines of a text.
+    #[must_use]
+    pub fn new(text: &'a str) -> Self {
+        let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
+        Self { text, starts: std::iter::once(0).chain(breaks).collect() }
     }
-    offset
+
+    /// Where byte `offset` is. An offset past the end is taken as the end.
+    #[must_use]
+    pub fn position(&self, offset: usize) -> Position {
+        let offset = self.boundary(offset);
+        let line = self.line_number(offset);
+        Position { line, column: self.text[self.starts[line - 1]..offset].chars().count() + 1 }
+    }
+
+    /// The line that byte `offset` is on, without its line break, and the offset where it starts.
+    #[must_use]
+    pub fn line(&self, offset: usize) -> (usize, &'a str) {
+        let line = self.line_number(self.boundary(offset));
+        let start = self.starts[line - 1];
+        let end = self.starts.get(line).map_or(self.text.len(), |next| next - 1);
+        (start, self.text[start..end].trim_end_matches('\r'))
+    }
+
+    /// From 1: as many lines as begin at or before the offset, of which the first begins at 0.
+    fn line_number(&self, offset: usize) -> usize {
+        self.starts.partition_point(|start| *start <= offset).max(1)
+    }
+
+    fn boundary(&self, offset: usize) -> usize {
+        let mut offset = offset.min(self.text.len());
+        while !self.text.is_char_boundary(offset) {
+            offset -= 1;
+        }
+        offset
+    }
 }
 
 #[cfg(test)]
@@ -73,16 +91,18 @@ mod tests {
 
     #[test]
     fn positions_count_characters_not_bytes() {
-        let text = "a: ü\nb: x";
-        assert_eq!(position(text, 0), Position { line: 1, column: 1 });
-        assert_eq!(position(text, 5), Position { line: 1, column: 5 });
-        assert_eq!(position(text, 6), Position { line: 2, column: 1 });
-        assert_eq!(position(text, 999), Position { line: 2, column: 5 });
-        assert_eq!(line_at(text, 7), (6, "b: x"));
+        let lines = Lines::new("a: ü\nb: x");
+        assert_eq!(lines.position(0), Position { line: 1, column: 1 });
+        assert_eq!(lines.position(5), Position { line: 1, column: 5 });
+        assert_eq!(lines.position(6), Position { line: 2, column: 1 });
+        assert_eq!(lines.position(999), Position { line: 2, column: 5 });
+        assert_eq!(lines.line(7), (6, "b: x"));
+        assert_eq!(lines.line(5), (0, "a: ü"));
     }
 
     #[test]
     fn an_offset_inside_a_character_is_its_start() {
-        assert_eq!(position("ü", 1), Position { line: 1, column: 1 });
+        assert_eq!(Lines::new("ü").position(1), Position { line: 1, column: 1 });
+        assert_eq!(Lines::new("").line(3), (0, ""));
     }
 }

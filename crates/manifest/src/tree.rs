@@ -13,7 +13,7 @@ use std::collections::HashMap;
 /// Nodes that one document may have, aliases counted as often as they are used.
 pub const MAX_NODES: usize = 500_000;
 /// Bytes that one source may have.
-pub const MAX_BYTES: usize = 64 << 20;
+pub const MAX_BYTES: usize = 16 << 20;
 /// Collections that may be open inside one another.
 const MAX_DEPTH: usize = 128;
 
@@ -100,19 +100,6 @@ impl Mapping {
     #[must_use]
     pub fn entry(&self, key: &str) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.key == key)
-    }
-
-    fn insert(&mut self, entry: Entry) -> bool {
-        match self.entries.iter_mut().find(|old| old.key == entry.key) {
-            Some(old) => {
-                *old = entry;
-                false
-            }
-            None => {
-                self.entries.push(entry);
-                true
-            }
-        }
     }
 }
 
@@ -509,27 +496,27 @@ impl<'t> Builder<'t> {
     }
 
     fn mapping(&mut self, start: Span, style: StructureStyle) -> Result<Node, SyntaxError> {
-        let mut mapping = Mapping::default();
+        let mut made = MappingBuilder::default();
         loop {
             let event = self.next()?;
             if let (Event::MappingEnd, end) = event {
                 let span = Span { start: start.start, end: end.end.max(start.end) };
-                return Ok(Node { span, value: Value::Mapping(mapping) });
+                return Ok(Node { span, value: Value::Mapping(made.mapping) });
             }
             let merge = matches!(&event.0, Event::Scalar(text, ScalarStyle::Plain, _, None) if text == "<<");
             let key = self.node(event)?;
             let next = self.next()?;
             let value = self.node(next)?;
             if merge {
-                merge_into(&mut mapping, value, key.span)?;
+                made.merge(value, key.span)?;
                 continue;
             }
             if key.value == Value::Null && key.span.start == key.span.end {
                 return Err(self.no_key(key.span, style));
             }
             let (key, key_span) = (key_text(&key)?, key.span);
-            if !mapping.insert(Entry { key: key.clone(), key_span, value }) {
-                mapping.duplicates.push((key, key_span));
+            if !made.insert(Entry { key: key.clone(), key_span, value }) {
+                made.mapping.duplicates.push((key, key_span));
             }
         }
     }
@@ -617,7 +604,8 @@ impl Builder<'_> {
     /// Whether the line that `at` is on comes right behind a block scalar.
     fn follows_block_scalar(&self, at: usize) -> bool {
         let indent = |text: &str| text.len() - text.trim_start().len();
-        let (_, line) = crate::source::line_at(self.text, at);
+        let line_start = self.text[..at].rfind('\n').map_or(0, |at| at + 1);
+        let line = self.text[line_start..].split('\n').next().unwrap_or_default();
         if !line[..indent(line)].contains('\t') {
             return false;
         }
@@ -735,27 +723,46 @@ fn yaml_words(kind: &ErrorKind) -> (String, By, Place) {
     (text.to_owned(), by, place)
 }
 
-fn merge_into(mapping: &mut Mapping, value: Node, at: Span) -> Result<(), SyntaxError> {
-    let fault = || SyntaxError {
-        message: "yaml: map merge requires map or sequence of maps as the value".into(),
-        span: at,
-    };
-    match value.value {
-        Value::Mapping(merged) => {
-            for entry in merged.entries {
-                mapping.insert(entry);
+/// A mapping being made: where each key is, so that many keys are no burden.
+#[derive(Default)]
+struct MappingBuilder {
+    mapping: Mapping,
+    places: HashMap<String, usize>,
+}
+
+impl MappingBuilder {
+    /// Puts an entry in, or in the place of the one of its key; says whether the key is new.
+    fn insert(&mut self, entry: Entry) -> bool {
+        match self.places.get(&entry.key) {
+            Some(place) => {
+                self.mapping.entries[*place] = entry;
+                false
             }
-            Ok(())
+            None => {
+                self.places.insert(entry.key.clone(), self.mapping.entries.len());
+                self.mapping.entries.push(entry);
+                true
+            }
         }
-        Value::Sequence(items) => {
+    }
+
+    fn merge(&mut self, value: Node, at: Span) -> Result<(), SyntaxError> {
+        let message = "yaml: map merge requires map or sequence of maps as the value";
+        let fault = || SyntaxError { message: message.into(), span: at };
+        match value.value {
+            Value::Mapping(merged) => {
+                for entry in merged.entries {
+                    self.insert(entry);
+                }
+                Ok(())
+            }
             // The first of the sequence counts most.
-            for item in items.into_iter().rev() {
-                let Value::Mapping(_) = item.value else { return Err(fault()) };
-                merge_into(mapping, item, at)?;
-            }
-            Ok(())
+            Value::Sequence(items) => items.into_iter().rev().try_for_each(|item| match item.value {
+                Value::Mapping(_) => self.merge(item, at),
+                _ => Err(fault()),
+            }),
+            _ => Err(fault()),
         }
-        _ => Err(fault()),
     }
 }
 

@@ -148,3 +148,30 @@ fn nothing_panics() {
     }
     assert!(loaded > rounds / 50 && refused > rounds / 50, "{loaded} loaded, {refused} refused");
 }
+
+/// A megabyte of wrong input of the worst kinds is refused in a moment.
+#[test]
+fn much_that_is_wrong_takes_no_time() {
+    let many = |line: &str| (0..40_000).map(|n| line.replace('#', &n.to_string())).collect::<String>();
+    let head = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: p\n";
+    let texts = [
+        format!("{head}{}", many("  x#: y\n")),
+        format!("{head}  labels:\n{}", many("    '/#': y\n")),
+        format!("{head}spec:\n  containers:\n{}", many("  - name: A#\n")),
+        format!("{head}spec:\n  containers:\n  - name: a\n    args:\n{}", many("    - #\n")),
+        format!("{head}spec:\n{}", many("  hostPID: true # #\n")),
+        many("a: b\n---\n"),
+        many("{\"a\": \"b\"}\n"),
+        "[".repeat(1_000_000),
+        "? ".repeat(500_000),
+        format!("a: &a [{}]\nb: [{}]\n", "x, ".repeat(10_000), "*a, ".repeat(100_000)),
+    ];
+    let start = std::time::Instant::now();
+    for text in texts {
+        let problems =
+            load(&[Source { name: "f.yaml", bytes: text.as_bytes() }], &Options::default()).unwrap_err();
+        assert!(problems.len() < 50_000 && !kubectl_text(&problems).is_empty());
+    }
+    // Slow machines and debug builds are given room; a quadratic step would take minutes.
+    assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
+}
