@@ -62,7 +62,7 @@ pub(crate) enum Command {
     Start(Start),
     /// Remove pods
     Rm(Rm),
-    /// Images of this root: import, list, remove
+    /// Images of this root: pull, import, list, remove
     Image(Image),
     /// Run a command in new namespaces, as clone(2) makes them
     Unshare(Unshare),
@@ -321,6 +321,8 @@ pub(crate) struct Image {
 /// What to do with images.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ImageCommand {
+    /// Get images from registries
+    Pull(Pull),
     /// Take an image from a file or folder
     #[command(after_help = "\
 Examples:
@@ -344,12 +346,64 @@ Examples:
         #[arg(long)]
         no_headers: bool,
     },
+    /// Show all that is known about an image
+    Inspect(ImageInspect),
     /// Remove images
     Rm {
         /// Images
         #[arg(required = true, value_name = "REF")]
         references: Vec<String>,
     },
+    /// Remove layers that no image has, and what broken pulls left
+    #[command(after_help = "\
+What a container was made from stays, with and without --all.
+
+Examples:
+  rhizome image prune        Only what cannot be used any more
+  rhizome image prune --all  Also images that no container was made from")]
+    Prune {
+        /// Also images that no container was made from
+        #[arg(short, long)]
+        all: bool,
+    },
+}
+
+/// `rhizome image pull`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Layers that are here are not fetched again, and what a broken pull left is used. Mirrors and certificates \
+are set in registries.json in DIR/lib, else in /etc/rhizome.
+
+Examples:
+  rhizome image pull busybox                 docker.io/library/busybox:latest
+  rhizome image pull localhost:5000/tool:1   On loopback in plain HTTP
+  rhizome image pull nginx@sha256:<digest>   Exactly this one")]
+pub(crate) struct Pull {
+    /// Images
+    #[arg(required = true, value_name = "REF")]
+    pub(crate) references: Vec<String>,
+    /// Credentials, as docker login writes them [default: $DOCKER_CONFIG/config.json or
+    /// ~/.docker/config.json]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) authfile: Option<PathBuf>,
+    /// Draw nothing
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// `rhizome image inspect`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rhizome image inspect busybox
+  rhizome image inspect busybox | jq -r '.layers[].path'")]
+pub(crate) struct ImageInspect {
+    /// Images, by name or id
+    #[arg(required = true, value_name = "REF")]
+    pub(crate) references: Vec<String>,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Object::Json)]
+    pub(crate) output: Object,
 }
 
 /// `rhizome unshare`

@@ -103,7 +103,7 @@ fn status_of(error: &anyhow::Error) -> u8 {
         if let Some(error) = cause.downcast_ref::<runtime::Error>() {
             return status_of_runtime(error);
         }
-        if let Some(image::Error::NotFound { .. }) = cause.downcast_ref() {
+        if cause.downcast_ref().is_some_and(image::Error::is_not_found) {
             return 1;
         }
     }

@@ -20,6 +20,9 @@ fn version_and_help_are_data() {
         &["stop", "--help"],
         &["rm", "--help"],
         &["image", "import", "--help"],
+        &["image", "pull", "--help"],
+        &["image", "inspect", "--help"],
+        &["image", "prune", "--help"],
         &["unshare", "--help"],
         &["doctor", "--help"],
     ] {

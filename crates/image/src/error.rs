@@ -209,6 +209,15 @@ impl Error {
         move |source| Error::Document { document, source }
     }
 
+    /// Whether there is no such image, here or in the registry.
+    pub fn is_not_found(&self) -> bool {
+        match self {
+            Error::NotFound { .. } | Error::Registry(RegistryError::NotFound { .. }) => true,
+            Error::Pull { source, .. } => source.is_not_found(),
+            _ => false,
+        }
+    }
+
     /// Whether another registry might do better: nothing that is wrong on this machine.
     pub(crate) fn is_theirs(&self) -> bool {
         matches!(

@@ -15,5 +15,6 @@ pub mod findings;
 pub mod images;
 pub mod plan;
 pub mod pods;
+pub mod pull;
 pub mod table;
 pub mod text;

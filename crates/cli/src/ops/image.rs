@@ -1,5 +1,9 @@
 //! `rhizome image`: the store of a root.
 
+mod inspect;
+mod progress;
+pub(crate) mod pull;
+
 use crate::args::{Global, ImageCommand, Listing, Object};
 use crate::exit::{self, Exit, Failure, Result};
 use crate::output;
@@ -15,6 +19,9 @@ pub(crate) fn run(global: &Global, command: &ImageCommand) -> Result {
     match command {
         ImageCommand::Import { path, name } => import(&store()?, path, name),
         ImageCommand::Ls { output, no_headers } => list(&store()?, *output, !no_headers),
+        ImageCommand::Pull(args) => pull::run(global, args),
+        ImageCommand::Inspect(args) => inspect::inspect(&store()?, args),
+        ImageCommand::Prune { all } => inspect::prune(&store()?, *all),
         ImageCommand::Rm { references } => {
             let store = store()?;
             exit::each(references, |reference| remove(&store, reference))

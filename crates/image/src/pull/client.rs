@@ -4,7 +4,7 @@
 //! **Architecture invariant:** credentials go to the registry (or mirror) that they are kept for, and to the token
 //! service that it names, over TLS or on loopback. Never along with a redirect to another host.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -350,10 +350,7 @@ fn authorities(ca: Option<&Path>, needed: bool) -> Result<Vec<Certificate<'stati
 /// What the network says, and whether it may say something else next time.
 pub(crate) fn request_error(url: &str, error: ureq::Error) -> RegistryError {
     let transient = match &error {
-        ureq::Error::Io(e) => {
-            // rustls reports what is wrong with a certificate so.
-            e.kind() != std::io::ErrorKind::InvalidData
-        }
+        ureq::Error::Io(e) => is_passing(e.kind()),
         ureq::Error::Timeout(_) | ureq::Error::Protocol(_) | ureq::Error::ConnectionFailed => true,
         _ => false,
     };
@@ -363,6 +360,25 @@ pub(crate) fn request_error(url: &str, error: ureq::Error) -> RegistryError {
         other => other.into(),
     };
     RegistryError::Request { url: url.to_owned(), transient, source }
+}
+
+/// Networks recover. Names that do not exist and certificates that nobody vouches for (`InvalidData`, from rustls) do not.
+fn is_passing(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::ConnectionRefused
+            | ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::NotConnected
+            | ErrorKind::HostUnreachable
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::NetworkDown
+            | ErrorKind::BrokenPipe
+            | ErrorKind::UnexpectedEof
+            | ErrorKind::TimedOut
+            | ErrorKind::WouldBlock
+            | ErrorKind::Interrupted
+    )
 }
 
 /// Any other answer as an error.

@@ -292,7 +292,9 @@ impl Source<'_> {
         let mut attempt = 1;
         loop {
             match read_document(endpoint, what, accept) {
-                Err(Error::Registry(e)) if e.is_transient() && attempt < DOCUMENT_TRIES => {
+                Err(Error::Registry(e))
+                    if e.is_transient() && !e.is_refused() && attempt < DOCUMENT_TRIES =>
+                {
                     let wait = fetch::wait(self.options.retry_wait, attempt, &e);
                     (self.report)(Progress::Warning {
                         text: format!("{}; asking again", message::cause(&Error::Registry(e))),

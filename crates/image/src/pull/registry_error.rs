@@ -131,6 +131,13 @@ impl RegistryError {
         }
     }
 
+    /// Whether nobody listens there. A layer that broke off waits for a registry that starts again; a command at a
+    /// prompt is told at once.
+    pub(crate) fn is_refused(&self) -> bool {
+        let RegistryError::Request { source, .. } = self else { return false };
+        source.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
+    }
+
     /// How long the registry wants to be left alone.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
