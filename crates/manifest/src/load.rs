@@ -1,7 +1,7 @@
 //! From sources to objects: all of them valid and defaulted, or all that is wrong with them.
 
 use crate::decode::{self, Decoded, Misfit, MisfitKind};
-use crate::field::FieldErrors;
+use crate::field::{FieldError, FieldErrors};
 use crate::kinds;
 use crate::problem::{ObjectId, Problem, Stage, go_quote};
 use crate::source::{Lines, Position, Source, Span};
@@ -362,6 +362,8 @@ impl Loader<'_> {
             let supported = unsupported.is_empty();
             self.field_errors(&place, node, id, Stage::Unsupported, unsupported);
             if supported {
+                let warnings = self.problems_of(&place, node, id, Stage::Invalid, object.warnings());
+                self.loaded.warnings.extend(warnings);
                 self.accept(&place, node, id, object, notes);
             }
         }
@@ -398,13 +400,26 @@ impl Loader<'_> {
         stage: Stage,
         errors: FieldErrors,
     ) {
-        for error in errors.list {
+        let problems = self.problems_of(place, node, id, stage, errors);
+        self.problems.extend(problems);
+    }
+
+    fn problems_of(
+        &self,
+        place: &Place<'_>,
+        node: &Node,
+        id: &ObjectId,
+        stage: Stage,
+        errors: FieldErrors,
+    ) -> Vec<Problem> {
+        let problem = |error: FieldError| {
             let mut problem = place.problem(stage, node.locate(&error.at), error.message);
             problem.object = id.clone();
             problem.path = error.path;
             problem.suggestion = error.suggestion;
-            self.problems.push(problem);
-        }
+            problem
+        };
+        errors.list.into_iter().map(problem).collect()
     }
 
     /// Puts an object without a namespace in the one that is asked for.
@@ -495,6 +510,10 @@ trait Kind: serde::de::DeserializeOwned {
     fn metadata_mut(&mut self) -> &mut k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
     fn default(&mut self);
     fn validate(&self) -> FieldErrors;
+    /// What is valid and all the same probably not meant.
+    fn warnings(&self) -> FieldErrors {
+        FieldErrors::default()
+    }
     fn support(&self, node: &Node) -> (FieldErrors, Vec<String>);
     fn into_object(self) -> Object;
 }
@@ -518,6 +537,9 @@ impl Kind for Pod {
     }
     fn validate(&self) -> FieldErrors {
         validate::pod(self)
+    }
+    fn warnings(&self) -> FieldErrors {
+        validate::pod_warnings(self)
     }
     fn support(&self, node: &Node) -> (FieldErrors, Vec<String>) {
         support::pod(self, node)

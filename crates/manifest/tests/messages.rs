@@ -366,3 +366,27 @@ fn lists_are_taken_apart() {
     assert_eq!(said, ["metadata.name", "Object 'apiVersion' is missing in '{\"kind\":\"Pod\"}'"]);
     assert_eq!(problems[0].position.line, 5);
 }
+
+#[test]
+fn what_is_probably_not_meant_is_warned_of() {
+    let warned = |fields: &str| -> Vec<String> {
+        run(&with_container(fields)).unwrap().warnings.into_iter().map(|warning| warning.message).collect()
+    };
+    assert_eq!(
+        warned("env: [{name: A, value: p}, {name: A, value: q}, {name: A, value: $(A)r}]"),
+        [
+            "spec.containers[0].env[1]: hides previous definition of \"A\", which may be dropped when using apply"
+        ]
+    );
+    assert_eq!(
+        warned("ports: [{containerPort: 80}, {containerPort: 80}, {containerPort: 80, protocol: UDP}]"),
+        ["spec.containers[0].ports[1]: duplicate port definition with spec.containers[0].ports[0]"]
+    );
+    assert_eq!(
+        warned("resources: {limits: {memory: 100m}}"),
+        [
+            "spec.containers[0].resources.limits[memory]: fractional byte value \"100m\" is invalid, must be an integer",
+            "spec.containers[0].resources.requests[memory]: fractional byte value \"100m\" is invalid, must be an integer"
+        ]
+    );
+}

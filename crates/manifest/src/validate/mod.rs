@@ -11,6 +11,7 @@ mod scheduling;
 mod security;
 mod spec;
 mod volumes;
+mod warnings;
 mod workloads;
 
 use crate::field::{FieldErrors, Path};
@@ -35,6 +36,12 @@ pub fn pod(pod: &Pod) -> FieldErrors {
         spec::only_for_pods(&mut errors, &Path::new("spec"), spec);
     }
     errors
+}
+
+/// What the API server warns of in a valid Pod.
+#[must_use]
+pub fn pod_warnings(pod: &Pod) -> FieldErrors {
+    pod.spec.as_ref().map_or_else(FieldErrors::default, warnings::pod)
 }
 
 /// What is wrong with a ConfigMap.
