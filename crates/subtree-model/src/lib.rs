@@ -46,7 +46,7 @@
 //!
 //! * Whether a file system can be made or its options are good: [`Op::NewFileSystem`] and [`Op::Mount`] always get
 //!   one of their own, tmpfs and ramfs empty, others with assumed contents. (Two mounts of one block device, or of
-//!   sysfs, are one file system on a real machine.)
+//!   sysfs, are one file system on a real machine, and mount(2) refuses the second at the same place: `EBUSY`.)
 //! * Permissions on files, writers that keep a mount from becoming read-only, `MNT_FORCE`, kernel-made submounts
 //!   (automounts) and their expiry, security modules.
 //! * mount_setattr's id-mapping and access-time attributes.

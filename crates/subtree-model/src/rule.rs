@@ -118,7 +118,8 @@ rules! {
     PathExists, "path-exists", e(EEXIST), "there is something of that name";
     PathReadOnly, "path-read-only", e(EROFS), "the mount is read-only";
     PathAcrossMounts, "path-across-mounts", e(EXDEV), "rename does not cross from one mount to another";
-    PathLastComponent, "path-last-component", e(EINVAL), "the path ends in a dot or at the root";
+    PathLastDot, "path-last-dot", e(EINVAL), "the path ends in a dot";
+    PathNoName, "path-no-name", e(EBUSY), "the path ends in dots or at the root: there is no name to change";
     DirectoryNotEmpty, "directory-not-empty", e(ENOTEMPTY), "the directory is not empty";
     IsDirectory, "is-directory", e(EISDIR), "it is a directory";
     RenameIntoItself, "rename-into-itself", e(EINVAL), "a directory cannot be moved below itself";
@@ -132,7 +133,6 @@ rules! {
     TargetNotMountRoot, "target-not-mount-root", e(EINVAL), "the target is not the root of a mount";
     TargetUnmounted, "target-unmounted", e(EINVAL), "the mount is in no namespace any more";
     TypeMismatch, "type-mismatch", e(ENOTDIR), "a directory goes only onto a directory, a file only onto a file";
-    SameFileSystem, "same-file-system", e(EBUSY), "mount(2) refuses a file system on a mount of its own at the same place";
     MountMax, "mount-max", e(ENOSPC), "a receiving namespace would have more mounts than fs.mount-max";
     // Binding and copying.
     SourceUnbindable, "source-unbindable", e(EINVAL), "an unbindable mount cannot be bound";

@@ -1,3 +1,4 @@
 //! Tests of the room: small worlds, what happens in them, and what they look like then.
 
+mod limits;
 mod table;

@@ -119,7 +119,7 @@ impl World {
         }
     }
 
-    /// The directory that a path's last name is in, and that name.
+    /// The directory that a path's last name is in, and that name; which may be none (of the root) or dots.
     pub(crate) fn walk_to_parent<'path>(
         &mut self,
         start: Start,
@@ -128,13 +128,13 @@ impl World {
     ) -> Result<(Place, &'path [u8]), Refused> {
         let bytes = path.as_os_str().as_bytes();
         check(!bytes.is_empty(), RuleId::PathEmpty)?;
+        check(bytes.len() <= PATH_MAX_BYTES, RuleId::PathTooLong)?;
         let end = bytes.iter().rposition(|&byte| byte != b'/').map_or(0, |last| last + 1);
         let from = bytes[..end].iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
         let name = &bytes[from..end];
         let directory =
             if from == 0 { start.directory } else { self.walk_bytes(start, &bytes[..from], links)? };
         self.check_directory(directory)?;
-        check(!matches!(name, b"" | b"." | b".."), RuleId::PathLastComponent)?;
         Ok((directory, name))
     }
 }

@@ -63,7 +63,7 @@ pub(crate) enum Held {
 }
 
 /// What mountinfo shows of a mount that decides nothing.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Label {
     pub(crate) options: String,
     pub(crate) fs_type: String,
@@ -86,6 +86,8 @@ pub struct World {
     pub(crate) tasks: Vec<Option<Task>>,
     pub(crate) handles: HashMap<Handle, Held>,
     pub(crate) labels: Vec<Label>,
+    /// Where in `labels` a label is: most mounts share theirs with others.
+    label_numbers: HashMap<Label, u32>,
     pub(crate) next_id: u64,
     pub(crate) next_age: u64,
     pub(crate) next_group: u64,
@@ -138,6 +140,7 @@ impl World {
             tasks: Vec::new(),
             handles: HashMap::new(),
             labels: Vec::new(),
+            label_numbers: HashMap::new(),
             next_id: 1,
             next_age: 1,
             next_group: 1,
@@ -228,8 +231,13 @@ impl World {
     }
 
     pub(crate) fn add_label(&mut self, label: Label) -> u32 {
-        self.labels.push(label);
-        self.labels.len() as u32 - 1
+        if let Some(&number) = self.label_numbers.get(&label) {
+            return number;
+        }
+        let number = self.labels.len() as u32;
+        self.labels.push(label.clone());
+        self.label_numbers.insert(label, number);
+        number
     }
 
     /// A new mount, private, in no namespace.

@@ -21,6 +21,11 @@ impl Missing {
     }
 }
 
+/// Whether what a path ends in is no name: at the root, or dots.
+fn is_nameless(name: &[u8]) -> bool {
+    matches!(name, b"" | b"." | b"..")
+}
+
 impl World {
     /// Tells the world of a symbolic link that exists: in a file system whose contents are assumed, every name is
     /// taken for what is needed unless this says otherwise. `path` is walked from the first task's root.
@@ -30,6 +35,7 @@ impl World {
     pub fn add_link(&mut self, path: &Path, target: &Path) -> Result<(), Refused> {
         let start = Start::of(self.task(World::FIRST_TASK)?);
         let (directory, name) = self.walk_to_parent(start, path, Links::Follow)?;
+        check(!is_nameless(name), RuleId::PathExists)?;
         check(self.files.existing(directory.dentry, name).is_none(), RuleId::PathExists)?;
         self.files.create(directory.dentry, name, Kind::Link(target.as_os_str().as_bytes().into()))?;
         Ok(())
@@ -135,6 +141,7 @@ impl World {
         kind: Kind,
         effects: &mut Effects,
     ) -> Result<(), Refused> {
+        check(!is_nameless(name), RuleId::PathExists)?;
         check(self.files.existing(directory.dentry, name).is_none(), RuleId::PathExists)?;
         self.make_entry(directory, name, kind, effects).map(|_| ())
     }
@@ -148,25 +155,26 @@ impl World {
         effects: &mut Effects,
     ) -> Result<(), Refused> {
         let start = Start::of(self.task(task)?);
-        let (directory, name) = match self.walk_to_parent(start, path, Links::Follow) {
-            // The root and dots are there.
-            Err(refused) if refused.rule == RuleId::PathLastComponent => {
-                return Err(RuleId::PathExists.into());
-            }
-            found => found?,
-        };
+        let (directory, name) = self.walk_to_parent(start, path, Links::Follow)?;
         self.make_new(directory, name, kind.kind(), effects)
     }
 
-    /// An existing last name, and whether the task's namespace has something mounted on it.
-    fn find_entry(&mut self, task: TaskId, path: &Path) -> Result<(Place, DentryIx, bool), Refused> {
+    /// An existing last name, and whether the task's namespace has something mounted on it. `nameless` says what is
+    /// wrong with a path that has no last name.
+    fn find_entry(
+        &mut self,
+        task: TaskId,
+        path: &Path,
+        nameless: impl Fn(&[u8]) -> RuleId,
+    ) -> Result<(DentryIx, bool), Refused> {
         let acting = self.task(task)?;
         let (start, namespace) = (Start::of(acting), acting.namespace);
         let (directory, name) = self.walk_to_parent(start, path, Links::Follow)?;
+        check(!is_nameless(name), nameless(name))?;
         let read_only = self.mounts[directory.mount].attributes & attribute::READ_ONLY != 0;
         check(!read_only, RuleId::PathReadOnly)?;
         let dentry = self.files.look_up(directory.dentry, name)?;
-        Ok((directory, dentry, self.is_mount_point_in(dentry, namespace)))
+        Ok((dentry, self.is_mount_point_in(dentry, namespace)))
     }
 
     fn is_mount_point_in(&self, dentry: DentryIx, namespace: NamespaceIx) -> bool {
@@ -187,7 +195,12 @@ impl World {
         path: &Path,
         effects: &mut Effects,
     ) -> Result<(), Refused> {
-        let (_, dentry, is_mount_point) = self.find_entry(task, path)?;
+        let nameless = |name: &[u8]| match name {
+            b"." => RuleId::PathLastDot,
+            b".." => RuleId::DirectoryNotEmpty,
+            _ => RuleId::PathNoName,
+        };
+        let (dentry, is_mount_point) = self.find_entry(task, path, nameless)?;
         let is_directory = matches!(self.files[dentry].kind, Kind::Directory | Kind::Assumed);
         check(is_directory, RuleId::PathNotDirectory)?;
         check(!is_mount_point, RuleId::MountPointInUse)?;
@@ -198,7 +211,7 @@ impl World {
 
     /// unlink(2).
     pub(crate) fn unlink(&mut self, task: TaskId, path: &Path, effects: &mut Effects) -> Result<(), Refused> {
-        let (_, dentry, is_mount_point) = self.find_entry(task, path)?;
+        let (dentry, is_mount_point) = self.find_entry(task, path, |_| RuleId::IsDirectory)?;
         check(self.files[dentry].kind != Kind::Directory, RuleId::IsDirectory)?;
         check(!is_mount_point, RuleId::MountPointInUse)?;
         self.remove(dentry, effects);
@@ -239,6 +252,7 @@ impl World {
         let (from_directory, from_name) = self.walk_to_parent(start, from, Links::Follow)?;
         let (to_directory, to_name) = self.walk_to_parent(start, to, Links::Follow)?;
         check(from_directory.mount == to_directory.mount, RuleId::PathAcrossMounts)?;
+        check(!is_nameless(from_name) && !is_nameless(to_name), RuleId::PathNoName)?;
         let read_only = self.mounts[from_directory.mount].attributes & attribute::READ_ONLY != 0;
         check(!read_only, RuleId::PathReadOnly)?;
         let moved = self.files.look_up(from_directory.dentry, from_name)?;

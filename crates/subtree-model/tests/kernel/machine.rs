@@ -121,6 +121,7 @@ impl Kernel {
             Op::Unlink { path } => rustix::fs::unlinkat(CWD, path, AtFlags::empty()),
             Op::Rename { from, to } => rustix::fs::rename(from, to),
             Op::ChangeDirectory { path } => rustix::process::chdir(path),
+            Op::ChangeRoot { path } => rustix::process::chroot(path),
             Op::Mount { target, .. } => mount("none", target, "tmpfs", MountFlags::empty(), none),
             Op::Bind { source, target, recursive: false } => mount_bind(source, target),
             Op::Bind { source, target, recursive: true } => mount_bind_recursive(source, target),
@@ -332,13 +333,18 @@ impl Model {
         }
     }
 
-    /// The mounts of all namespaces that are alive.
+    /// The mounts of all namespaces that are alive, in the form in which they are compared.
     pub(crate) fn snapshot(&self) -> Snapshot {
+        comparable(self.tables())
+    }
+
+    /// The mounts of all namespaces that are alive.
+    pub(crate) fn tables(&self) -> Snapshot {
         let table = |at: usize| NamespaceTable {
             id: NamespaceId(at as u64),
             mounts: self.task(at).and_then(|task| self.world.table(task).ok()).unwrap_or_default(),
         };
-        comparable(Snapshot { namespaces: self.alive().into_iter().map(table).collect() })
+        Snapshot { namespaces: self.alive().into_iter().map(table).collect() }
     }
 }
 

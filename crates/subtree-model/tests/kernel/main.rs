@@ -15,7 +15,6 @@ mod run;
 mod step;
 
 use run::{Outcome, run_apart};
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Instant;
 use subtree_model::RuleId;
@@ -33,7 +32,7 @@ fn main() -> ExitCode {
     }
     let ok = match std::env::var("RHIZOME_MODEL_CASE") {
         Ok(file) => one_case(&file),
-        Err(_) => cases::all() & random_sequences(),
+        Err(_) => all(),
     };
     let after = std::fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
     assert_eq!(before, after, "the machine's own mounts changed");
@@ -76,7 +75,48 @@ fn one_case(file: &str) -> bool {
     }
 }
 
-fn random_sequences() -> bool {
+/// The cases, the random sequences, and whether they met every rule that can be met.
+fn all() -> bool {
+    let (mut total, cases_agree) = cases::all();
+    let sequences_agree = random_sequences(&mut total);
+    let unmet: Vec<_> = RuleId::ALL
+        .iter()
+        .map(|rule| rule.id())
+        .filter(|id| !total.rules.contains_key(*id) && !NOT_MET_HERE.iter().any(|(rule, _)| rule == id))
+        .collect();
+    println!("rules met: {} of {}", total.rules.len(), RuleId::ALL.len());
+    if std::env::var_os("RHIZOME_MODEL_RULES").is_some() {
+        total.rules.iter().for_each(|(rule, count)| println!("  {count:8} {rule}"));
+    }
+    if !unmet.is_empty() {
+        println!("rules that nothing met: {}", unmet.join(" "));
+    }
+    println!("test every_rule_is_met ... {}", if unmet.is_empty() { "ok" } else { "FAILED" });
+    cases_agree && sequences_agree && unmet.is_empty()
+}
+
+/// Rules that these tests cannot meet, and why; but for the last, unit tests of the model do (`src/tests/limits.rs`).
+const NOT_MET_HERE: [(&str, &str); 17] = [
+    ("namespace-enter", "the kernel's side enters namespaces between the steps"),
+    ("no-such-task", "of the model only"),
+    ("path-empty", "no case has one"),
+    ("path-too-long", "no case has one"),
+    ("path-link-loop", "no case makes links"),
+    ("not-permitted", "the tests' process is always privileged"),
+    ("namespace-not-permitted", "the tests' process is always privileged"),
+    ("mount-max", "the limit is the machine's"),
+    ("move-no-parent", "no path reaches a namespace's first mount"),
+    ("unmount-no-parent", "no path reaches a namespace's first mount"),
+    ("pivot-root-no-parent", "no path reaches a namespace's first mount"),
+    ("pivot-new-no-parent", "no path reaches a namespace's first mount"),
+    ("beneath-no-parent", "only by detached trees, which a random sequence may do or not"),
+    ("beneath-unsupported", "of older kernels"),
+    ("detached-unsupported", "of older kernels"),
+    ("set-group-unbindable", "of newer kernels"),
+    ("too-large", "needs a thousand million mounts"),
+];
+
+fn random_sequences(all: &mut Outcome) -> bool {
     let (sequences, seed) = (number("RHIZOME_MODEL_SEQUENCES", 300), number("RHIZOME_MODEL_SEED", 1));
     let start = Instant::now();
     let mut total = Outcome::default();
@@ -98,6 +138,7 @@ fn random_sequences() -> bool {
         println!("{}", run::shrunk(seed));
     }
     report(&total, next - seed, seed, start, failing.len());
+    all.add(total);
     failing.is_empty()
 }
 
@@ -110,12 +151,5 @@ fn report(total: &Outcome, sequences: u64, seed: u64, start: Instant, failing: u
         total.comparisons,
         start.elapsed().as_secs_f64(),
     );
-    let met: BTreeMap<&str, u64> = total.rules.iter().map(|(rule, count)| (rule.as_str(), *count)).collect();
-    let unmet: Vec<_> = RuleId::ALL.iter().map(|rule| rule.id()).filter(|id| !met.contains_key(id)).collect();
-    println!("rules met: {} of {}", met.len(), RuleId::ALL.len());
-    if std::env::var_os("RHIZOME_MODEL_RULES").is_some() {
-        met.iter().for_each(|(rule, count)| println!("  {count:8} {rule}"));
-    }
-    println!("rules not met: {}", unmet.join(" "));
     println!("test random_sequences ... {}", if failing == 0 { "ok" } else { "FAILED" });
 }

@@ -9,7 +9,7 @@ use rustix::process::WaitOptions;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::ops::Range;
-use subtree_model::{Missing, Op};
+use subtree_model::{Effects, Missing, Op, Refused};
 use sys::namespace::Namespaces;
 use sys::process::{exit, spawn};
 
@@ -24,6 +24,8 @@ pub(crate) struct Outcome {
     pub(crate) failing_seed: Option<u64>,
     /// What differed, for people.
     pub(crate) difference: Option<String>,
+    /// Lines that a case came to.
+    pub(crate) notes: Vec<String>,
 }
 
 impl Outcome {
@@ -43,6 +45,10 @@ impl Outcome {
             let _ = writeln!(text, "{rule} {count}");
         });
         let _ = writeln!(text, ".");
+        self.notes.iter().for_each(|note| {
+            let _ = writeln!(text, "{note}");
+        });
+        let _ = writeln!(text, ".");
         text.push_str(self.difference.as_deref().unwrap_or(""));
         text
     }
@@ -58,9 +64,10 @@ impl Outcome {
             let (rule, count) = line.split_once(' ')?;
             rules.insert(rule.to_owned(), count.parse().ok()?);
         }
+        let notes = lines.by_ref().take_while(|line| *line != ".").map(str::to_owned).collect();
         let difference: Vec<_> = lines.collect();
         let difference = (!difference.is_empty()).then(|| difference.join("\n"));
-        Some(Outcome { operations, refused, comparisons, rules, failing_seed, difference })
+        Some(Outcome { operations, refused, comparisons, rules, failing_seed, difference, notes })
     }
 }
 
@@ -136,7 +143,9 @@ fn side_by_side(
     let mut model = Model::new();
     compare(kernel, &model, outcome)?;
     while let Some(step) = next(&model) {
-        both(kernel, &mut model, &step, outcome).map_err(|what| format!("{step}\n{what}"))?;
+        both_checked(kernel, &mut model, &step, outcome)
+            .map(drop)
+            .map_err(|what| format!("{step}\n{what}"))?;
     }
     Ok(())
 }
@@ -149,7 +158,13 @@ fn is_about_files_only(step: &Step) -> bool {
     )
 }
 
-fn both(kernel: &mut Kernel, model: &mut Model, step: &Step, outcome: &mut Outcome) -> Result<(), String> {
+/// Gives a step to both and compares; what the model said.
+pub(crate) fn both_checked(
+    kernel: &mut Kernel,
+    model: &mut Model,
+    step: &Step,
+    outcome: &mut Outcome,
+) -> Result<Result<Effects, Refused>, String> {
     let real = kernel.step(step);
     let modelled = model.step(step);
     outcome.operations += 1;
@@ -167,14 +182,14 @@ fn both(kernel: &mut Kernel, model: &mut Model, step: &Step, outcome: &mut Outco
     let model_errno = modelled.as_ref().map_or_else(|refused| refused.errno.number(), |_| 0);
     if real_errno != model_errno {
         let real = real.map_or_else(|errno| format!("{errno:?}"), |()| "success".to_owned());
-        let modelled = modelled.map_or_else(|refused| refused.to_string(), |_| "success".to_owned());
+        let modelled = modelled.as_ref().map_or_else(|refused| refused.to_string(), |_| "success".to_owned());
         return Err(format!("kernel: {real}\nmodel:  {modelled}"));
     }
     model.world.check_invariants().map_err(|broken| format!("the model's state is broken: {broken}"))?;
     if !is_about_files_only(step) {
         compare(kernel, model, outcome)?;
     }
-    Ok(())
+    Ok(modelled)
 }
 
 fn compare(kernel: &mut Kernel, model: &Model, outcome: &mut Outcome) -> Result<(), String> {

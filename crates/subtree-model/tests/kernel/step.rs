@@ -4,9 +4,9 @@
 //! command runs it in namespace N.
 //!
 //! * `ns N [--user]` copies namespace N (for another user namespace), `end N` lets namespace N die;
-//! * `mkdir P`, `touch P`, `rmdir P`, `unlink P`, `mv P P`, `cd P`;
+//! * `mkdir P`, `touch P`, `rmdir P`, `unlink P`, `mv P P`, `cd P`, `chroot P`;
 //! * `mount -t tmpfs none P`, `mount --bind|--rbind|--move|--beneath P P`,
-//!   `mount --make-[r]shared|slave|private|unbindable P`, `umount [-l|--expire] P`, `pivot_root P P`;
+//!   `mount --make-[r]shared|slave|private|unbindable P`, `umount [-l] [--expire] P`, `pivot_root P P`;
 //! * by descriptors, which are numbers from 1: `open D P`, `close D`, `fsmount D`, `clone [-r] D D` (from, new),
 //!   `attach [--beneath] D D` (what, where), `set-group D D` (from, to), `umount-fd [-l] D`,
 //!   `set [-r] D [ro|rw|nosuid|suid|shared|…]`.
@@ -29,8 +29,15 @@ pub(crate) enum Step {
 /// The place that paths in cases begin at: nothing is ever mounted on the acting task's own root this way.
 const WORK: &str = "/w";
 
-/// A path of a case as the task sees it.
+/// A path of a case as the task sees it. One that begins with two slashes begins at the task's own root, one without
+/// any at its working directory.
 pub(crate) fn work_path(path: &str) -> PathBuf {
+    if path.starts_with("//") {
+        return PathBuf::from(&path[1..]);
+    }
+    if !path.starts_with('/') {
+        return PathBuf::from(path);
+    }
     PathBuf::from(format!("{WORK}{}", path.trim_end_matches('/')))
 }
 
@@ -40,6 +47,7 @@ pub(crate) fn case_path(path: &Path) -> String {
     match text.strip_prefix(WORK) {
         Some("") => "/".to_owned(),
         Some(rest) => rest.to_owned(),
+        None if path.is_absolute() => format!("/{text}"),
         None => text.into_owned(),
     }
 }
@@ -83,6 +91,7 @@ fn write_op(f: &mut fmt::Formatter<'_>, op: &Op) -> fmt::Result {
         Op::Unlink { path } => write!(f, "unlink {}", case_path(path)),
         Op::Rename { from, to } => write!(f, "mv {} {}", case_path(from), case_path(to)),
         Op::ChangeDirectory { path } => write!(f, "cd {}", case_path(path)),
+        Op::ChangeRoot { path } => write!(f, "chroot {}", case_path(path)),
         Op::Mount { target, .. } => write!(f, "mount -t tmpfs none {}", case_path(target)),
         Op::Bind { source, target, recursive } => {
             let how = if *recursive { "rbind" } else { "bind" };
@@ -167,6 +176,7 @@ fn parse_op(words: &[&str]) -> Option<Op> {
         ["unlink", path] => Op::Unlink { path: work_path(path) },
         ["mv", from, to] => Op::Rename { from: work_path(from), to: work_path(to) },
         ["cd", path] => Op::ChangeDirectory { path: work_path(path) },
+        ["chroot", path] => Op::ChangeRoot { path: work_path(path) },
         ["mount", "-t", "tmpfs", "none", target] => new_tmpfs(work_path(target)),
         ["mount", how, target] => {
             let word = how.strip_prefix("--make-")?;
@@ -190,6 +200,9 @@ fn parse_op(words: &[&str]) -> Option<Op> {
         ["umount", "-l", path] => Op::UnmountPath { target: work_path(path), detach: true, expire: false },
         ["umount", "--expire", path] => {
             Op::UnmountPath { target: work_path(path), detach: false, expire: true }
+        }
+        ["umount", "-l", "--expire", path] => {
+            Op::UnmountPath { target: work_path(path), detach: true, expire: true }
         }
         ["pivot_root", new, old] => Op::PivotRootTo { new_root: work_path(new), put_old: work_path(old) },
         ["open", out, path] => open(handle(out)?, &work_path(path)),
