@@ -50,6 +50,15 @@ const CASES: &[Case] = &[
     ("a_shared_host_path_in_use_stays", a_shared_host_path_in_use_stays),
     ("left_mounts_are_named", left_mounts_are_named),
     ("left_mounts_are_detached_on_request", left_mounts_are_detached_on_request),
+    ("a_dead_fuse_mount_is_an_error_with_a_mend", a_dead_fuse_mount_is_an_error_with_a_mend),
+    (
+        "fuse_mounts_in_an_empty_dir_do_not_hold_up_its_removal",
+        fuse_mounts_in_an_empty_dir_do_not_hold_up_its_removal,
+    ),
+    (
+        "a_fuse_mount_that_hangs_below_a_host_path_holds_nothing_up",
+        a_fuse_mount_that_hangs_below_a_host_path_holds_nothing_up,
+    ),
 ];
 
 /// Runs a case in a child, in a mount namespace of its own; true if it did not panic.
@@ -61,7 +70,15 @@ fn run_apart(case: fn(&World)) -> bool {
     wait(&child.expect("spawn")) == 0
 }
 
+/// The exit status of a case; one that hangs is killed after a minute, and has failed.
 fn wait(child: &Child) -> i32 {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let minute = Timespec { tv_sec: 60, tv_nsec: 0 };
+    let ended = poll(&mut [PollFd::new(&child.pidfd, PollFlags::IN)], Some(&minute)).expect("poll");
+    if ended == 0 {
+        eprintln!("it hangs");
+        rustix::process::pidfd_send_signal(&child.pidfd, rustix::process::Signal::KILL).expect("kill");
+    }
     let status = rustix::process::waitpid(Some(child.pid), rustix::process::WaitOptions::empty());
     status.expect("waitpid").and_then(|(_, status)| status.exit_status()).unwrap_or(-1)
 }
@@ -435,4 +452,55 @@ fn left_mounts_are_detached_on_request(world: &World) {
     rustix::mount::mount_bind_recursive(world.host.join("before"), world.host.join("bind")).unwrap();
     assert_eq!(world.volumes(&pod).tear_down().unwrap().left, []);
     assert_eq!(world.mounts(), before);
+}
+
+/// A FUSE mount whose server answers nothing; it is dead once the descriptor is closed.
+fn mount_fuse(at: &Path) -> std::fs::File {
+    use std::os::fd::AsRawFd;
+    let server = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/fuse")
+        .expect("these tests need /dev/fuse");
+    let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", server.as_raw_fd());
+    let options = std::ffi::CString::new(options).expect("options");
+    std::fs::create_dir_all(at).expect("mkdir");
+    rustix::mount::mount("fuse", at, "fuse", MountFlags::empty(), Some(options.as_c_str())).expect("fuse");
+    server
+}
+
+fn a_dead_fuse_mount_is_an_error_with_a_mend(world: &World) {
+    drop(mount_fuse(&world.host));
+    for kind in ["", "DirectoryOrCreate", "Directory", "File"] {
+        let volumes = json!([{"name": "v", "hostPath": {"path": world.host, "type": kind}}]);
+        let pod = world.pod(&format!("p{}", kind.to_lowercase()), volumes, json!([]));
+        let error = world.volumes(&pod).set_up(jiff::Timestamp::UNIX_EPOCH).unwrap_err();
+        assert!(error.to_string().contains("stat /tmp/host: transport endpoint is not connected"), "{error}");
+        assert!(error.hint().unwrap().contains("umount -l /tmp/host"), "{:?}", error.hint());
+    }
+}
+
+fn fuse_mounts_in_an_empty_dir_do_not_hold_up_its_removal(world: &World) {
+    let pod = world.pod("p", json!([{"name": "v", "emptyDir": {}}]), bidirectional());
+    let made = world.set_up(&pod);
+    drop(mount_fuse(&path(&made, "v").join("dead")));
+    let hanging = mount_fuse(&path(&made, "v").join("hanging"));
+    let down = world.volumes(&pod).tear_down().unwrap();
+    assert_eq!(down.detached.len(), 3, "{:?}", down.detached);
+    assert_eq!(world.places(), [] as [PathBuf; 0]);
+    drop(hanging);
+}
+
+fn a_fuse_mount_that_hangs_below_a_host_path_holds_nothing_up(world: &World) {
+    mount_tmpfs(&world.host);
+    change(&world.host, MountPropagationFlags::SHARED);
+    let before = mount_fuse(&world.host.join("before"));
+    let pod = world.host_path_pod("p", (manifest::annotations::MOUNTS_AT_END, "detach"));
+    let made = world.set_up(&pod);
+    world.volumes(&pod).sub_path(("v", &path(&made, "v")), "main", 0, "sub").unwrap();
+    let left = mount_fuse(&world.host.join("sub/left"));
+    world.set_up(&pod);
+    assert_eq!(world.volumes(&pod).tear_down().unwrap().left, []);
+    assert_eq!(world.places(), [world.host.clone(), world.host.join("before")]);
+    drop((before, left));
 }

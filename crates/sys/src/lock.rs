@@ -44,9 +44,9 @@ pub fn holder(file: impl AsFd) -> Result<Holder, Errno> {
     // SAFETY: the kernel writes to the structure, which is ours.
     match unsafe { libc::fcntl(file.as_fd().as_raw_fd(), libc::F_GETLK, &raw mut lock) } {
         0 if i32::from(lock.l_type) == libc::F_UNLCK => Ok(Holder::Nobody),
-        0 => {
-            Ok(Pid::from_raw(lock.l_pid).filter(|_| lock.l_pid > 0).map_or(Holder::Foreign, Holder::Process))
-        }
+        // 0 for a holder that has no pid here, -1 for one that is no process.
+        0 if lock.l_pid <= 0 => Ok(Holder::Foreign),
+        0 => Ok(Pid::from_raw(lock.l_pid).map_or(Holder::Foreign, Holder::Process)),
         _ => Err(last_errno()),
     }
 }
