@@ -1,7 +1,7 @@
 //! Containers: CRI's CreateContainer and StartContainer, and what the supervisor holds of one.
 
 use crate::capability;
-use crate::cgroup::{Cgroup, Devices, Limits};
+use crate::cgroup::{Cgroup, Devices, Hierarchies, Limits};
 use crate::channel::{self, Heard, Report};
 use crate::child::{self, Identity, Program};
 use crate::error::{Error, Result, START_ERROR_EXIT_CODE, Step, StepFailure};
@@ -9,7 +9,7 @@ use crate::fault;
 use crate::mounts::{CgroupView, MountRequest, Prepared, REDO_MAX, Verdict, prepare};
 use crate::sandbox::Sandbox;
 use crate::state::{
-    ContainerRecord, Dirs, Exit, ProcessId, ProcessSpec, Status, make_private_directory, new_id,
+    ContainerRecord, Dirs, Exit, Liveness, ProcessId, ProcessSpec, Status, make_private_directory, new_id,
 };
 use crate::user::{User, UserRequest};
 use crate::{seccomp, signal};
@@ -65,6 +65,8 @@ pub struct Container {
     cgroup: Cgroup,
     /// Until the start.
     channel: Option<OwnedFd>,
+    /// Not our child: taken over from a supervisor that is gone.
+    adopted: bool,
 }
 
 /// What is decided before any process is made.
@@ -119,6 +121,7 @@ impl Sandbox {
             own_pid_namespace: self.gives_own_pid_namespace(),
             cgroup: cgroup.path().to_owned(),
             process: None,
+            output_pipes: None,
             stop_signal: plan.stop_signal,
             created_at: Timestamp::now(),
             started_at: None,
@@ -136,6 +139,7 @@ impl Sandbox {
                 record,
                 cgroup,
                 channel: Some(ready.channel),
+                adopted: false,
             }),
             Err(error) => {
                 if let Err(left) = crate::control::discard(self.dirs(), &plan.id, &cgroup) {
@@ -166,6 +170,7 @@ impl Sandbox {
         point("create.record")?;
         record.status = Status::Created;
         record.init = Some(ready.process);
+        record.output_pipes = output_pipes(&ready.io)?;
         record.process = Some(ProcessSpec {
             user: ready.user.clone(),
             env: plan.program.env.clone(),
@@ -660,10 +665,9 @@ impl Container {
         if let Some(exit) = &self.record.exit {
             return Ok(Some(exit.clone()));
         }
-        let Some(status) = wait(self.pidfd.as_fd(), false)? else { return Ok(None) };
-        let signal = status.terminating_signal();
+        let Some((code, signal)) = self.ended()? else { return Ok(None) };
         let exit = Exit {
-            code: status.exit_status().or(signal.map(|signal| 128 + signal)),
+            code,
             signal,
             oom_killed: self.cgroup.oom_kills() > 0,
             at: Some(Timestamp::now()),
@@ -682,6 +686,56 @@ impl Container {
         Ok(Some(exit))
     }
 
+    /// The exit code and signal once the first process has ended; both unknown for a process that is not our child, on a
+    /// kernel that does not tell.
+    fn ended(&self) -> Result<Option<(Option<i32>, Option<i32>)>> {
+        if !self.adopted {
+            let Some(status) = wait(self.pidfd.as_fd(), false)? else { return Ok(None) };
+            let signal = status.terminating_signal();
+            return Ok(Some((status.exit_status().or(signal.map(|signal| 128 + signal)), signal)));
+        }
+        if !wait_for_end(self.pidfd.as_fd(), Duration::ZERO)? {
+            return Ok(None);
+        }
+        let told = sys::process::exit_status_of(self.pidfd.as_fd());
+        let status = match (told, self.record.init.map(|init| init.look()).transpose()?) {
+            (Some(status), _) | (None, Some(Liveness::Ended { wait_status: status })) => status,
+            _ => return Ok(Some((None, None))),
+        };
+        let signal = Some(status & 0x7f).filter(|signal| *signal != 0);
+        Ok(Some((Some(signal.map_or((status >> 8) & 0xff, |signal| 128 + signal)), signal)))
+    }
+
+    /// Takes over a container that runs and whose supervisor is gone. Its output pipes are opened anew, where its first
+    /// process still has them. Its standard input has ended with its supervisor, and so has its terminal if it had one:
+    /// nothing more is to be read from that. `None` if it does not run.
+    ///
+    /// # Errors
+    /// Its record cannot be read, or no descriptors are left.
+    pub fn adopt(dirs: &Dirs, id: &str) -> Result<Option<Container>> {
+        let record = crate::control::status(dirs, id)?;
+        let runs = record.status == Status::Running;
+        let Some(init) = record.init.filter(|_| runs) else { return Ok(None) };
+        let (Some(pidfd), Some(pid)) = (init.open()?, Pid::from_raw(init.pid)) else { return Ok(None) };
+        let hierarchies = Hierarchies::read().map_err(Error::file("read", "/proc/self/mountinfo"))?;
+        let cgroup = Cgroup::at(&hierarchies, &record.cgroup)?;
+        let pipes = record.output_pipes;
+        let open = |descriptor: usize| reopen(pid, descriptor + 1, pipes.map(|pipes| pipes[descriptor]));
+        let io = Io::Pipes { stdin: None, stdout: open(0)?, stderr: open(1)? };
+        Ok(Some(Container {
+            id: id.to_owned(),
+            pid,
+            pidfd,
+            io,
+            warnings: Vec::new(),
+            dirs: dirs.clone(),
+            record,
+            cgroup,
+            channel: None,
+            adopted: true,
+        }))
+    }
+
     /// As [`Container::try_wait`], but waits.
     pub fn wait(&mut self) -> Result<Exit> {
         loop {
@@ -696,6 +750,32 @@ impl Container {
     pub fn record(&self) -> &ContainerRecord {
         &self.record
     }
+}
+
+/// What tells the output pipes from others.
+fn output_pipes(io: &Io) -> Result<Option<[u64; 2]>> {
+    let inode = |fd: &OwnedFd| {
+        rustix::fs::fstat(fd).map(|stat| stat.st_ino).map_err(Error::system("look at a container's output"))
+    };
+    match io {
+        Io::Pipes { stdout, stderr, .. } => Ok(Some([inode(stdout)?, inode(stderr)?])),
+        Io::Terminal { .. } => Ok(None),
+    }
+}
+
+/// The reading end of the pipe that was given to a process as its output. Where the program has put something else in its
+/// place there is nothing to read: then it is the end of a pipe without a writer.
+fn reopen(pid: Pid, descriptor: usize, inode: Option<u64>) -> Result<OwnedFd> {
+    let link = format!("/proc/{}/fd/{descriptor}", pid.as_raw_nonzero());
+    let wanted = inode.map(|inode| format!("pipe:[{inode}]"));
+    let same =
+        wanted.is_some_and(|wanted| std::fs::read_link(&link).is_ok_and(|to| to == Path::new(&wanted)));
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    if let Some(pipe) = same.then(|| rustix::fs::open(&link, flags, Mode::empty()).ok()).flatten() {
+        return Ok(pipe);
+    }
+    let pipe = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
+    pipe.map(|(read, _)| read).map_err(Error::system("make a pipe"))
 }
 
 fn clone_fd(fd: &OwnedFd) -> Result<OwnedFd> {

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use manifest::cri::{NamespaceMode, PodSandboxConfig};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
+use rustix::process::Pid;
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use sys::namespace::Namespaces;
@@ -41,6 +42,8 @@ pub struct Sandbox {
 struct Init {
     child: Child,
     namespace: OwnedFd,
+    /// Whether it is our child, so that its exit status is ours to take.
+    ours: bool,
 }
 
 impl Sandbox {
@@ -70,6 +73,27 @@ impl Sandbox {
                 Err(error)
             }
         }
+    }
+
+    /// Takes over a sandbox whose supervisor is gone: its namespaces are opened from a container of it that runs.
+    ///
+    /// # Errors
+    /// Nothing runs in it: then the namespaces are gone, and there is nothing to take over.
+    pub fn adopt(dirs: &Dirs, id: &str) -> Result<Sandbox> {
+        let record = crate::state::read_sandbox(dirs, id)?;
+        let hierarchies = Hierarchies::read().map_err(Error::file("read", "/proc/self/mountinfo"))?;
+        let inside = find_inside(dirs, id)?;
+        let open = |kind: &&str| {
+            sys::namespace::open_of(inside, kind).map_err(Error::system("open the pod's namespaces"))
+        };
+        let namespaces = namespace_kinds(&record.config).iter().map(open).collect::<Result<_>>()?;
+        let init = record.init.map(adopt_init).transpose()?.flatten();
+        let own_shm = dirs.state_of(id).join(SHM_DIRECTORY);
+        let shm = match record.config.namespace_options.ipc {
+            NamespaceMode::Node => Some(PathBuf::from("/dev/shm")).filter(|host| host.is_dir()),
+            _ => Some(own_shm),
+        };
+        Ok(Sandbox { dirs: dirs.clone(), record, hierarchies, namespaces, init, shm })
     }
 
     fn set_up(&mut self, cgroup: &Cgroup) -> Result<()> {
@@ -130,7 +154,7 @@ impl Sandbox {
         // Until it closes its descriptors, which is when signals are blocked too.
         let heard = crate::channel::receive(ours.as_fd(), std::time::Duration::from_secs(10));
         match (namespace, heard) {
-            (Ok(namespace), Ok(crate::channel::Heard::End)) => Ok(Init { child, namespace }),
+            (Ok(namespace), Ok(crate::channel::Heard::End)) => Ok(Init { child, namespace, ours: true }),
             (namespace, _) => {
                 crate::container::end(&self.record.id, &child)?;
                 Err(namespace.err().unwrap_or(Error::System {
@@ -159,7 +183,8 @@ impl Sandbox {
     /// StopPodSandbox: kills what is in it and lets go of its namespaces. The containers must have been stopped.
     pub fn stop(&mut self) -> Result<()> {
         crate::control::stop_sandbox(&self.dirs, &self.record.id)?;
-        if let Some(init) = self.init.take() {
+        // One that was taken over has gone with the cgroup; it is another's to wait for.
+        if let Some(init) = self.init.take().filter(|init| init.ours) {
             crate::container::end(&self.record.id, &init.child)?;
         }
         self.namespaces.clear();
@@ -266,20 +291,48 @@ fn reap_forever(channel: BorrowedFd<'_>) -> Infallible {
 /// 4. the new ones are opened, and this process goes back.
 ///
 /// A process that cannot go back is of no use as a supervisor: that error is the caller's end.
-fn new_namespaces(config: &PodSandboxConfig) -> Result<Vec<OwnedFd>> {
-    let options = &config.namespace_options;
-    let own_network = options.network != NamespaceMode::Node;
+/// The namespaces that a pod has of its own, beside those of its containers.
+fn namespace_kinds(config: &PodSandboxConfig) -> Vec<&'static str> {
     let mut kinds = Vec::new();
-    let mut flags = Namespaces::empty();
-    if own_network {
+    if config.namespace_options.network != NamespaceMode::Node {
         // With the node's network goes the node's name, as the kubelet has it.
         kinds.extend(["net", "uts"]);
-        flags |= Namespaces::NETWORK | Namespaces::HOST_NAME_AND_NIS_DOMAIN_NAME;
     }
-    if options.ipc != NamespaceMode::Node {
+    if config.namespace_options.ipc != NamespaceMode::Node {
         kinds.push("ipc");
-        flags |= Namespaces::INTER_PROCESS_COMMUNICATION;
     }
+    kinds
+}
+
+/// The first process of a container of a sandbox that runs.
+fn find_inside(dirs: &Dirs, sandbox: &str) -> Result<Pid> {
+    for id in crate::control::list_containers(dirs)? {
+        let record = crate::control::status(dirs, &id)?;
+        let runs = record.sandbox_id == sandbox && record.status == crate::state::Status::Running;
+        if let Some(pid) = record.init.filter(|_| runs).and_then(|init| Pid::from_raw(init.pid)) {
+            return Ok(pid);
+        }
+    }
+    Err(Error::NotFound { kind: "running container of sandbox", id: sandbox.to_owned() })
+}
+
+/// The pid 1 of a shared pid namespace, if it still is there.
+fn adopt_init(init: ProcessId) -> Result<Option<Init>> {
+    let (Some(pidfd), Some(pid)) = (init.open()?, Pid::from_raw(init.pid)) else { return Ok(None) };
+    let namespace =
+        sys::namespace::open_of(pid, "pid").map_err(Error::system("open the pod's pid namespace"))?;
+    Ok(Some(Init { child: Child { pid, pidfd }, namespace, ours: false }))
+}
+
+fn new_namespaces(config: &PodSandboxConfig) -> Result<Vec<OwnedFd>> {
+    let kinds = namespace_kinds(config);
+    let own_network = kinds.contains(&"net");
+    let flag = |kind: &&str| match *kind {
+        "net" => Namespaces::NETWORK,
+        "uts" => Namespaces::HOST_NAME_AND_NIS_DOMAIN_NAME,
+        _ => Namespaces::INTER_PROCESS_COMMUNICATION,
+    };
+    let flags = kinds.iter().map(flag).collect();
     let open = || kinds.iter().map(|kind| sys::namespace::open_own(kind)).collect::<Result<Vec<_>, _>>();
     let before = open().map_err(Error::system("open this process's namespaces"))?;
     sys::namespace::unshare(flags).map_err(Error::system("make the pod's namespaces"))?;

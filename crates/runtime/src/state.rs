@@ -118,6 +118,9 @@ pub struct ContainerRecord {
     pub cgroup: String,
     /// How to make processes in it; from `created` on.
     pub process: Option<ProcessSpec>,
+    /// Inode numbers of its output pipes, by which a later supervisor knows them again; none with a terminal.
+    #[serde(default)]
+    pub output_pipes: Option<[u64; 2]>,
     /// Signal that asks it to stop.
     pub stop_signal: i32,
     /// When it was created.

@@ -151,6 +151,28 @@ pub fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
     if result < 0 { Err(last_errno()) } else { Ok(()) }
 }
 
+/// The wait status (as wait(2) has it) of a process that has ended, by a pidfd that was opened before and by anybody, not
+/// only by its parent (`PIDFD_GET_INFO` with `PIDFD_INFO_EXIT`, Linux 6.15; include/uapi/linux/pidfd.h). `None` where
+/// the kernel does not tell: it is older, or the process has not been waited for yet.
+#[doc(alias = "PIDFD_GET_INFO")]
+pub fn exit_status_of(pidfd: BorrowedFd<'_>) -> Option<i32> {
+    // struct pidfd_info as it began (PIDFD_INFO_SIZE_VER0): mask, cgroup id, eleven ids, exit code.
+    #[repr(C)]
+    struct Info {
+        mask: u64,
+        cgroup_id: u64,
+        ids: [u32; 11],
+        exit_code: i32,
+    }
+    const PIDFD_INFO_EXIT: u64 = 1 << 3;
+    // _IOWR(0xFF, 11, struct pidfd_info)
+    const PIDFD_GET_INFO: u64 = 3 << 30 | (size_of::<Info>() as u64) << 16 | 0xff << 8 | 11;
+    let mut info = Info { mask: PIDFD_INFO_EXIT, cgroup_id: 0, ids: [0; 11], exit_code: 0 };
+    // SAFETY: the kernel writes at most the size that is part of the request to the structure, which is ours.
+    let result = unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO as _, &raw mut info) };
+    (result == 0 && info.mask & PIDFD_INFO_EXIT != 0).then_some(info.exit_code)
+}
+
 /// The first real-time signal that programs may use (the C library keeps two for itself).
 pub fn first_realtime_signal() -> i32 {
     libc::SIGRTMIN()
