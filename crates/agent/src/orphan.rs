@@ -49,17 +49,22 @@ pub(crate) fn as_it_is(
     Ok(StatusFile { state: abandoned(file.state, exits, now), sandbox_id, ..file })
 }
 
-/// Pure: the state once nobody restarts, with these exits.
-fn abandoned(mut state: PodState, exits: Vec<(String, Exit)>, now: Now) -> PodState {
-    // Stopping is what a pod without a supervisor does: no restart follows an exit. The actions are nobody's.
-    state.goal = Goal::Stop { kill_at: Uptime(u64::MAX) };
+/// Starts that were ordered and never answered are to be ordered again.
+pub(crate) fn resumed(mut state: PodState) -> PodState {
     for container in &mut state.containers {
-        // Its start was ordered and never answered.
         if let Current::Starting { reason, message } = &container.current {
             container.current =
                 Current::Waiting { reason: reason.clone(), message: message.clone(), start_at: Uptime(0) };
         }
     }
+    state
+}
+
+/// Pure: the state once nobody restarts, with these exits.
+fn abandoned(mut state: PodState, exits: Vec<(String, Exit)>, now: Now) -> PodState {
+    // Stopping is what a pod without a supervisor does: no restart follows an exit. The actions are nobody's.
+    state.goal = Goal::Stop { kill_at: Uptime(u64::MAX) };
+    let state = resumed(state);
     let events = exits.into_iter().map(|(name, exit)| Event::ContainerExited { name, exit });
     let state = events.chain([Event::Tick]).fold(state, |state, event| step(state, event, now).0);
     match state.stage {

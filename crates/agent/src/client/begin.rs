@@ -7,7 +7,7 @@ use crate::lifecycle::{Current, PodState, Stage};
 use crate::record::{self, NewPod};
 use crate::root::make_private_directory;
 use crate::status_file::StatusFile;
-use crate::supervisor::{READY, SUBCOMMAND, own_log_path, tail_of};
+use crate::supervisor::{self, READY, SUBCOMMAND, own_log_path, tail_of};
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::OpenOptionsExt;
@@ -103,16 +103,15 @@ impl Client {
         Ok(made.into_iter().map(|(uid, record)| PodRef { key: record.key(), uid }).collect())
     }
 
-    /// Starts a pod that is new or done. Returns when its supervisor is there: see [`Client::wait_started`].
+    /// Starts a pod that is new or done; for one whose supervisor was killed, starts another that takes over what still
+    /// runs. Returns when the supervisor is there: see [`Client::wait_started`].
     ///
     /// # Errors
-    /// It runs already, or the supervisor cannot be started.
+    /// It runs and is supervised, or the supervisor cannot be started.
     pub fn start(&self, pod: &PodRef) -> Result<()> {
         let _lock = record::lock(&self.root, &pod.uid, &pod.key)?;
-        let view = self.view(pod)?;
-        let busy = view.supervised || !matches!(view.state().stage, Stage::New | Stage::Done);
-        if busy {
-            return Err(ClientError::Running { pod: pod.key.clone(), supervised: view.supervised });
+        if supervisor::is_alive(&self.root, &pod.uid) {
+            return Err(ClientError::Running { pod: pod.key.clone(), supervised: true });
         }
         self.spawn_supervisor(pod)
     }

@@ -120,7 +120,8 @@ impl ClientError {
                 Some(format!("stop it with `rhizome stop -n {} {}`, or use -f", pod.namespace, pod.name))
             }
             ClientError::Running { pod, supervised: false } => Some(format!(
-                "its supervisor is gone and its containers run on: `rhizome stop -n {} {}` first",
+                "its supervisor is gone and its containers run on: `rhizome start -n {0} {1}` gives them another, \
+                 `rhizome stop -n {0} {1}` ends them",
                 pod.namespace, pod.name
             )),
             ClientError::DoesNotEnd { .. } => Some(

@@ -1,10 +1,11 @@
 //! What the state machine orders, done through `runtime`, `image` and the volumes; the results go back to it.
 
-use super::Supervisor;
 use super::live::Live;
+use super::{Supervisor, SupervisorError};
 use crate::clock::read_now;
-use crate::lifecycle::{Event, NotCreated};
+use crate::lifecycle::{ContainerState, Event, Exit, NotCreated};
 use crate::logs::{LogWriter, log_path};
+use crate::status_file::StatusFile;
 use crate::volumes::{PodVolumes, node_files, pinned};
 use image::Image;
 use k8s_openapi::api::core::v1 as api;
@@ -68,6 +69,67 @@ impl Supervisor {
         self.queue.extend(self.volumes.warnings.iter().map(warning));
         self.volumes.warnings.clear();
         self.queue.push_back(event);
+    }
+
+    /// Takes over the containers of a supervisor that was killed: what runs is held again, what has ended since is told to
+    /// the state machine, and what it had ordered and not answered is ordered again.
+    ///
+    /// Steps: 1. the sandbox, by its running containers; 2. the containers and their pipes; 3. what it had begun to make
+    /// and had not written down, removed; 4. the volumes, which are there already.
+    pub(super) fn adopt(&mut self, before: StatusFile, sandbox: &str) -> Result<(), SupervisorError> {
+        let adopted = runtime::Sandbox::adopt(&self.dirs, sandbox)?;
+        self.file = StatusFile { state: crate::orphan::resumed(before.state), ..before };
+        let running: Vec<_> = self.state().containers.iter().filter(|c| c.running()).cloned().collect();
+        for container in running {
+            self.adopt_container(&container)?;
+        }
+        for id in runtime::list_containers(&self.dirs)? {
+            let is_ours = runtime::status(&self.dirs, &id).is_ok_and(|record| record.sandbox_id == sandbox);
+            if is_ours && !self.live.values().any(|live| live.id() == id) {
+                runtime::remove_container(&self.dirs, &id)?;
+            }
+        }
+        let folder = self.root.pod_lib(&self.uid);
+        let written = node_files::write(&folder, &self.record.pod, adopted.config().dns_config.as_ref());
+        self.node_files =
+            Some(written.map_err(|(_, source)| SupervisorError::System {
+                action: "write the pod's files",
+                source,
+            })?);
+        self.sandbox = Some(adopted);
+        match self.pod_volumes().set_up(read_now().wall) {
+            Ok(volumes) => self.volumes = volumes,
+            Err(error) => {
+                let (message, hint) = (chain(&error), error.hint());
+                self.queue.push_back(Event::Warning { reason: "FailedMount".into(), message, hint });
+            }
+        }
+        self.queue.push_back(Event::Tick);
+        Ok(())
+    }
+
+    fn adopt_container(&mut self, state: &ContainerState) -> Result<(), SupervisorError> {
+        let name = state.name.clone();
+        let attempt = state.restart_count();
+        let container = match runtime::Container::adopt(&self.dirs, &state.id) {
+            Ok(container) => container,
+            Err(runtime::Error::NotFound { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let Some(container) = container else {
+            let record = runtime::status(&self.dirs, &state.id).ok();
+            let exit =
+                record.and_then(|r| r.exit).map_or_else(Exit::unseen, |exit| crate::orphan::exit_of(&exit));
+            self.queue.push_back(Event::ContainerExited { name, exit });
+            return Ok(());
+        };
+        let log = LogWriter::open(&log_path(&self.root, &self.uid, &name, attempt));
+        let termination_log = node_files::termination_log_path(&self.root.pod_lib(&self.uid), &name, attempt);
+        let live = log.and_then(|log| Live::new(container, log, termination_log));
+        let live =
+            live.map_err(|source| SupervisorError::System { action: "hold a container's output", source })?;
+        self.live.insert(name, live);
+        Ok(())
     }
 
     pub(super) fn run_sandbox(&mut self) {
@@ -291,7 +353,7 @@ impl Supervisor {
             Ok(None) => return,
             Err(error) => {
                 tracing::error!(%error, name, "the exit of a container cannot be written down");
-                crate::lifecycle::Exit::unseen()
+                Exit::unseen()
             }
         };
         live.drain(read_now().wall);
@@ -303,7 +365,7 @@ impl Supervisor {
             None if fall_back && exit.code != 0 => self.last_words(name),
             message => message,
         };
-        let exit = crate::lifecycle::Exit { message, ..exit };
+        let exit = Exit { message, ..exit };
         self.queue.push_back(Event::ContainerExited { name: name.to_owned(), exit });
     }
 

@@ -55,7 +55,7 @@ impl Live {
         self.container.record().stop_signal
     }
 
-    /// Our child.
+    /// Our child (or, taken over, another's).
     pub(super) fn child(&self) -> Option<Pid> {
         Some(self.container.pid)
     }

@@ -232,21 +232,34 @@ impl Supervisor {
         Ok(supervisor)
     }
 
-    /// Goes on from what an earlier supervisor has left: what it counted, and what still runs of it.
+    /// Goes on from what an earlier supervisor has left: takes over what still runs of it, else begins the next life.
     fn take_up(&mut self, before: Option<StatusFile>) -> Result<(), SupervisorError> {
-        if let Some(before) = before {
-            let known = crate::orphan::as_it_is(&self.dirs, before, &self.file.boot_id, read_now())?;
-            // What the last runs have left; after a reboot that is their writable layers.
-            for id in known.state.containers.iter().map(|c| &c.id).filter(|id| !id.is_empty()) {
-                runtime::remove_container(&self.dirs, id)?;
+        let Some(before) = before else {
+            self.queue.push_back(Event::Begin);
+            return Ok(());
+        };
+        let known = crate::orphan::as_it_is(&self.dirs, before.clone(), &self.file.boot_id, read_now())?;
+        match known.sandbox_id.clone() {
+            Some(sandbox) if known.state.containers.iter().any(|c| c.running()) => {
+                self.adopt(before, &sandbox)
             }
-            self.file.state = known.state;
-            // A sandbox without a supervisor cannot be gone on with: it goes before the next one comes.
-            if let Some(id) = known.sandbox_id {
-                runtime::remove_sandbox(&self.dirs, &id)?;
+            sandbox => {
+                self.begin_after(known, sandbox.as_deref())?;
+                self.queue.push_back(Event::Begin);
+                Ok(())
             }
         }
-        self.queue.push_back(Event::Begin);
+    }
+
+    /// Clears away what the last life has left (after a reboot that is writable layers) and keeps what it counted.
+    fn begin_after(&mut self, known: StatusFile, sandbox: Option<&str>) -> Result<(), SupervisorError> {
+        for id in known.state.containers.iter().map(|c| &c.id).filter(|id| !id.is_empty()) {
+            runtime::remove_container(&self.dirs, id)?;
+        }
+        if let Some(sandbox) = sandbox {
+            runtime::remove_sandbox(&self.dirs, sandbox)?;
+        }
+        self.file.state = known.state;
         Ok(())
     }
 

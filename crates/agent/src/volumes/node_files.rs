@@ -67,6 +67,11 @@ fn write_file(path: &Path, text: &str) -> Result<(), (PathBuf, io::Error)> {
     written.map_err(|e| (path.to_owned(), e))
 }
 
+/// Where the termination log of one start of a container is.
+pub fn termination_log_path(pod: &Path, container: &str, attempt: u32) -> PathBuf {
+    pod.join("containers").join(container).join(attempt.to_string())
+}
+
 /// Makes an empty termination log for one start of a container: writable by whatever user it runs as.
 ///
 /// # Errors
@@ -76,9 +81,9 @@ pub fn make_termination_log(
     container: &str,
     attempt: u32,
 ) -> Result<PathBuf, (PathBuf, io::Error)> {
-    let folder = pod.join("containers").join(container);
-    crate::root::make_private_directory(&folder).map_err(|e| (folder.clone(), e))?;
-    let path = folder.join(attempt.to_string());
+    let path = termination_log_path(pod, container, attempt);
+    let folder = path.parent().unwrap_or(pod);
+    crate::root::make_private_directory(folder).map_err(|e| (folder.to_owned(), e))?;
     let made = OpenOptions::new().write(true).create(true).truncate(true).mode(0o666).open(&path);
     made.and_then(|file| file.set_permissions(Permissions::from_mode(0o666)))
         .map_err(|e| (path.clone(), e))?;
