@@ -554,9 +554,13 @@ fn cgroup_view(cgroup: &Cgroup, v2_only: bool) -> CgroupView {
     if hierarchies.is_empty() { CgroupView::None } else { CgroupView::V1 { hierarchies } }
 }
 
-/// A directory that anyone in the container must be able to walk through to its root, kept from others by its parent.
+/// The upper directory is the container's root directory: anyone in there must be able to walk through it, whatever our
+/// umask. Others are kept away by the directory above.
 fn make_writable_layer(path: &Path) -> Result<()> {
-    std::fs::create_dir(path).map_err(Error::file("make directory", path))
+    let upper = path.join("upper");
+    std::fs::create_dir_all(&upper).map_err(Error::file("make directory", &upper))?;
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&upper, mode).map_err(Error::file("change the mode of", &upper))
 }
 
 /// Sets what this machine permits, and says where that is less: lowering the score needs `CAP_SYS_RESOURCE`.

@@ -82,6 +82,7 @@ const CASES: &[Case] = &[
     ("cgroups_and_limits", cgroups_and_limits),
     ("out_of_memory", out_of_memory),
     ("devices", devices),
+    ("devices_by_program", devices_by_program),
     ("oom_scores_are_clamped", oom_scores_are_clamped),
     ("stopping", stopping),
     ("signals_from_outside", signals_from_outside),
@@ -591,6 +592,38 @@ fn devices(world: &World) {
         ..shell(script)
     };
     assert_eq!(world.run_alone(&config).stdout, "0\n0\n");
+}
+
+fn devices_by_program(world: &World) {
+    use runtime::cgroup::{Cgroup, Devices, Hierarchies, Limits, Version};
+    let only_v2 = hierarchies().0.into_iter().filter(|hierarchy| hierarchy.version == Version::V2).collect();
+    let only_v2 = Hierarchies(only_v2);
+    if only_v2.0.is_empty() {
+        println!("  devices_by_program: SKIPPED, no version 2 hierarchy");
+        return;
+    }
+    let cgroup = Cgroup::at(&only_v2, &world.cgroup_parent).expect("cgroup");
+    cgroup.create().expect("create");
+    let open_in = |devices| {
+        cgroup
+            .limit(&Limits { devices, ..Limits::default() })
+            .unwrap_or_else(|error| panic!("{}", chain(&error)));
+        let entrance = cgroup.entrance().expect("entrance");
+        let child = spawn(Namespaces::empty(), entrance.v2.as_ref().map(AsFd::as_fd), || {
+            let denied = |path| {
+                let error = std::fs::File::open(path).err().and_then(|error| error.raw_os_error());
+                i32::from(error == Some(Errno::PERM.raw_os_error()))
+            };
+            exit(2 * denied("/dev/kmsg") + denied("/dev/null"))
+        })
+        .expect("spawn");
+        let status = rustix::process::waitpid(Some(child.pid), rustix::process::WaitOptions::empty());
+        status.expect("wait").and_then(|(_, status)| status.exit_status())
+    };
+    assert_eq!(open_in(Devices::All), Some(0));
+    assert_eq!(open_in(Devices::Usual), Some(2));
+    cgroup.kill_and_remove().expect("remove");
+    cgroup.parent().expect("parent").remove_if_empty();
 }
 
 fn oom_scores_are_clamped(world: &World) {

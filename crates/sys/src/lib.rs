@@ -5,6 +5,7 @@
 //!
 //! Architecture invariant: the only room with `unsafe`. Every `unsafe` block says why it is sound.
 
+pub mod bpf;
 pub mod features;
 pub mod lock;
 pub mod mount;

@@ -3,19 +3,12 @@
 //! Sources: Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/{memory,devices}.rst; the scale of CPU shares to
 //! weights as KEP-2254 has it.
 
-use super::{Cgroup, CgroupError, Version, write, write_all};
+use super::devices::{self, Devices};
+use super::{Cgroup, CgroupError, Version, file_error, write, write_all};
+use rustix::fd::AsFd;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use std::path::Path;
-
-/// Which devices may be used, where the machine has a devices controller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Devices {
-    /// Every one (privileged; the pod's own cgroup).
-    #[default]
-    All,
-    /// The usual list: null, zero, full, random, urandom, tty, console, ptmx and pseudo-terminals. Making nodes is
-    /// always allowed, opening them is not.
-    Usual,
-}
 
 /// What a cgroup is limited to; zero and none are no limit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -36,22 +29,6 @@ pub struct Limits {
 
 /// The kernel's default period, which Kubernetes uses too.
 const CPU_PERIOD_US: u64 = 100_000;
-
-/// What is not forbidden to a container: (kind, major:minor, access).
-const USUAL_DEVICES: [&str; 12] = [
-    "c *:* m",
-    "b *:* m",
-    "c 1:3 rwm",
-    "c 1:5 rwm",
-    "c 1:7 rwm",
-    "c 1:8 rwm",
-    "c 1:9 rwm",
-    "c 5:0 rwm",
-    "c 5:1 rwm",
-    "c 5:2 rwm",
-    "c 136:* rwm",
-    "c 10:200 rwm",
-];
 
 /// A version 2 weight (1 to 10,000) for version 1 shares (2 to 262,144).
 pub fn weight_of_shares(shares: u64) -> u64 {
@@ -117,11 +94,23 @@ fn cpu_quota(version: Version, dir: &Path, limits: &Limits) -> Result<(), Cgroup
     }
 }
 
+/// By version 1's controller where there is one, else by a program on the version 2 directory.
 fn devices(cgroup: &Cgroup, devices: Devices) -> Result<(), CgroupError> {
-    let v1 = cgroup.directory_with("devices").filter(|(version, _)| *version == Version::V1);
-    let (Devices::Usual, Some((_, dir))) = (devices, v1) else { return Ok(()) };
-    write(&dir.join("devices.deny"), "a")?;
-    write_all(&dir.join("devices.allow"), &USUAL_DEVICES)
+    if devices == Devices::All {
+        return Ok(());
+    }
+    if let Some((_, dir)) = cgroup.directory_with("devices") {
+        write(&dir.join("devices.deny"), "a")?;
+        let rules = devices::rules();
+        return write_all(&dir.join("devices.allow"), &rules.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    let Some((_, dir)) = cgroup.directories().find(|(hierarchy, _)| hierarchy.version == Version::V2) else {
+        return Ok(());
+    };
+    let fail = |errno: Errno| file_error("attach a device filter to", &dir)(errno.into());
+    let fd = rustix::fs::open(&dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(fail)?;
+    sys::bpf::attach_device_program(fd.as_fd(), &devices::program()).map_err(fail)
 }
 
 #[cfg(test)]
