@@ -110,7 +110,7 @@ pub fn load(sources: &[Source<'_>], options: &Options<'_>) -> Result<Loaded, Vec
     }
     if loader.problems.is_empty() && loader.loaded.objects.is_empty() {
         let message = "no objects passed to create".to_owned();
-        loader.problems.push(Problem::new("", &Lines::new(""), Stage::Parse, Span::default(), message));
+        loader.problems.push(Problem::new("", &Lines::new(""), Stage::Nothing, Span::default(), message));
     }
     if loader.problems.is_empty() { Ok(loader.loaded) } else { Err(loader.problems) }
 }
@@ -165,7 +165,10 @@ impl Loader<'_> {
             let before = self.problems.len();
             match parsed.root {
                 Ok(root) => self.document(place, &root),
-                Err(error) => self.problems.push(place.problem(Stage::Parse, error.span, error.message)),
+                Err(error) => {
+                    let stage = if error.at_separator { Stage::Separator } else { Stage::Parse };
+                    self.problems.push(place.problem(stage, error.span, error.message));
+                }
             }
             if let Some(error) = parsed.behind {
                 // `kubectl` never sees it, and would go on without it; here nothing is left out silently.
@@ -308,6 +311,7 @@ impl Loader<'_> {
             .iter()
             .filter(wanted)
             .map(|misfit| {
+                let stage = if misfit.kind == MisfitKind::Unknown { Stage::Strict } else { stage };
                 let mut problem = place.problem(stage, misfit.span, misfit.message.clone());
                 problem.object = id.clone();
                 problem.path.clone_from(&misfit.path);
@@ -328,7 +332,7 @@ impl Loader<'_> {
             if !wanted {
                 continue;
             }
-            let mut problem = place.problem(Stage::Decode, misfit.span, misfit.message.clone());
+            let mut problem = place.problem(Stage::Strict, misfit.span, misfit.message.clone());
             problem.object = id.clone();
             problem.path.clone_from(&misfit.path);
             problem.suggestion.clone_from(&misfit.suggestion);

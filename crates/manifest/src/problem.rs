@@ -8,6 +8,10 @@ use std::collections::{HashMap, HashSet};
 /// How far an object came before it was refused; each stage has its own form of message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
+    /// There is nothing.
+    Nothing,
+    /// Where one document ends and the next begins cannot be told.
+    Separator,
     /// No YAML or JSON.
     Parse,
     /// No object: no mapping, or without kind or apiVersion.
@@ -18,8 +22,10 @@ pub enum Stage {
     Kind,
     /// It says another namespace than the user.
     Namespace,
-    /// The API server cannot read it: unknown fields, wrong types.
+    /// The API server cannot read it: a value of a wrong type.
     Decode,
+    /// The API server would leave something out: unknown fields.
+    Strict,
     /// The API server reads it and finds it invalid.
     Invalid,
     /// There is one of this name already.
@@ -104,8 +110,8 @@ impl Problem {
     /// The cause with what its stage puts before it, as it is drawn: `strict decoding error: unknown field "metadata.label"`.
     #[must_use]
     pub fn headline(&self) -> String {
-        if self.stage == Stage::Decode && self.message.starts_with("unknown field") {
-            return format!("strict decoding error: {}", self.message);
+        if self.stage == Stage::Strict {
+            return format!("{STRICT}{}", self.message);
         }
         self.message.clone()
     }
@@ -204,6 +210,8 @@ impl Problem {
     }
 }
 
+/// What the API server puts before unknown fields.
+const STRICT: &str = "strict decoding error: ";
 /// Characters of a line that are drawn.
 const MAX_LINE: usize = 400;
 
@@ -252,7 +260,7 @@ fn alone(group: &[&Problem]) -> String {
                 causes => causes.iter().fold(format!("{head}\n"), |text, cause| format!("{text}* {cause}\n")),
             }
         }
-        Stage::Decode | Stage::Exists => among_others(group) + "\n",
+        Stage::Decode | Stage::Strict | Stage::Exists => among_others(group) + "\n",
         _ => format!("error: {}\n", among_others(group)),
     }
 }
@@ -264,15 +272,8 @@ fn among_others(group: &[&Problem]) -> String {
     let causes = causes(group);
     let (kind, name) = (&first.object.kind, &first.object.name);
     match first.stage {
-        Stage::Parse
-            if first.message.starts_with("invalid Yaml") || first.message.starts_with("no objects") =>
-        {
-            if source.is_empty() {
-                causes.join(", ")
-            } else {
-                format!("error parsing {source}: {}", causes.join(", "))
-            }
-        }
+        Stage::Nothing | Stage::Namespace => causes.join(", "),
+        Stage::Separator => format!("error parsing {source}: {}", causes.join(", ")),
         Stage::Parse => {
             format!("error parsing {source}: error converting YAML to JSON: {}", causes.join(", "))
         }
@@ -289,11 +290,9 @@ fn among_others(group: &[&Problem]) -> String {
             go_quote(source),
             causes.join(", ")
         ),
-        Stage::Namespace => causes.join(", "),
-        Stage::Decode => {
+        Stage::Decode | Stage::Strict => {
             let version = first.object.api_version.rsplit('/').next().unwrap_or_default();
-            let strict =
-                if first.message.starts_with("unknown field") { "strict decoding error: " } else { "" };
+            let strict = if first.stage == Stage::Strict { STRICT } else { "" };
             // A kind in lower case is found by kubectl, and handled as the real one by the server.
             let handled = crate::kinds::canonical(kind);
             format!(
@@ -374,7 +373,7 @@ mod tests {
     #[test]
     fn a_problem_is_drawn_with_its_line() {
         let mut label =
-            problem(Stage::Decode, "metadata:\n    label:\n", 14..19, "unknown field \"metadata.label\"");
+            problem(Stage::Strict, "metadata:\n    label:\n", 14..19, "unknown field \"metadata.label\"");
         label.suggestion = Some("labels".into());
         assert_eq!(
             label.render(false),
@@ -405,7 +404,7 @@ mod tests {
             kubectl_text(&[one.clone(), two.clone(), one.clone()]),
             "The Pod \"p\" is invalid: \n* spec.a: Required value\n* spec.b: Required value\n"
         );
-        let mut other = problem(Stage::Decode, "x", 0..1, "unknown field \"a\"");
+        let mut other = problem(Stage::Strict, "x", 0..1, "unknown field \"a\"");
         other.document = 1;
         assert_eq!(
             kubectl_text(&[one, two, other]),

@@ -93,6 +93,8 @@ pub struct SyntaxError {
     pub message: String,
     /// Where it really is.
     pub span: Span,
+    /// The documents could not be told apart: the YAML itself was not looked at.
+    pub at_separator: bool,
 }
 
 impl Mapping {
@@ -260,6 +262,7 @@ impl<'a> Chunks<'a> {
         (!rest.is_empty() && !rest.starts_with('#')).then(|| SyntaxError {
             message: format!("invalid Yaml document separator: {rest}"),
             span: Span { start: line_start, end: line_start + line.trim_end().len() },
+            at_separator: true,
         })
     }
 }
@@ -411,6 +414,7 @@ impl<'t> Builder<'t> {
                             "yaml: a document behind `...` would be left out: separate documents by `---`"
                                 .into(),
                         span,
+                        at_separator: false,
                     });
                 }
                 _ => {}
@@ -430,7 +434,7 @@ impl<'t> Builder<'t> {
     }
 
     fn fault(message: impl Into<String>, span: Span) -> SyntaxError {
-        SyntaxError { message: message.into(), span }
+        SyntaxError { message: message.into(), span, at_separator: false }
     }
 
     fn count(&mut self, nodes: usize, span: Span) -> Result<(), SyntaxError> {
@@ -748,7 +752,7 @@ impl MappingBuilder {
 
     fn merge(&mut self, value: Node, at: Span) -> Result<(), SyntaxError> {
         let message = "yaml: map merge requires map or sequence of maps as the value";
-        let fault = || SyntaxError { message: message.into(), span: at };
+        let fault = || SyntaxError { message: message.into(), span: at, at_separator: false };
         match value.value {
             Value::Mapping(merged) => {
                 for entry in merged.entries {
@@ -775,6 +779,7 @@ fn key_text(key: &Node) -> Result<String, SyntaxError> {
             return Err(SyntaxError {
                 message: "unsupported map key: only text, numbers and booleans can be keys".into(),
                 span: key.span,
+                at_separator: false,
             });
         }
     })
