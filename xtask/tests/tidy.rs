@@ -46,6 +46,8 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("anyhow", &["rhizome", "xtask"]),
     ("clap", &["rhizome"]),
     ("tar", &["image", "xtask"]),
+    ("ureq", &["image"]),
+    ("rustls", &["image"]),
 ];
 
 fn root() -> PathBuf {

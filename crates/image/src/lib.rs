@@ -1,4 +1,4 @@
-//! OCI images on this machine: import, a content-addressed store, layers as lower directories for overlayfs.
+//! OCI images on this machine: pull, import, a content-addressed store, layers as lower directories for overlayfs.
 //!
 //! What comes in is checked against the digests that the image names, unpacked once a layer, and shared between the
 //! images that have it. A root file system archive becomes an image of one layer.
@@ -15,7 +15,9 @@
 //!
 //! Deliberately absent: mounting (that is `runtime`'s), the packed blobs (they are not needed to run, and a layer's
 //! `diff_id` tells its identity), and a name for "the image of the moment": a running container keeps its id.
-//! Pulling from registries will hand blobs to the same writer of layers as the archives here.
+//!
+//! **Architecture invariant:** the network is used within [`Store::pull`] and nowhere else, by at most a handful of threads
+//! that are gone when it returns. No async. Whoever forks containers does not call it.
 #![forbid(unsafe_code)]
 
 pub mod archive;

@@ -146,14 +146,21 @@ impl Store {
         let id = Digest::of(config);
         {
             let _changing = lock::wait_for(&self.path("lock"))?;
-            self.write_file(&self.config_path(&id), config)?;
+            // Each of these waits for the disk; `imagePullPolicy: Always` mostly finds all as it was.
+            if fs::read(self.config_path(&id)).ok().as_deref() != Some(config) {
+                self.write_file(&self.config_path(&id), config)?;
+            }
             if let Some(origin) = origin {
-                let origin = origin.after(self.read_origin(&id)?);
-                self.write_file(&self.origin_path(&id), &to_json(&origin, "origin")?)?;
+                let earlier = self.read_origin(&id)?;
+                let origin = origin.after(earlier.clone());
+                if earlier.as_ref() != Some(&origin) {
+                    self.write_file(&self.origin_path(&id), &to_json(&origin, "origin")?)?;
+                }
             }
             let mut names = self.read_references()?;
-            names.references.insert(reference.to_string(), id.clone());
-            self.write_references(&names)?;
+            if names.references.insert(reference.to_string(), id.clone()).as_ref() != Some(&id) {
+                self.write_references(&names)?;
+            }
         }
         drop(layers);
         // The name may have meant another image before.

@@ -380,6 +380,27 @@ fn a_line_that_stays_dead_is_given_up_and_the_next_pull_goes_on() {
 }
 
 #[test]
+fn a_connection_without_a_byte_is_broken_too() {
+    let Some(registry) = Registry::start("a_connection_without_a_byte_is_broken_too") else { return };
+    let world = World::new();
+    let layer = Layer::noise("big", 500_000);
+    let pushed = registry.push("one", "latest", std::slice::from_ref(&layer));
+    let (times, blob) = (AtomicUsize::new(0), pushed.blobs[0].clone());
+    let front = Front::start(registry.port, move |request| {
+        match request.path().contains(blob.hex()).then(|| times.fetch_add(1, Ordering::Relaxed)) {
+            Some(0) => Action::Stall(100_000),
+            _ => Action::Forward,
+        }
+    });
+    let begun = Instant::now();
+    let options = PullOptions { stall: Duration::from_millis(500), ..options() };
+    let (pulled, reports) = pull_with(&world, &front.reference("one"), &options);
+    assert_eq!(pulled.unwrap().downloaded, layer.packed.len() as u64, "{reports:?}");
+    assert!(begun.elapsed() < Duration::from_secs(20));
+    assert_eq!(front.asked(&pushed.blobs[0]), 2);
+}
+
+#[test]
 fn a_damaged_beginning_costs_one_more_fetch() {
     let Some(registry) = Registry::start("a_damaged_beginning_costs_one_more_fetch") else { return };
     let world = World::new();

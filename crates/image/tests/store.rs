@@ -410,3 +410,25 @@ fn bad_names_and_missing_files_are_errors() {
         matches!(world.store.get("nginx"), Err(Error::NotFound { reference }) if reference == "docker.io/library/nginx:latest")
     );
 }
+
+#[test]
+fn imports_run_side_by_side() {
+    let world = World::new();
+    let archives: Vec<_> = (0..3)
+        .map(|n| world.oci_archive(&format!("{n}.tar"), &[base(), top(&format!("{n}"))], &config()))
+        .collect();
+    std::thread::scope(|scope| {
+        for turn in 0..9 {
+            let (archive, world) = (&archives[turn % 3], &world);
+            scope.spawn(move || {
+                let store = Store::open(world.path("store")).unwrap();
+                store.import(archive, &format!("image{turn}")).unwrap();
+            });
+        }
+    });
+    let images = world.store.list().unwrap();
+    assert_eq!(images.len(), 9);
+    assert!(images.iter().all(|image| image.layers.iter().all(|layer| layer.is_dir())));
+    assert_eq!(world.in_store("layers").len(), 4);
+    assert_eq!(world.in_store("tmp"), [""; 0]);
+}

@@ -23,8 +23,6 @@ use crate::error::{Error, Result};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// Until headers come; some registries fetch from elsewhere first.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
-/// Without a byte.
-const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Nobody waits longer because a registry says so.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// Of an error's text, and of a token service's answer.
@@ -84,16 +82,15 @@ struct RefusalEntry {
 }
 
 impl Endpoint {
-    /// For `repository` of whom `address` says. `ca` is a file of certificates to trust instead of the system's.
+    /// For `repository` at that address.
     pub(crate) fn new(
         address: Address,
         repository: &str,
-        ca: Option<&Path>,
+        agent: Agent,
         credentials: Vec<Credential>,
-    ) -> Result<Endpoint> {
-        let agent = agent(&address, ca)?;
+    ) -> Endpoint {
         let repository = format!("{}{repository}", address.prefix);
-        Ok(Endpoint { address, repository, agent, credentials, auth: Mutex::default() })
+        Endpoint { address, repository, agent, credentials, auth: Mutex::default() }
     }
 
     /// Host and port, for messages.
@@ -300,15 +297,16 @@ impl Endpoint {
     }
 }
 
-fn agent(address: &Address, ca: Option<&Path>) -> Result<Agent> {
+/// Connections to an address. `ca` is a file of certificates to trust instead of the system's.
+pub(crate) fn agent(address: &Address, ca: Option<&Path>, stall: Duration) -> Result<Agent> {
     let mut config = Agent::config_builder()
         .http_status_as_error(false)
         .https_only(address.secure)
         .redirect_auth_headers(ureq::config::RedirectAuthHeaders::SameHost)
         .timeout_connect(Some(CONNECT_TIMEOUT))
         .timeout_recv_response(Some(RESPONSE_TIMEOUT))
-        .timeout_per_read(Some(STALL_TIMEOUT))
-        .timeout_per_write(Some(STALL_TIMEOUT))
+        .timeout_per_read(Some(stall))
+        .timeout_per_write(Some(stall))
         .user_agent(USER_AGENT);
     let host = address.host.rsplit_once(':').map_or(address.host.as_str(), |(host, _)| host);
     if is_loopback(host) || is_loopback(&address.host) {

@@ -129,7 +129,13 @@ impl<'a> Fetch<'a> {
             self.say(&blob.digest, LayerState::Present);
             return partial.remove();
         }
-        self.download(blob, &mut partial)?;
+        if let Err(error) = self.download(blob, &mut partial) {
+            if matches!(error, Error::Io { .. }) {
+                // A full disk is not helped by what is kept for later.
+                partial.remove()?;
+            }
+            return Err(error);
+        }
         self.say(&blob.digest, LayerState::Unpacking);
         let descriptor = Descriptor {
             media_type: blob.media_type.clone(),

@@ -69,6 +69,8 @@ pub struct PullOptions {
     pub jobs: usize,
     /// Before the first retry; doubles with each further one.
     pub retry_wait: Duration,
+    /// A connection without a byte for so long counts as broken.
+    pub stall: Duration,
     /// Bounds of each layer.
     pub limits: Limits,
 }
@@ -82,6 +84,7 @@ impl Default for PullOptions {
             // As many as docker and containerd.
             jobs: 3,
             retry_wait: Duration::from_millis(500),
+            stall: Duration::from_secs(30),
             limits: Limits::default(),
         }
     }
@@ -209,7 +212,8 @@ impl Source<'_> {
             (self.report)(Progress::Warning { text: problem.to_string() });
         }
         let ca = registries.ca(&address.registry);
-        Endpoint::new(address.clone(), self.reference.repository(), ca, credentials)
+        let agent = client::agent(address, ca, self.options.stall)?;
+        Ok(Endpoint::new(address.clone(), self.reference.repository(), agent, credentials))
     }
 
     /// From the name to the manifest for this machine, through indexes within each other.
