@@ -349,6 +349,8 @@ impl Loader<'_> {
         if refused {
             return;
         }
+        let unknown = decoded.misfits.iter().filter(|misfit| misfit.kind == MisfitKind::Unknown);
+        let unknown: Vec<String> = unknown.map(|misfit| misfit.path.clone()).collect();
         let mut object: K = match serde_json::from_value(decoded.json) {
             Ok(object) => object,
             // The schema lets nothing through that the type does not take; should it, the reason is told.
@@ -362,7 +364,9 @@ impl Loader<'_> {
         let valid = errors.is_empty();
         self.field_errors(&place, node, id, Stage::Invalid, errors);
         if valid {
-            let (unsupported, notes) = object.support(node);
+            let (unsupported, mut notes) = object.support(node);
+            // Fields that are left out were warned of, or are to be passed over silently.
+            notes.retain(|field| !unknown.contains(field));
             let supported = unsupported.is_empty();
             self.field_errors(&place, node, id, Stage::Unsupported, unsupported);
             if supported {
