@@ -98,11 +98,16 @@ impl Decoder {
             (Type::Int { bits }, Value::Number(number)) => self.integer(node, *number, *bits),
             (Type::Bytes, Value::String(text)) => self.bytes(node, text),
             (Type::Quantity, _) => self.quantity(node),
-            (Type::IntOrString, Value::Number(number)) => self.integer(node, *number, 32),
+            (Type::IntOrString, Value::Number(Number::Int(value))) if i32::try_from(*value).is_ok() => {
+                Some(Json::from(*value))
+            }
+            (Type::IntOrString, Value::Number(number)) => {
+                self.refused(node, &format!("number {number}"), "int32")
+            }
             (Type::IntOrString, Value::String(text)) => Some(Json::String(text.clone())),
-            (Type::IntOrString, _) => self.wrong(node, &kind_of(&node.value), "int32"),
+            (Type::IntOrString, _) => self.refused(node, &kind_of(&node.value), "int32"),
             (Type::Time, Value::String(text)) => self.time(node, text),
-            (Type::Time, _) => self.wrong(node, &kind_of(&node.value), "string"),
+            (Type::Time, _) => self.refused(node, &kind_of(&node.value), "string"),
             (Type::Any, _) => Some(any(node)),
             (ty, value) => self.wrong(node, &kind_of(value), &ty.go_name()),
         }
@@ -199,11 +204,22 @@ impl Decoder {
     }
 
     fn wrong(&mut self, node: &Node, found: &str, wanted: &str) -> Option<Json> {
+        let message = self.unfit(found, wanted);
+        self.misfit(MisfitKind::WrongType, node, message)
+    }
+
+    /// A wrong type that a type's own decoder finds.
+    fn refused(&mut self, node: &Node, found: &str, wanted: &str) -> Option<Json> {
+        let message = self.unfit(found, wanted);
+        self.misfit(MisfitKind::Refused, node, message)
+    }
+
+    fn unfit(&self, found: &str, wanted: &str) -> String {
         let place = match self.go_struct {
             Some(name) => format!("Go struct field {name}.{} of type {wanted}", self.go_path.join(".")),
             None => format!("Go value of type {wanted}"),
         };
-        self.misfit(MisfitKind::WrongType, node, format!("json: cannot unmarshal {found} into {place}"))
+        format!("json: cannot unmarshal {found} into {place}")
     }
 
     fn misfit(&mut self, kind: MisfitKind, node: &Node, message: String) -> Option<Json> {

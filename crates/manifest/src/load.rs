@@ -192,15 +192,15 @@ impl Loader<'_> {
             (kind.ends_with("List"), root.get("items").map(|node| &node.value))
         {
             for (item, node) in items.iter().enumerate() {
-                self.item(Place { item, ..place }, node, kind);
+                self.item(Place { item, ..place }, node);
             }
             return;
         }
-        self.object(place, root);
+        self.item(place, root);
     }
 
-    /// An item of a list. Items of a typed list such as PodList may leave out their kind.
-    fn item(&mut self, place: Place<'_>, node: &Node, _list: &str) {
+    /// A document, or an item of a list.
+    fn item(&mut self, place: Place<'_>, node: &Node) {
         for field in ["kind", "apiVersion"] {
             if node.get(field).and_then(Node::as_str).is_none_or(str::is_empty) {
                 let shown = decode::any(node).to_string();
@@ -377,13 +377,16 @@ impl Loader<'_> {
         }
     }
 
-    /// Validates a workload, which is not run yet; says whether it is valid.
+    /// Validates a kind that is not run yet, as far as its types are known; says whether it is valid.
     fn workload(&mut self, place: &Place<'_>, node: &Node, id: &ObjectId, schema: &'static str) -> bool {
         let decoded = decode::decode(node, schema);
         let mut problems = self.misfits(place, id, &decoded, Stage::Decode);
         if !problems.is_empty() {
             self.problems.append(&mut problems);
             return false;
+        }
+        if !validate::is_workload(&id.kind) {
+            return true;
         }
         let mut workload: Workload = match serde_json::from_value(decoded.json) {
             Ok(workload) => workload,
@@ -483,8 +486,16 @@ fn text_of<'a>(source: &Source<'a>) -> Result<&'a str, (String, usize)> {
     if source.bytes.len() > MAX_BYTES {
         return Err((format!("yaml: the file has more than {} MiB", MAX_BYTES >> 20), 0));
     }
-    let text = std::str::from_utf8(source.bytes)
-        .map_err(|error| ("yaml: invalid leading UTF-8 octet".to_owned(), error.valid_up_to()))?;
+    let text = std::str::from_utf8(source.bytes).map_err(|error| {
+        let at = error.valid_up_to();
+        let begins = source.bytes.get(at).is_some_and(|byte| (0xc2..0xf5).contains(byte));
+        let what = match (begins, error.error_len()) {
+            (true, None) => "incomplete UTF-8 octet sequence",
+            (true, Some(_)) => "invalid trailing UTF-8 octet",
+            (false, _) => "invalid leading UTF-8 octet",
+        };
+        (format!("yaml: {what}"), at)
+    })?;
     match text.find(|c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{85}')) {
         Some(at) => Err(("yaml: control characters are not allowed".to_owned(), at)),
         None => Ok(text),

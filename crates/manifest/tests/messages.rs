@@ -261,6 +261,19 @@ fn objects_that_are_none() {
             "error: unable to decode \"f.yaml\": json: cannot unmarshal number into Go struct field ObjectMeta.metadata.name of type string\n",
         ),
         (
+            "kind: \"\"\napiVersion: v1\n",
+            "error: unable to decode \"f.yaml\": Object 'Kind' is missing in '{\"apiVersion\":\"v1\",\"kind\":\"\"}'\n",
+        ),
+        (
+            "a: \u{1}\n",
+            "error: error parsing f.yaml: error converting YAML to JSON: yaml: control characters are not allowed\n",
+        ),
+        ("--- a\n", "error: error parsing f.yaml: invalid Yaml document separator: a\n"),
+        (
+            "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: c}\nspec: {size: 1Gi}\n",
+            "Error from server (BadRequest): error when creating \"f.yaml\": PersistentVolumeClaim in version \"v1\" cannot be handled as a PersistentVolumeClaim: strict decoding error: unknown field \"spec.size\"\n",
+        ),
+        (
             "apiVersion: v1\nkind: Widget\nmetadata: {name: w}\n",
             "error: resource mapping not found for name: \"w\" namespace: \"\" from \"f.yaml\": no matches for kind \"Widget\" in version \"v1\"\nensure CRDs are installed first\n",
         ),

@@ -49,7 +49,13 @@ pub struct WorkloadSpec {
     pub ttl_seconds_after_finished: Option<i32>,
 }
 
-/// The schema's name of a workload kind.
+/// Whether a kind is one that holds a Pod template.
+#[must_use]
+pub fn is_workload(kind: &str) -> bool {
+    matches!(kind, "DaemonSet" | "Deployment" | "ReplicaSet" | "StatefulSet" | "Job")
+}
+
+/// The schema's name of a kind that is read and not run.
 #[must_use]
 pub fn schema_of(api_version: &str, kind: &str) -> Option<&'static str> {
     Some(match (api_version, kind) {
@@ -58,6 +64,8 @@ pub fn schema_of(api_version: &str, kind: &str) -> Option<&'static str> {
         ("apps/v1", "ReplicaSet") => "apps.ReplicaSet",
         ("apps/v1", "StatefulSet") => "apps.StatefulSet",
         ("batch/v1", "Job") => "batch.Job",
+        ("v1", "PersistentVolume") => "v1.PersistentVolume",
+        ("v1", "PersistentVolumeClaim") => "v1.PersistentVolumeClaim",
         _ => return None,
     })
 }
