@@ -232,7 +232,8 @@ fn pure_rooms_touch_nothing() {
         "std::io::stderr",
         "std::process",
         "std::thread",
-        "std::net",
+        "std::net::Tcp",
+        "std::net::Udp",
         "std::env",
         "Instant::now",
         "SystemTime::now",
@@ -312,7 +313,8 @@ fn nothing_of_a_workplace_is_in_the_repository() {
         ["rubygems", "org"],
     ];
     let hosts = hosts.map(|parts| parts.join("."));
-    let paths = ["work", "root", "farm"].map(|name| format!("/{name}/"));
+    // Containers have a home of root's, too; where tools keep their things is a machine's.
+    let paths = ["work/", "farm", "root/."].map(|path| format!("/{path}"));
     let is_path_part = |c: char| c.is_alphanumeric() || "._-}/$)".contains(c);
     let mut faults = Vec::new();
     // The lock file names the index of every package, as cargo writes it.

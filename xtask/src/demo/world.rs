@@ -154,7 +154,7 @@ impl World {
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         print_indented(&rest);
         print_indented(&stderr);
-        Ok(Ran { status: output.status.code(), stdout: rest, stderr })
+        Ok(Ran { status: output.status.code(), stdout: said + &rest, stderr })
     }
 
     /// What was to be seen, and whether it was.
@@ -162,7 +162,9 @@ impl World {
         let verdict = if ok { "PASS" } else { "FAIL" };
         println!("{}", self.strong(&format!("   {verdict}: {promise}")));
         let seen = seen.lines().next().unwrap_or_default();
-        let seen = if seen.chars().count() > MAX_SEEN {
+        let seen = if seen.trim().is_empty() {
+            "nothing".to_owned()
+        } else if seen.chars().count() > MAX_SEEN {
             seen.chars().take(MAX_SEEN - 1).chain(['…']).collect()
         } else {
             seen.to_owned()
