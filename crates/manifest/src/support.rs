@@ -44,7 +44,8 @@ use Support::{Checked, Done, NoMeaning, Refused, Values};
 pub const PODS: &[Row] = &[
     row("apiVersion", Done, ""),
     row("kind", Done, ""),
-    row("metadata", NoMeaning, "owners, finalizers and the like are kept, and do nothing"),
+    row("metadata.ownerReferences", NoMeaning, "kept, and does nothing"),
+    row("metadata.finalizers", NoMeaning, "kept, and does nothing"),
     row("metadata.name", Done, ""),
     row("metadata.generateName", Done, "five random characters are put behind it"),
     row("metadata.namespace", Done, "every namespace is there"),
