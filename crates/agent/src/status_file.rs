@@ -28,15 +28,9 @@ pub struct LeftMount {
 impl LeftMount {
     /// The command that detaches it: private first, so that nothing is torn out of another place.
     pub fn command(&self) -> String {
-        let path = shell_word(&self.mount_point.display().to_string());
+        let path = mount_table::shell_word(&self.mount_point);
         format!("mount --make-rprivate {path} && umount {path}")
     }
-}
-
-/// A word as a shell reads it back.
-fn shell_word(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%=,".contains(c);
-    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 /// The file's content.

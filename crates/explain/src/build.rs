@@ -168,7 +168,7 @@ impl BuildError {
     pub fn hint(&self) -> Option<String> {
         match self {
             BuildError::NotShared { source_path, .. } | BuildError::NotSharedOrSlave { source_path, .. } => {
-                let path = source_path.display();
+                let path = mount_table::shell_word(source_path);
                 Some(format!(
                     "make a shared mount of just this directory: mount --bind {path} {path} && mount --make-shared {path} \
                      (mounts already below it stay outside), or let rhizome do and undo that: annotate the pod with \

@@ -428,3 +428,14 @@ fn snapshots_of_one_shape_become_equal() {
     );
     assert_ne!(one, other);
 }
+
+#[test]
+fn a_path_becomes_a_shell_word() {
+    use std::os::unix::ffi::OsStrExt;
+    let word = |bytes: &[u8]| crate::shell_word(std::path::Path::new(std::ffi::OsStr::from_bytes(bytes)));
+    assert_eq!(word(b"/mnt/a-b_c.d"), "/mnt/a-b_c.d");
+    assert_eq!(word(b"/mnt/a b'c"), r"'/mnt/a b'\''c'");
+    assert_eq!(word(b"/mnt/$(reboot)"), "'/mnt/$(reboot)'");
+    assert_eq!(word(b"/mnt/\xff;"), r"$'/mnt/\377\073'");
+    assert_eq!(word(b""), "''");
+}

@@ -29,6 +29,24 @@ pub(crate) fn unescape(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
+/// A path as a word that a shell reads back, for commands that people paste: bare if nothing in it means anything to a
+/// shell, else in quotes (`$'…'` with octal escapes, which bash, zsh and busybox know, if it is not UTF-8).
+pub fn shell_word(path: &Path) -> String {
+    let bytes = path.as_os_str().as_bytes();
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+:@%=,".contains(byte);
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !bytes.is_empty() && bytes.iter().all(plain) => text.to_owned(),
+        Ok(text) => format!("'{}'", text.replace('\'', r"'\''")),
+        Err(_) => {
+            let mut word = String::from("$'");
+            for byte in bytes {
+                if plain(byte) { word.push(char::from(*byte)) } else { push_octal(&mut word, *byte) }
+            }
+            word + "'"
+        }
+    }
+}
+
 /// Bytes as text, each byte that is not part of UTF-8 as `\ooo`.
 pub(crate) fn readable(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
