@@ -771,15 +771,23 @@ fn output_pipes(io: &Io) -> Result<Option<[u64; 2]>> {
 /// place there is nothing to read: then it is the end of a pipe without a writer.
 fn reopen(pid: Pid, descriptor: usize, inode: Option<u64>) -> Result<OwnedFd> {
     let link = format!("/proc/{}/fd/{descriptor}", pid.as_raw_nonzero());
-    let wanted = inode.map(|inode| format!("pipe:[{inode}]"));
-    let same =
-        wanted.is_some_and(|wanted| std::fs::read_link(&link).is_ok_and(|to| to == Path::new(&wanted)));
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    if let Some(pipe) = same.then(|| rustix::fs::open(&link, flags, Mode::empty()).ok()).flatten() {
+    if let Some(pipe) = inode.and_then(|inode| open_pipe(&link, inode)) {
         return Ok(pipe);
     }
     let pipe = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
     pipe.map(|(read, _)| read).map_err(Error::system("make a pipe"))
+}
+
+/// Opens a link of `/proc/PID/fd` for reading if it leads to that anonymous pipe. The container chooses what is there, at any
+/// moment: it is held first, and opened only once it is seen to be the pipe.
+fn open_pipe(link: &str, inode: u64) -> Option<OwnedFd> {
+    /// `PIPEFS_MAGIC`, include/uapi/linux/magic.h
+    const PIPEFS_MAGIC: u64 = 0x5049_5045;
+    let held = rustix::fs::open(link, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let of_pipefs = rustix::fs::fstatfs(&held).is_ok_and(|fs| fs.f_type as u64 == PIPEFS_MAGIC);
+    let same = of_pipefs && rustix::fs::fstat(&held).is_ok_and(|stat| stat.st_ino == inode);
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    same.then(|| rustix::fs::open(sys::mount::magic_link(held.as_fd()), flags, Mode::empty()).ok()).flatten()
 }
 
 fn clone_fd(fd: &OwnedFd) -> Result<OwnedFd> {

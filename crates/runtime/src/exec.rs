@@ -10,10 +10,12 @@ use crate::sandbox::spawn_in;
 use crate::state::{ContainerRecord, Dirs, ProcessId, ProcessSpec, Status};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::process::Pid;
 use rustix::thread::CapabilitySet;
 use std::time::Duration;
 use sys::namespace::Namespaces;
+use sys::process::SpawnError;
 
 /// How long a process may take until its program is executed.
 const EXEC_TIMEOUT: Duration = Duration::from_secs(60);
@@ -142,7 +144,8 @@ fn start(
     stdio: ExecStdio<'_>,
 ) -> Result<(sys::process::Child, Option<OwnedFd>, OwnedFd)> {
     let hierarchies = Hierarchies::read().map_err(Error::file("read", "/proc/self/mountinfo"))?;
-    let entrance = Cgroup::at(&hierarchies, &record.cgroup)?.entrance()?;
+    let cgroup = Cgroup::at(&hierarchies, &record.cgroup)?;
+    let entrance = cgroup.entrance()?;
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
         .map_err(Error::system("open /dev/null"))?;
     let descriptors = match program.terminal {
@@ -166,9 +169,17 @@ fn start(
         entrance.enter_v1().map_err(fail(Step::Cgroup))?;
         sys::namespace::enter_of(init.as_fd(), ENTERED).map_err(fail(Step::Namespaces))
     };
-    let child = spawn_in(pid_namespace.as_fd(), entrance.v2.as_ref().map(AsFd::as_fd), || {
-        child::run(theirs.as_fd(), descriptors, program, enter, || Ok(()))
-    });
+    let run = || child::run(theirs.as_fd(), descriptors, program, enter, || Ok(()));
+    let v2 = entrance.v2.as_ref().map(AsFd::as_fd);
+    let child = match spawn_in(pid_namespace.as_fd(), v2, run) {
+        // The container has made cgroups of its own and gives them controllers, so that its own has no processes: then into
+        // that of its first process.
+        Err(SpawnError::Clone(Errno::BUSY)) => {
+            let inner = cgroup.open_inner_v2(pid.as_raw_nonzero().get())?;
+            spawn_in(pid_namespace.as_fd(), inner.as_ref().map(AsFd::as_fd), run)
+        }
+        other => other,
+    };
     let child = child.map_err(|source| Error::Spawn { id: record.id.clone(), source })?;
     drop(theirs);
     let mut terminal = None;

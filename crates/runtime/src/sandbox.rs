@@ -284,13 +284,6 @@ fn reap_forever(channel: BorrowedFd<'_>) -> Infallible {
     })
 }
 
-/// Makes the namespaces that the pod has of its own, in four steps:
-/// 1. the present ones are opened, to come back to;
-/// 2. unshare(2);
-/// 3. loopback up, host name, the sysctls that containerd sets;
-/// 4. the new ones are opened, and this process goes back.
-///
-/// A process that cannot go back is of no use as a supervisor: that error is the caller's end.
 /// The namespaces that a pod has of its own, beside those of its containers.
 fn namespace_kinds(config: &PodSandboxConfig) -> Vec<&'static str> {
     let mut kinds = Vec::new();
@@ -324,6 +317,13 @@ fn adopt_init(init: ProcessId) -> Result<Option<Init>> {
     Ok(Some(Init { child: Child { pid, pidfd }, namespace, ours: false }))
 }
 
+/// Makes the namespaces that the pod has of its own, in four steps:
+/// 1. the present ones are opened, to come back to;
+/// 2. unshare(2);
+/// 3. loopback up, host name, the sysctls that containerd sets;
+/// 4. the new ones are opened, and this process goes back.
+///
+/// A process that cannot go back is of no use as a supervisor: that error is the caller's end.
 fn new_namespaces(config: &PodSandboxConfig) -> Result<Vec<OwnedFd>> {
     let kinds = namespace_kinds(config);
     let own_network = kinds.contains(&"net");

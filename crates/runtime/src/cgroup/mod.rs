@@ -190,6 +190,25 @@ impl Cgroup {
         Ok(entrance)
     }
 
+    /// Opens the version 2 directory that a process of it is in, which is it or below it; none where there is no version
+    /// 2, or the process has gone elsewhere.
+    pub fn open_inner_v2(&self, pid: i32) -> Result<Option<OwnedFd>, CgroupError> {
+        let Some((hierarchy, own)) =
+            self.directories().find(|(hierarchy, _)| hierarchy.version == Version::V2)
+        else {
+            return Ok(None);
+        };
+        let text = read(Path::new(&format!("/proc/{pid}/cgroup")))?;
+        let Some(path) = text.lines().find_map(|line| line.strip_prefix("0::/")) else { return Ok(None) };
+        let dir = hierarchy.mount_point.join(path);
+        if !dir.starts_with(&own) || path.split('/').any(|part| part == "..") {
+            return Ok(None);
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(&dir, flags, Mode::empty());
+        fd.map(Some).map_err(|errno| file_error("open", &dir)(errno.into()))
+    }
+
     /// The processes in it and below it, in any hierarchy.
     pub fn pids(&self) -> Result<Vec<i32>, CgroupError> {
         let mut pids = Vec::new();
