@@ -349,8 +349,7 @@ impl Loader<'_> {
         if refused {
             return;
         }
-        let unknown = decoded.misfits.iter().filter(|misfit| misfit.kind == MisfitKind::Unknown);
-        let unknown: Vec<String> = unknown.map(|misfit| misfit.path.clone()).collect();
+        let unknown: HashSet<String> = decoded.unknown().map(|misfit| misfit.path.clone()).collect();
         let mut object: K = match serde_json::from_value(decoded.json) {
             Ok(object) => object,
             // The schema lets nothing through that the type does not take; should it, the reason is told.
@@ -364,9 +363,8 @@ impl Loader<'_> {
         let valid = errors.is_empty();
         self.field_errors(&place, node, id, Stage::Invalid, errors);
         if valid {
-            let (unsupported, mut notes) = object.support(node);
             // Fields that are left out were warned of, or are to be passed over silently.
-            notes.retain(|field| !unknown.contains(field));
+            let (unsupported, notes) = object.support(node, &unknown);
             let supported = unsupported.is_empty();
             self.field_errors(&place, node, id, Stage::Unsupported, unsupported);
             if supported {
@@ -533,7 +531,7 @@ trait Kind: serde::de::DeserializeOwned {
     fn warnings(&self) -> FieldErrors {
         FieldErrors::default()
     }
-    fn support(&self, node: &Node) -> (FieldErrors, Vec<String>);
+    fn support(&self, node: &Node, left_out: &HashSet<String>) -> (FieldErrors, Vec<String>);
     fn into_object(self) -> Object;
 }
 
@@ -560,8 +558,8 @@ impl Kind for Pod {
     fn warnings(&self) -> FieldErrors {
         validate::pod_warnings(self)
     }
-    fn support(&self, node: &Node) -> (FieldErrors, Vec<String>) {
-        support::pod(self, node)
+    fn support(&self, node: &Node, left_out: &HashSet<String>) -> (FieldErrors, Vec<String>) {
+        support::pod(self, node, left_out)
     }
     fn into_object(self) -> Object {
         Object::Pod(Box::new(self))
@@ -575,7 +573,7 @@ impl Kind for ConfigMap {
     fn validate(&self) -> FieldErrors {
         validate::config_map(self)
     }
-    fn support(&self, _: &Node) -> (FieldErrors, Vec<String>) {
+    fn support(&self, _: &Node, _: &HashSet<String>) -> (FieldErrors, Vec<String>) {
         (FieldErrors::default(), Vec::new())
     }
     fn into_object(self) -> Object {
@@ -592,7 +590,7 @@ impl Kind for Secret {
     fn validate(&self) -> FieldErrors {
         validate::secret(self)
     }
-    fn support(&self, _: &Node) -> (FieldErrors, Vec<String>) {
+    fn support(&self, _: &Node, _: &HashSet<String>) -> (FieldErrors, Vec<String>) {
         (FieldErrors::default(), Vec::new())
     }
     fn into_object(self) -> Object {

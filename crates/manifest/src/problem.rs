@@ -133,7 +133,7 @@ impl Problem {
     /// ```
     #[must_use]
     pub fn render(&self, color: bool) -> String {
-        self.render_as("error", "\x1b[1;31m", color)
+        self.render_as(ERROR, "\x1b[1;31m", color)
     }
 
     /// [`Problem::render`] as a warning.
@@ -146,7 +146,7 @@ impl Problem {
         let (strong, bar, plain) = if color { (level_color, "\x1b[1;34m", "\x1b[0m") } else { ("", "", "") };
         let Position { line, column } = self.position;
         let width = line.to_string().len();
-        let subject = self.subject();
+        let subject = self.subject(level);
         if self.source_name.is_empty() {
             return format!("{strong}{level}{plain}: {}\n", printable(&self.headline()));
         }
@@ -176,11 +176,13 @@ impl Problem {
         out
     }
 
-    fn subject(&self) -> String {
+    /// Of what it is said. A warning is of something valid.
+    fn subject(&self, level: &str) -> String {
+        let (kind, name) = (printable(&self.object.kind), go_quote(&self.object.name));
         match self.stage {
-            Stage::Invalid | Stage::Unsupported if !self.object.kind.is_empty() => {
-                format!("{} {:?}: ", printable(&self.object.kind), self.object.name)
-            }
+            _ if kind.is_empty() => String::new(),
+            Stage::Invalid if level == ERROR => format!("The {kind} {name} is invalid: "),
+            Stage::Invalid | Stage::Unsupported => format!("{kind} {name}: "),
             _ => String::new(),
         }
     }
@@ -210,6 +212,8 @@ impl Problem {
     }
 }
 
+/// The level of what is no warning.
+const ERROR: &str = "error";
 /// What the API server puts before unknown fields.
 const STRICT: &str = "strict decoding error: ";
 /// Characters of a line that are drawn.

@@ -7,6 +7,7 @@ use crate::field::{FieldErrors, Path};
 use crate::problem::ObjectId;
 use crate::tree::{Node, Number, Value};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use std::collections::HashSet;
 
 /// What becomes of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -228,9 +229,10 @@ impl std::fmt::Display for Note {
     }
 }
 
-/// What of a Pod is not supported, and what has no meaning. `node` is the Pod as the user wrote it.
-pub(crate) fn pod(pod: &Pod, node: &Node) -> (FieldErrors, Vec<String>) {
-    let mut found = Walk { errors: FieldErrors::default(), notes: Vec::new() };
+/// What of a Pod is not supported, and what has no meaning. `node` is the Pod as the user wrote it, of which the paths
+/// `left_out` are no fields of a Pod.
+pub(crate) fn pod(pod: &Pod, node: &Node, left_out: &HashSet<String>) -> (FieldErrors, Vec<String>) {
+    let mut found = Walk { errors: FieldErrors::default(), notes: Vec::new(), left_out };
     found.walk(node, "", &Path::new(""));
     let default = PodSpec::default();
     let spec = pod.spec.as_ref().unwrap_or(&default);
@@ -246,14 +248,15 @@ pub(crate) fn pod(pod: &Pod, node: &Node) -> (FieldErrors, Vec<String>) {
 
 const NOT_YET: &str = "not supported yet by this version of rhizome";
 
-struct Walk {
+struct Walk<'a> {
     errors: FieldErrors,
     notes: Vec<String>,
+    left_out: &'a HashSet<String>,
 }
 
-impl Walk {
+impl Walk<'_> {
     fn walk(&mut self, node: &Node, pattern: &str, path: &Path) {
-        if node.value == Value::Null {
+        if node.value == Value::Null || self.left_out.contains(path.as_said()) {
             return;
         }
         if let Some(row) = find(pattern)
@@ -273,6 +276,7 @@ impl Walk {
                     // What has neither a row nor rows below is spoken for from above.
                     match (known, find(pattern)) {
                         (true, _) => self.walk(&entry.value, &below, &path.child(&entry.key)),
+                        (false, Some(_)) if self.left_out.contains(path.child(&entry.key).as_said()) => {}
                         (false, Some(row)) => self.judge(row, &entry.value, &path.child(&entry.key)),
                         // Unknown fields were refused, or are left out, before.
                         (false, None) => {}

@@ -403,3 +403,13 @@ fn what_is_probably_not_meant_is_warned_of() {
         ]
     );
 }
+
+/// A volume of an unknown kind is left out, as by the API server, and so becomes an emptyDir.
+#[test]
+fn what_is_left_out_is_not_refused() {
+    let text = with_spec("volumes: [{name: v, bindMount: {path: /mnt}}]");
+    let options = Options { validation: ValidationMode::Ignore, ..Options::default() };
+    let loaded = load(&[Source { name: "f.yaml", bytes: text.as_bytes() }], &options).unwrap();
+    let volumes = loaded.pods().next().unwrap().spec.as_ref().unwrap().volumes.as_ref().unwrap();
+    assert!(volumes[0].empty_dir.is_some() && loaded.warnings.is_empty() && loaded.notes.is_empty());
+}
