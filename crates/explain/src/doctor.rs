@@ -133,7 +133,7 @@ fn about(feature: Feature) -> (&'static str, &'static str, &'static str, bool) {
         Feature::Clone3 => ("clone3", "5.3", "starting containers", true),
         Feature::PidFd => ("pidfd", "5.3", "signalling the right process", true),
         Feature::Overlay => ("overlay", "4.0", "images of several layers, writable containers", true),
-        Feature::OverlayLowerdirAppend => ("overlay lowerdir+", "6.5", "images of very many layers", false),
+        Feature::OverlayLowerdirAppend => ("overlay lowerdir+", "6.7", "layers that mountinfo names", false),
         Feature::MoveBeneath => ("MOVE_MOUNT_BENEATH", "6.5", "replacing a mount without a gap", false),
         Feature::ListMount => ("statmount, listmount", "6.8", "mount ids that are never used again", false),
         Feature::FanotifyMounts => ("fanotify of mounts", "6.15", "live events of mounts", false),

@@ -317,8 +317,10 @@ fn new_file_system(
     made
 }
 
-/// An overlay's options with every directory given as the number of an open fd, for a task whose working
-/// directory is `/proc/self/fd`. 80 layers fit into one fsconfig value so.
+/// An overlay's options with directories given as the numbers of open fds, for a task whose working directory is
+/// `/proc/self/fd`: every layer, so that 80 fit into one fsconfig value, and the upper and working directories
+/// where they cannot be named. Otherwise these are, since mountinfo shows what was given, and that is how the
+/// writable layer behind a mount is found.
 struct OverlayByFd {
     options: Vec<(String, Option<String>)>,
     before: OwnedFd,
@@ -330,18 +332,19 @@ impl OverlayByFd {
         use rustix::fd::AsRawFd;
         let (mut lower, mut rewritten, mut open) = (Vec::new(), Vec::new(), Vec::new());
         for (key, value) in options {
-            let path = Path::new(value.as_deref().unwrap_or_default());
+            let text = value.as_deref().unwrap_or_default();
+            let is_directory = matches!(key.as_str(), "lowerdir+" | "upperdir" | "workdir");
+            if !is_directory || (key != "lowerdir+" && can_be_named(text)) {
+                rewritten.push((key.clone(), value.clone()));
+                continue;
+            }
+            let path = Path::new(text);
+            let fd = sys::mount::open_root(path).map_err(failed("open", path))?;
+            let number = fd.as_raw_fd().to_string();
+            open.push(fd);
             match key.as_str() {
-                "lowerdir+" | "upperdir" | "workdir" => {
-                    let fd = sys::mount::open_root(path).map_err(failed("open", path))?;
-                    let number = fd.as_raw_fd().to_string();
-                    open.push(fd);
-                    match key.as_str() {
-                        "lowerdir+" => lower.push(number),
-                        _ => rewritten.push((key.clone(), Some(number))),
-                    }
-                }
-                _ => rewritten.push((key.clone(), value.clone())),
+                "lowerdir+" => lower.push(number),
+                _ => rewritten.push((key.clone(), Some(number))),
             }
         }
         rewritten.insert(0, ("lowerdir".to_owned(), Some(lower.join(":"))));
@@ -357,4 +360,10 @@ impl OverlayByFd {
         // every path here is absolute or relative to an fd.
         let _ = rustix::process::fchdir(&self.before);
     }
+}
+
+/// Whether an overlay of any kernel takes a path as it is: before Linux 6.5 a comma is refused
+/// (`legacy_parse_param()`, fs/fs_context.c) and a backslash is taken for an escape (`ovl_unescape()`, fs/overlayfs/super.c).
+fn can_be_named(path: &str) -> bool {
+    path.len() <= sys::mount::FSCONFIG_STRING_MAX_BYTES && !path.contains([',', '\\'])
 }
