@@ -445,9 +445,14 @@ fn a_terminal(world: &World) {
     };
     let mut container = world.start(&pod, &config);
     let Io::Terminal { master } = &container.io else { panic!("no terminal") };
-    let mut buffer = [0u8; 64];
-    let count = rustix::io::read(master, &mut buffer).expect("read");
-    assert_eq!(&buffer[..count], b"ready\r\n");
+    // A terminal may give a line in pieces.
+    let mut said = Vec::new();
+    while !said.ends_with(b"\n") {
+        let mut buffer = [0u8; 64];
+        let count = rustix::io::read(master, &mut buffer).expect("read");
+        said.extend_from_slice(&buffer[..count]);
+    }
+    assert_eq!(said, b"ready\r\n");
     rustix::io::write(master, b"\x03").expect("write");
     let outcome = finish(&mut container);
     assert!(outcome.stdout.contains("caught"), "{}", outcome.stdout);
