@@ -108,6 +108,33 @@ fn an_image_is_pulled_inspected_and_pruned() {
 }
 
 #[test]
+fn a_terminal_shows_what_comes() {
+    if !is_root("a_terminal_shows_what_comes") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().to_str().unwrap();
+    let name = format!("127.0.0.1:{}/tool:1", registry_with_tool());
+    let terminal =
+        rustix::pty::openpt(rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY).unwrap();
+    rustix::pty::unlockpt(&terminal).unwrap();
+    let end = rustix::pty::ptsname(&terminal, Vec::new()).unwrap().into_string().unwrap();
+    let end = std::fs::File::options().read(true).write(true).open(end).unwrap();
+    let mut command = support::rhizome(&["--root", root, "image", "pull", &name]);
+    let output = command.stderr(end).output().unwrap();
+    drop(command);
+    assert!(output.status.success());
+    // All ends but ours are closed: what was written can be read, then it fails.
+    let (mut shown, mut terminal) = (Vec::new(), std::fs::File::from(terminal));
+    let _ = std::io::Read::read_to_end(&mut terminal, &mut shown);
+    let shown = String::from_utf8(shown).unwrap();
+    // The last picture, below what erased the one before.
+    let (_, last) = shown.rsplit_once("\x1b[J").unwrap_or(("", &shown));
+    assert!(last.contains("  done, 2.0 KiB\r\n1 of 1 layers, 2.0 KiB\r\n"), "{shown:?}");
+    assert!(last.contains(&format!("{name} is sha256:")), "{shown:?}");
+}
+
+#[test]
 fn what_is_not_in_the_registry_is_a_no_and_others_are_still_pulled() {
     if !is_root("what_is_not_in_the_registry_is_a_no_and_others_are_still_pulled") {
         return;

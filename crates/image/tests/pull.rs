@@ -116,6 +116,15 @@ fn an_image_comes_whole_and_its_layers_are_shared() {
     let before = front.seen().len();
     assert_eq!(pull(&world, &front.reference("team/two")).unwrap().downloaded, 0);
     assert_eq!(front.seen().len(), before + 1);
+    assert!(front.seen()[before].start.starts_with("HEAD "), "which registries do not count as a pull");
+    // The name means something else now; then a layer is missing.
+    let changed = registry.push("team/two", "latest", &[base(), top("c")]);
+    let pulled = pull(&world, &front.reference("team/two")).unwrap();
+    assert_eq!(pulled.digest, changed.digest);
+    assert_eq!(world.in_store("layers").len(), 3, "b is gone");
+    fs::remove_dir_all(pulled.image.layers[1].parent().unwrap()).unwrap();
+    assert!(world.store.get(&front.reference("team/two")).is_err());
+    assert!(pull(&world, &front.reference("team/two")).unwrap().downloaded > 0);
     assert_eq!(world.in_store("blobs"), [""; 0]);
     assert_eq!(world.in_store("tmp"), [""; 0]);
 }
@@ -242,6 +251,7 @@ fn a_tampered_blob_leaves_nothing() {
         "{error:?}"
     );
     assert!(error.hint().unwrap().contains("push it again"));
+    assert_eq!(world.in_store("blobs"), [""; 0], "what is wrong is not kept for later");
     assert_nothing(&world);
     // Mended, it comes.
     bytes[middle] ^= 1;

@@ -23,6 +23,8 @@ use crate::error::{Error, Result};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// Until headers come; some registries fetch from elsewhere first.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
+/// For a few kilobytes, 4 MiB at most.
+const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(120);
 /// Nobody waits longer because a registry says so.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// Of an error's text, and of a token service's answer.
@@ -41,6 +43,26 @@ pub(crate) struct Endpoint {
     agent: Agent,
     credentials: Vec<Credential>,
     auth: Mutex<Auth>,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Ask<'a> {
+    /// Only the head, for the digest in it.
+    Digest {
+        /// Media types.
+        accept: &'a str,
+    },
+    /// All of something small, soon.
+    Document {
+        /// Media types.
+        accept: Option<&'a str>,
+    },
+    /// Something large, from a byte on, however long it takes.
+    Blob {
+        /// The first byte.
+        offset: u64,
+    },
 }
 
 /// How far we came with convincing it. Shared by all who fetch at once.
@@ -109,27 +131,13 @@ impl Endpoint {
         }
     }
 
-    /// Asks for something from byte `offset` on, authenticating if need be. Gives only answers of 200 and 206.
-    pub(crate) fn get(
-        &self,
-        what: &str,
-        accept: Option<&str>,
-        offset: u64,
-    ) -> Result<Response<Body>, RegistryError> {
+    /// Asks for something, authenticating if need be. Gives only answers of 200 and 206.
+    pub(crate) fn ask(&self, what: &str, ask: Ask<'_>) -> Result<Response<Body>, RegistryError> {
         let url = self.url(what);
         // Each round but the last uses up a credential or renews a token.
         for _ in 0..self.credentials.len() + MAX_ROUNDS {
             let sent = self.lock().header.clone();
-            let mut request = self.agent.get(&url);
-            for (name, value) in [("Accept", accept), ("Authorization", sent.as_deref())] {
-                if let Some(value) = value {
-                    request = request.header(name, value);
-                }
-            }
-            if offset > 0 {
-                request = request.header("Range", format!("bytes={offset}-"));
-            }
-            let mut response = request.call().map_err(|e| request_error(&url, e))?;
+            let mut response = self.send(&url, ask, sent.as_deref()).map_err(|e| request_error(&url, e))?;
             match response.status() {
                 StatusCode::OK | StatusCode::PARTIAL_CONTENT => {
                     let mut auth = self.lock();
@@ -145,6 +153,32 @@ impl Endpoint {
             }
         }
         Err(self.denied(String::new()))
+    }
+
+    fn send(
+        &self,
+        url: &str,
+        ask: Ask<'_>,
+        authorization: Option<&str>,
+    ) -> Result<Response<Body>, ureq::Error> {
+        let mut request =
+            if matches!(ask, Ask::Digest { .. }) { self.agent.head(url) } else { self.agent.get(url) };
+        if let Some(authorization) = authorization {
+            request = request.header("Authorization", authorization);
+        }
+        match ask {
+            Ask::Digest { accept } | Ask::Document { accept: Some(accept) } => {
+                request = request.header("Accept", accept);
+            }
+            Ask::Blob { offset: offset @ 1.. } => {
+                request = request.header("Range", format!("bytes={offset}-"))
+            }
+            Ask::Document { accept: None } | Ask::Blob { offset: 0 } => {}
+        }
+        if matches!(ask, Ask::Blob { .. }) {
+            return request.call();
+        }
+        request.config().timeout_recv_body(Some(DOCUMENT_TIMEOUT)).build().call()
     }
 
     fn lock(&self) -> MutexGuard<'_, Auth> {
@@ -248,14 +282,14 @@ impl Endpoint {
             ]);
             let form = joined(&fields);
             let request = self.agent.post(realm).content_type("application/x-www-form-urlencoded");
-            request.send(&form)
+            request.config().timeout_recv_body(Some(DOCUMENT_TIMEOUT)).build().send(&form)
         } else {
             let separator = if realm.contains('?') { '&' } else { '?' };
             let mut request = self.agent.get(format!("{realm}{separator}{}", joined(&fields)));
             if let Some(Credential::Basic { user, password }) = credential {
                 request = request.header("Authorization", Credential::basic(user, password));
             }
-            request.call()
+            request.config().timeout_recv_body(Some(DOCUMENT_TIMEOUT)).build().call()
         };
         let mut response = response.map_err(|e| request_error(realm, e))?;
         if response.status() != StatusCode::OK {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use ureq::http::StatusCode;
 
-use super::client::Endpoint;
+use super::client::{Ask, Endpoint};
 use super::partial::{self, Partial};
 use super::progress::{LayerState, Progress};
 use super::registry_error::RegistryError;
@@ -130,8 +130,8 @@ impl<'a> Fetch<'a> {
             return partial.remove();
         }
         if let Err(error) = self.download(blob, &mut partial) {
-            if matches!(error, Error::Io { .. }) {
-                // A full disk is not helped by what is kept for later.
+            // Nothing is nothing to go on from, and a full disk is not helped by what is kept for later.
+            if partial.have() == 0 || matches!(error, Error::Io { .. }) {
                 partial.remove()?;
             }
             return Err(error);
@@ -194,11 +194,11 @@ impl<'a> Fetch<'a> {
     fn stream(&self, blob: &Blob, partial: &mut Partial) -> Result<()> {
         let what = format!("blobs/{}", blob.digest);
         let url = self.endpoint.url(&what);
-        let response = match self.endpoint.get(&what, None, partial.have()) {
+        let response = match self.endpoint.ask(&what, Ask::Blob { offset: partial.have() }) {
             // It does not believe that there is more than we have.
             Err(RegistryError::Status { status: 416, .. }) if partial.have() > 0 => {
                 partial.restart()?;
-                self.endpoint.get(&what, None, 0)?
+                self.endpoint.ask(&what, Ask::Blob { offset: 0 })?
             }
             response => response?,
         };

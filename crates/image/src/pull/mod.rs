@@ -45,7 +45,7 @@ pub use progress::{LayerState, Progress};
 pub use registries::Registries;
 pub use registry_error::RegistryError;
 
-use client::Endpoint;
+use client::{Ask, Endpoint};
 use fetch::Fetch;
 
 /// Longer manifests and configs are refused; the distribution spec asks registries to take 4 MiB.
@@ -170,6 +170,9 @@ struct Resolved {
 impl Source<'_> {
     fn pull(&self) -> Result<Pulled> {
         let endpoint = self.endpoint()?;
+        if let Some(pulled) = self.unchanged(&endpoint)? {
+            return Ok(pulled);
+        }
         let resolved = self.resolve(&endpoint)?;
         let config = self.config(&endpoint, &resolved.manifest.config)?;
         let diff_ids = import::diff_ids(&config)?;
@@ -191,7 +194,7 @@ impl Source<'_> {
         let writer = self.store.layer_writer()?;
         let fetch = Fetch::new(self.store, &writer, &endpoint, self.options, self.report)?;
         let downloaded = fetch.all(&layers)?;
-        let repository = format!("{}/{}", self.reference.registry(), self.reference.repository());
+        let repository = self.repository();
         let mut repo_digests = vec![format!("{repository}@{}", resolved.digest)];
         if resolved.manifest_digest != resolved.digest {
             repo_digests.push(format!("{repository}@{}", resolved.manifest_digest));
@@ -199,6 +202,36 @@ impl Source<'_> {
         let origin = Origin { repo_digests, layers };
         let image = self.store.adopt(writer, self.reference, &config, Some(origin))?;
         Ok(Pulled { image, digest: resolved.digest, downloaded })
+    }
+
+    /// The image that is here under this name, if the registry means the same by it. Only asks for a head, which
+    /// registries that limit pulls do not count.
+    fn unchanged(&self, endpoint: &Endpoint) -> Result<Option<Pulled>> {
+        let name = self.reference.to_string();
+        let Some(id) = self.store.read_references()?.references.remove(&name) else { return Ok(None) };
+        let Some(origin) = self.store.read_origin(&id)? else { return Ok(None) };
+        let what = format!("manifests/{}", self.manifest_name());
+        // Whatever is wrong is said by the request that follows.
+        let Ok(response) = endpoint.ask(&what, Ask::Digest { accept: ACCEPT }) else { return Ok(None) };
+        let digest = response.headers().get("docker-content-digest").and_then(|v| v.to_str().ok());
+        let Some(digest) = digest.and_then(|text| Digest::parse(text).ok()) else { return Ok(None) };
+        if !origin.repo_digests.contains(&format!("{}@{digest}", self.repository())) {
+            return Ok(None);
+        }
+        // Not where a layer is missing.
+        let Ok(image) = self.store.load(name, &id) else { return Ok(None) };
+        Ok(Some(Pulled { image, digest, downloaded: 0 }))
+    }
+
+    /// With the registry before it.
+    fn repository(&self) -> String {
+        format!("{}/{}", self.reference.registry(), self.reference.repository())
+    }
+
+    /// What the registry knows the image by: its digest where one is given.
+    fn manifest_name(&self) -> String {
+        let tag = self.reference.tag().unwrap_or_default();
+        self.reference.digest().map_or_else(|| tag.to_owned(), Digest::to_string)
     }
 
     fn endpoint(&self) -> Result<Endpoint> {
@@ -218,9 +251,7 @@ impl Source<'_> {
 
     /// From the name to the manifest for this machine, through indexes within each other.
     fn resolve(&self, endpoint: &Endpoint) -> Result<Resolved> {
-        let tag = self.reference.tag().unwrap_or_default();
-        let name = self.reference.digest().map_or_else(|| tag.to_owned(), Digest::to_string);
-        let mut document = self.manifest(endpoint, &name, self.reference.digest(), None)?;
+        let mut document = self.manifest(endpoint, &self.manifest_name(), self.reference.digest(), None)?;
         let digest = document.digest.clone();
         for _ in 0..=MAX_INDEXES {
             match document.kind()? {
@@ -317,7 +348,7 @@ fn read_document(
     what: &str,
     accept: Option<&str>,
 ) -> Result<(Vec<u8>, String, Option<String>)> {
-    let mut response = endpoint.get(what, accept, 0)?;
+    let mut response = endpoint.ask(what, Ask::Document { accept })?;
     let header = |name: &str| response.headers().get(name)?.to_str().ok().map(str::to_owned);
     let media_type = header("content-type").unwrap_or_default();
     let digest = header("docker-content-digest");
