@@ -40,7 +40,7 @@ mod text;
 
 pub use parse::{Field, MAX_OPTIONAL_FIELDS, MAX_ROWS, ParseError, ParseErrorKind};
 pub use snapshot::{NamespaceId, NamespaceTable, Snapshot};
-pub use text::shell_word;
+pub use text::{path_as_text, shell_word};
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -132,20 +132,28 @@ impl fmt::Display for MountTable {
     }
 }
 
-/// Paths in JSON: as they are, but a backslash as `\134` and a byte that is not UTF-8 as `\ooo`. (serde's own
-/// form of a path fails on the latter, and any container may make one.)
-pub(crate) mod path_as_text {
+/// Paths in JSON, for `#[serde(with = "mount_table::path_as_text")]`: as they are, but a backslash as `\134` and a byte
+/// that is not UTF-8 as `\ooo`. (serde's own form of a path fails on the latter, and any container may make one.)
+pub mod path_as_text {
     use super::{escape, unescape};
     use serde::{Deserialize, Deserializer, Serializer};
     use std::ffi::OsString;
     use std::os::unix::ffi::{OsStrExt, OsStringExt};
     use std::path::{Path, PathBuf};
 
-    pub(crate) fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    /// Writes a path.
+    ///
+    /// # Errors
+    /// Only the serializer's own.
+    pub fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&escape(path.as_os_str().as_bytes(), b"\\"))
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    /// Reads a path.
+    ///
+    /// # Errors
+    /// Where there is no text.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
         let text = String::deserialize(deserializer)?;
         Ok(PathBuf::from(OsString::from_vec(unescape(text.as_bytes()).into_owned())))
     }

@@ -78,23 +78,32 @@ impl World {
         }
     }
 
+    /// The mounts that a recursive copy from `root` down takes, parents first, the top first; an unbindable one is
+    /// there too, as the last of its branch: it is left out with all below.
+    fn to_be_copied(&self, top: MountIx, root: DentryIx) -> impl Iterator<Item = MountIx> + '_ {
+        std::iter::successors(Some(top), move |&at| {
+            let mut next = match at != top && self.mounts[at].unbindable {
+                true => self.mounts.next_past_tree(at, top),
+                false => self.mounts.next_in_tree(at, top),
+            };
+            while let Some(branch) = next
+                && self.mounts[branch].parent == top
+                && !self.files.is_below(self.mounts[branch].point, root)
+            {
+                next = self.mounts.next_past_tree(branch, top);
+            }
+            next
+        })
+    }
+
     /// How many mounts a recursive copy without the unbindable would have, or why there can be none.
     pub(crate) fn measure_copy(&self, top: MountIx, root: DentryIx) -> Result<u32, Refused> {
         check(!self.mounts[top].unbindable, RuleId::SourceUnbindable)?;
-        let mut size = 1;
-        let mut kid = self.mounts[top].first_kid;
-        while let Some(branch) = kid.get() {
-            let mut at = self.files.is_below(self.mounts[branch].point, root).then_some(branch);
-            while let Some(mount) = at {
-                let entry = &self.mounts[mount];
-                check(!(entry.unbindable && entry.locked), RuleId::CopyLockedUnbindable)?;
-                size += u32::from(!entry.unbindable);
-                at = match entry.unbindable {
-                    true => self.mounts.next_past_tree(mount, branch),
-                    false => self.mounts.next_in_tree(mount, branch),
-                };
-            }
-            kid = self.mounts[branch].next_kid;
+        let mut size = 0;
+        for mount in self.to_be_copied(top, root) {
+            let entry = &self.mounts[mount];
+            check(!(entry.unbindable && entry.locked), RuleId::CopyLockedUnbindable)?;
+            size += u32::from(!entry.unbindable);
         }
         Ok(size)
     }
@@ -123,33 +132,22 @@ impl World {
         }
     }
 
-    /// Says of each mount of a new tree what it became by being copied.
-    pub(crate) fn tell_copies(&self, top: MountIx, effects: &mut Effects) {
-        for mount in self.mounts.tree(top) {
-            let entry = &self.mounts[mount];
-            let rule = match (entry.shared, entry.master.is_some()) {
+    /// Says of each mount of a tree just copied what its copy became, and what was left out.
+    pub(crate) fn tell_copies(&self, top: MountIx, root: DentryIx, recursive: bool, effects: &mut Effects) {
+        let count = if recursive { usize::MAX } else { 1 };
+        for mount in self.to_be_copied(top, root).take(count) {
+            let from = self.id(mount);
+            if self.mounts[mount].unbindable {
+                effects.push(RuleId::CopySkipsUnbindable, Change::Untouched { mount: from });
+                continue;
+            }
+            let copy = self.mounts[mount].twin;
+            let rule = match (self.mounts[copy].shared, self.mounts[copy].master.is_some()) {
                 (true, _) => RuleId::CopyPeer,
                 (false, true) => RuleId::CopySlave,
                 (false, false) => RuleId::CopyPrivate,
             };
-            effects.push(rule, Change::Created { mount: self.id(mount) });
-        }
-    }
-
-    /// Says what a copy left out: the unbindable mounts below `root`.
-    pub(crate) fn tell_left_out(&self, top: MountIx, root: DentryIx, effects: &mut Effects) {
-        let mut kid = self.mounts[top].first_kid;
-        while let Some(branch) = kid.get() {
-            let mut at = self.files.is_below(self.mounts[branch].point, root).then_some(branch);
-            while let Some(mount) = at {
-                at = if self.mounts[mount].unbindable {
-                    effects.push(RuleId::CopySkipsUnbindable, Change::Untouched { mount: self.id(mount) });
-                    self.mounts.next_past_tree(mount, branch)
-                } else {
-                    self.mounts.next_in_tree(mount, branch)
-                };
-            }
-            kid = self.mounts[branch].next_kid;
+            effects.push(rule, Change::Copied { from, to: self.id(copy) });
         }
     }
 

@@ -70,6 +70,7 @@ pub enum Node {
     /// A symbolic link to this target.
     Symlink {
         /// What it points to.
+        #[serde(with = "mount_table::path_as_text")]
         target: PathBuf,
     },
     /// A character device.
@@ -103,6 +104,7 @@ pub enum Op {
         /// Where `path` starts and what it cannot leave.
         root: Handle,
         /// The path below `root`.
+        #[serde(with = "mount_table::path_as_text")]
         path: PathBuf,
         /// Whether symbolic links are followed.
         follow: bool,
@@ -138,6 +140,7 @@ pub enum Op {
         /// The directory to start from.
         root: Handle,
         /// A path below it, its parent existing.
+        #[serde(with = "mount_table::path_as_text")]
         path: PathBuf,
         /// What to make.
         node: Node,
@@ -214,6 +217,7 @@ pub enum Op {
         /// The source string.
         source: String,
         /// Where.
+        #[serde(with = "mount_table::path_as_text")]
         target: PathBuf,
         /// Mount attributes.
         attributes: Attributes,
@@ -221,8 +225,10 @@ pub enum Op {
     /// mount(2) with `MS_BIND`, and `MS_REC` if `recursive`.
     Bind {
         /// What to copy.
+        #[serde(with = "mount_table::path_as_text")]
         source: PathBuf,
         /// Where to.
+        #[serde(with = "mount_table::path_as_text")]
         target: PathBuf,
         /// With all mounts below.
         recursive: bool,
@@ -230,20 +236,25 @@ pub enum Op {
     /// mount(2) with `MS_MOVE`.
     Move {
         /// The root of a mount.
+        #[serde(with = "mount_table::path_as_text")]
         source: PathBuf,
         /// Where to.
+        #[serde(with = "mount_table::path_as_text")]
         target: PathBuf,
     },
     /// move_mount(2) by paths with `MOVE_MOUNT_BENEATH`.
     MoveBeneath {
         /// The root of a mount.
+        #[serde(with = "mount_table::path_as_text")]
         source: PathBuf,
         /// The root of a mount, under which it goes.
+        #[serde(with = "mount_table::path_as_text")]
         target: PathBuf,
     },
     /// mount(2) with a propagation type (`mount --make-…`), and `MS_REC` if `recursive`.
     ChangeType {
         /// The root of a mount.
+        #[serde(with = "mount_table::path_as_text")]
         target: PathBuf,
         /// The type.
         to: PropagationType,
@@ -253,6 +264,7 @@ pub enum Op {
     /// umount2(2) by path; `MNT_DETACH` if `detach`, `MNT_EXPIRE` if `expire`.
     UnmountPath {
         /// The root of a mount.
+        #[serde(with = "mount_table::path_as_text")]
         target: PathBuf,
         /// Lazily, with all below.
         detach: bool,
@@ -262,23 +274,28 @@ pub enum Op {
     /// pivot_root(2) by paths.
     PivotRootTo {
         /// The new root.
+        #[serde(with = "mount_table::path_as_text")]
         new_root: PathBuf,
         /// Where the old one goes.
+        #[serde(with = "mount_table::path_as_text")]
         put_old: PathBuf,
     },
     /// chroot(2). The working directory stays.
     ChangeRoot {
         /// The new root.
+        #[serde(with = "mount_table::path_as_text")]
         path: PathBuf,
     },
     /// chdir(2).
     ChangeDirectory {
         /// The new working directory.
+        #[serde(with = "mount_table::path_as_text")]
         path: PathBuf,
     },
     /// mkdir(2), or creat(2) of an empty file.
     Create {
         /// Its parent exists.
+        #[serde(with = "mount_table::path_as_text")]
         path: PathBuf,
         /// Which of the two.
         kind: Missing,
@@ -286,18 +303,22 @@ pub enum Op {
     /// rmdir(2).
     RemoveDirectory {
         /// An empty directory.
+        #[serde(with = "mount_table::path_as_text")]
         path: PathBuf,
     },
     /// unlink(2).
     Unlink {
         /// Something that is no directory.
+        #[serde(with = "mount_table::path_as_text")]
         path: PathBuf,
     },
     /// rename(2).
     Rename {
         /// What.
+        #[serde(with = "mount_table::path_as_text")]
         from: PathBuf,
         /// To which name; what has it is replaced.
+        #[serde(with = "mount_table::path_as_text")]
         to: PathBuf,
     },
 }

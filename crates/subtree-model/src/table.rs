@@ -73,6 +73,7 @@ impl World {
         }
         let mut builder = Builder { world: World::empty(), ..Builder::default() };
         builder.count_ids(snapshot)?;
+        builder.note_dominating(snapshot);
         for namespace in &snapshot.namespaces {
             builder.add_rows(namespace)?;
         }
@@ -231,6 +232,8 @@ struct Builder {
     by_id: HashMap<MountId, MountIx>,
     groups: HashMap<PeerGroup, Vec<MountIx>>,
     group_order: Vec<PeerGroup>,
+    /// For groups that some row has as its master: what rows say is above them.
+    dominating: HashMap<PeerGroup, PeerGroup>,
     /// The namespace of mounts that are only known by their groups, and its root.
     elsewhere: Option<MountIx>,
 }
@@ -255,6 +258,14 @@ impl Builder {
             }
         }
         Ok(())
+    }
+
+    fn note_dominating(&mut self, snapshot: &Snapshot) {
+        for row in snapshot.namespaces.iter().flat_map(|namespace| &namespace.mounts.mounts) {
+            if let (Some(master), Some(above)) = (row.propagation.master, row.propagation.propagate_from) {
+                self.dominating.entry(master).or_insert(above);
+            }
+        }
     }
 
     fn add_rows(&mut self, namespace: &NamespaceTable) -> Result<(), TableError> {
@@ -427,7 +438,7 @@ impl Builder {
             if self.world.mounts[mount].master.is_some() {
                 continue;
             }
-            let master = self.member_of(group, row, mount)?;
+            let master = self.member_of(group, mount)?;
             match shared {
                 None => self.world.mounts.join_slaves(master, mount),
                 Some(own) => {
@@ -441,13 +452,14 @@ impl Builder {
     }
 
     /// A mount of a group; one made up for it if no row is of it.
-    fn member_of(&mut self, group: PeerGroup, row: &Mount, slave: MountIx) -> Result<MountIx, TableError> {
+    fn member_of(&mut self, group: PeerGroup, slave: MountIx) -> Result<MountIx, TableError> {
         if let Some(first) = self.groups.get(&group).and_then(|members| members.first()) {
             return Ok(*first);
         }
         let unseen = self.unseen_member(group, self.world.files.root_of(self.world.mounts[slave].root))?;
-        if let Some(above) = row.propagation.propagate_from
-            && let Some(master) = self.groups.get(&above).and_then(|members| members.first().copied())
+        let above = self.dominating.get(&group).filter(|&&above| above != group);
+        if let Some(above) = above
+            && let Some(master) = self.groups.get(above).and_then(|members| members.first().copied())
         {
             self.world.mounts.join_slaves(master, unseen);
         }

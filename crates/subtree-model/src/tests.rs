@@ -1,4 +1,6 @@
 //! Tests of the room: small worlds, what happens in them, and what they look like then.
 
+mod effects;
 mod limits;
+mod random;
 mod table;

@@ -133,12 +133,11 @@ impl World {
     fn copy_source(&mut self, from: Place, recursive: bool, effects: &mut Effects) -> MountIx {
         let flags = CopyFlags::default();
         let top = if recursive {
-            self.tell_left_out(from.mount, from.dentry, effects);
             self.copy_tree(from.mount, from.dentry, flags)
         } else {
             self.copy_mount(from.mount, from.dentry, flags)
         };
-        self.tell_copies(top, effects);
+        self.tell_copies(from.mount, from.dentry, recursive, effects);
         top
     }
 

@@ -9,6 +9,7 @@ use crate::mounts::{MountIx, UserIx};
 use crate::unmount::How;
 use crate::world::{Held, Place, TaskId, World};
 use crate::{Handle, Refused, RuleId};
+use mount_table::MountId;
 use std::path::Path;
 
 impl World {
@@ -64,7 +65,7 @@ impl World {
             } else {
                 RuleId::NamespaceCopy
             };
-            effects.push(rule, Change::Created { mount: self.id(to) });
+            effects.push(rule, Change::Copied { from: MountId(from.id), to: self.id(to) });
         }
     }
 

@@ -185,8 +185,13 @@ impl Kernel {
         Ok(())
     }
 
-    /// The mounts of all namespaces that are alive.
+    /// The mounts of all namespaces that are alive, in the form in which they are compared.
     pub(crate) fn snapshot(&mut self) -> Result<Snapshot, Errno> {
+        self.tables().map(comparable)
+    }
+
+    /// The mounts of all namespaces that are alive.
+    pub(crate) fn tables(&mut self) -> Result<Snapshot, Errno> {
         let mut namespaces = Vec::new();
         for at in 0..self.namespaces.len() {
             if self.namespaces[at].is_some() {
@@ -194,7 +199,7 @@ impl Kernel {
                 namespaces.push(NamespaceTable { id: NamespaceId(at as u64), mounts: self.table()? });
             }
         }
-        Ok(comparable(Snapshot { namespaces }))
+        Ok(Snapshot { namespaces })
     }
 
     fn table(&self) -> Result<MountTable, Errno> {
@@ -346,6 +351,14 @@ impl Model {
         };
         Snapshot { namespaces: self.alive().into_iter().map(table).collect() }
     }
+}
+
+/// Whether a world made from the kernel's tables shows the same tables again.
+pub(crate) fn check_reading_back(tables: &Snapshot) -> Result<(), String> {
+    let world = World::from_snapshot(tables).map_err(|error| format!("no world from the tables: {error}"))?;
+    world.check_invariants().map_err(|broken| format!("a broken world from the tables: {broken}"))?;
+    let (before, after) = (comparable(tables.clone()), comparable(world.snapshot()));
+    if before == after { Ok(()) } else { Err("a world from the tables shows other tables".to_owned()) }
 }
 
 /// Numbers mounts, groups and devices by first appearance and leaves out what is not modelled.

@@ -30,6 +30,10 @@ fn main() -> ExitCode {
         println!("SKIPPED model_against_the_kernel: {why}");
         return ExitCode::SUCCESS;
     }
+    let machine = mount_table::MountTable::parse_mountinfo(before.as_bytes()).expect("the kernel's own");
+    let machine = mount_table::NamespaceTable { id: mount_table::NamespaceId(1), mounts: machine };
+    let machine = mount_table::Snapshot { namespaces: vec![machine] };
+    machine::check_reading_back(&machine).expect("the machine's own table");
     let ok = match std::env::var("RHIZOME_MODEL_CASE") {
         Ok(file) => one_case(&file),
         Err(_) => all(),

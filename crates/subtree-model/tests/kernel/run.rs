@@ -1,7 +1,7 @@
 //! Runs steps in kernel and model side by side, in children, and makes failing sequences small.
 
 use crate::generate::Generator;
-use crate::machine::{Kernel, Model};
+use crate::machine::{Kernel, Model, check_reading_back};
 use crate::step::Step;
 use mount_table::{MountTable, Snapshot};
 use rustix::fd::OwnedFd;
@@ -147,7 +147,11 @@ fn side_by_side(
             .map(drop)
             .map_err(|what| format!("{step}\n{what}"))?;
     }
-    Ok(())
+    let tables = kernel.tables().map_err(|errno| format!("the kernel's tables: {errno:?}"))?;
+    check_reading_back(&tables).map_err(|what| {
+        let rows: String = tables.namespaces.iter().map(|table| format!("{}\n", table.mounts)).collect();
+        format!("{what}\n{rows}")
+    })
 }
 
 /// Whether a step cannot change a mount when it succeeds, so that tables need not be read.
