@@ -307,6 +307,17 @@ pub fn require(root: &Root, key: &PodKey) -> Result<PodUid, RecordError> {
     find(root, key)?.ok_or_else(|| RecordError::NotFound { key: key.clone() })
 }
 
+/// That a name stands for this very pod.
+///
+/// # Errors
+/// It stands for another or none, or the index cannot be read.
+pub(crate) fn require_same(root: &Root, key: &PodKey, uid: &PodUid) -> Result<(), RecordError> {
+    match find(root, key)? {
+        Some(found) if found == *uid => Ok(()),
+        _ => Err(RecordError::NotFound { key: key.clone() }),
+    }
+}
+
 /// All pods of one namespace or of all, by namespace and name.
 ///
 /// # Errors
@@ -413,7 +424,17 @@ pub fn forget_nameless(root: &Root, uid: &PodUid) -> Result<(), RecordError> {
 
 /// Held while one command changes one pod; released when dropped or when the process ends.
 #[derive(Debug)]
-pub struct PodLock(#[expect(dead_code, reason = "held, not read: closing it is the release")] File);
+pub struct PodLock(File);
+
+impl PodLock {
+    /// Another holder of the same lock: it is released when both are closed, in whatever process.
+    ///
+    /// # Errors
+    /// No descriptors are left.
+    pub fn share(&self) -> io::Result<File> {
+        self.0.try_clone()
+    }
+}
 
 /// Waits for the pod's lock (flock(2)), so that two commands on one pod come after one another.
 ///
@@ -429,9 +450,7 @@ pub fn lock(root: &Root, uid: &PodUid, key: &PodKey) -> Result<PodLock, RecordEr
         Err(e) => return Err(state("open", &folder)(e)),
     };
     flock(&file).map_err(state("lock", &folder))?;
-    if find(root, key)?.as_ref() != Some(uid) {
-        return Err(gone());
-    }
+    require_same(root, key, uid)?;
     Ok(PodLock(file))
 }
 

@@ -60,6 +60,9 @@ const CASES: &[Case] = &[
     ("another_supervisor_goes_on_with_a_stop", another_supervisor_goes_on_with_a_stop),
     ("a_mount_that_stays_is_named_and_keeps_its_layer", a_mount_that_stays_is_named_and_keeps_its_layer),
     ("a_terminal", a_terminal),
+    ("supervisors_killed_at_any_moment", supervisors_killed_at_any_moment),
+    ("commands_killed_at_any_moment", commands_killed_at_any_moment),
+    ("commands_at_once_on_one_pod", commands_at_once_on_one_pod),
 ];
 
 fn run_apart(case: fn(&World)) -> bool {
@@ -294,7 +297,6 @@ fn a_pod_is_started_again(world: &World) {
     }]});
     let pod = world.create(world.pod("p", spec));
     world.client.wait(&pod, MINUTE).unwrap();
-    eventually("the supervisor ends", || !world.client.view(&pod).unwrap().supervised);
     world.client.start(&pod).unwrap();
     let status = world.client.wait(&pod, MINUTE).unwrap();
     assert_eq!(status.state.containers[0].restart_count(), 1);
@@ -529,7 +531,6 @@ fn a_mount_that_stays_is_named_and_keeps_its_layer(world: &World) {
     let left = world.host.join("left");
     assert_eq!(status.left_mounts.len(), 1, "{:?}", status.left_mounts);
     assert_eq!(status.left_mounts[0].mount_point, left);
-    eventually("the supervisor ends", || !world.client.view(&pod).unwrap().supervised);
     let removed = world.client.remove(&pod, false).unwrap();
     assert_eq!(removed.left, status.left_mounts);
     assert_eq!(removed.kept_layers.len(), 1);
@@ -556,4 +557,108 @@ fn a_terminal(world: &World) {
     assert_eq!(status.state.exit_code(), 0);
     let log = world.log(&pod, "main", 0);
     assert!(log.starts_with("/dev/") && log.contains("done"), "{log:?}");
+}
+
+/// A pod with something of everything that has to be undone.
+fn busy_pod(world: &World, name: &str) -> NewPod {
+    let volumes = json!([
+        {"name": "shared", "emptyDir": {}},
+        {"name": "memory", "emptyDir": {"medium": "Memory"}},
+        {"name": "host", "hostPath": {"path": world.host}},
+    ]);
+    let spec = json!({"volumes": volumes, "containers": [{
+        "name": "main", "image": "busybox", "command": ["sleep", "1000"], "securityContext": {"privileged": true},
+        "volumeMounts": [
+            {"name": "shared", "mountPath": "/shared", "mountPropagation": "Bidirectional"},
+            {"name": "memory", "mountPath": "/memory"},
+            {"name": "host", "mountPath": "/sub", "subPath": "sub"},
+        ],
+    }]});
+    world.pod(name, spec)
+}
+
+/// Delays that spread over the time that something takes, and are the same in every run.
+fn delays(count: u32, longest: Duration) -> impl Iterator<Item = Duration> {
+    (0..count).map(move |n| longest * (n * 7 % count) / count)
+}
+
+fn supervisors_killed_at_any_moment(world: &World) {
+    for delay in delays(24, Duration::from_millis(60)) {
+        let pod = world.client.create(vec![busy_pod(world, "p")]).unwrap().remove(0);
+        world.client.start(&pod).unwrap();
+        let pid = world.supervisor_pid(&pod);
+        std::thread::sleep(delay);
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        eventually("the supervisor is gone", || !world.client.view(&pod).unwrap().supervised);
+        // What is told is true: a container that is said to run does.
+        let view = world.client.view(&pod).unwrap();
+        for container in view.state().containers.iter().filter(|c| c.running()) {
+            let record = runtime::status(&world.client.root().runtime_dirs(), &container.id).unwrap();
+            assert_eq!(record.status, runtime::Status::Running);
+        }
+        // Every other one is given another supervisor first.
+        if delay.as_millis() % 2 == 0 {
+            world.client.start(&pod).unwrap_or_else(|e| panic!("after {delay:?}: {e}"));
+            let (progress, status) = world.client.wait_started(&pod, MINUTE).unwrap();
+            assert_eq!(progress, Progress::Started, "after {delay:?}: {status:?}");
+        }
+        world.client.remove(&pod, true).unwrap_or_else(|e| panic!("after {delay:?}: {e:?}"));
+        world.check_empty();
+    }
+}
+
+fn commands_killed_at_any_moment(world: &World) {
+    for delay in delays(24, Duration::from_millis(250)) {
+        let command = spawn(Namespaces::empty(), None, || {
+            let pod = world.client.create(vec![busy_pod(world, "p")]).unwrap().remove(0);
+            world.client.start(&pod).unwrap();
+            world.client.wait_started(&pod, MINUTE).unwrap();
+            world.client.remove(&pod, true).unwrap();
+            exit(0)
+        });
+        let command = command.unwrap();
+        std::thread::sleep(delay);
+        let _ = rustix::process::pidfd_send_signal(&command.pidfd, rustix::process::Signal::KILL);
+        wait(&command);
+        // A supervisor that was just being started may still be on its way; the pod then has it, or never will.
+        let pods = world.client.list(None).unwrap();
+        assert!(pods.problems.is_empty(), "{:?}", pods.problems);
+        for view in pods.pods {
+            world.client.remove(&view.pod, true).unwrap_or_else(|e| panic!("after {delay:?}: {e:?}"));
+        }
+        // The next create sweeps what has no name.
+        let next = world.create(world.shell("next", "Never", "true"));
+        world.client.remove(&next, true).unwrap();
+        world.check_empty();
+    }
+}
+
+fn commands_at_once_on_one_pod(world: &World) {
+    type Verb = fn(&Client, &PodRef);
+    let verbs: [Verb; 5] = [
+        |client, pod| drop(client.stop(pod, Some(0))),
+        |client, pod| drop(client.start(pod)),
+        |client, pod| drop(client.view(pod)),
+        |client, pod| drop(client.wait_started(pod, Some(Duration::from_secs(1)))),
+        |client, pod| drop(client.remove(pod, false)),
+    ];
+    for round in 0..6 {
+        let pod = world.run(busy_pod(world, "p"));
+        let commands: Vec<Child> = (0..10)
+            .map(|n| {
+                let verb = verbs[(n + round) % verbs.len()];
+                let command = spawn(Namespaces::empty(), None, || {
+                    verb(&Client::open(world.client.root()).unwrap(), &pod);
+                    exit(0)
+                });
+                command.unwrap()
+            })
+            .collect();
+        assert!(commands.iter().map(wait).all(|status| status == 0));
+        match world.client.remove(&pod, true) {
+            Ok(_) | Err(ClientError::Record(_)) => {}
+            Err(error) => panic!("round {round}: {error}"),
+        }
+        world.check_empty();
+    }
 }

@@ -4,7 +4,7 @@ use super::watch::wait_for;
 use super::{Client, ClientError, PodRef, Result};
 use crate::clock::read_now;
 use crate::lifecycle::{Current, PodState, Stage};
-use crate::record::{self, NewPod};
+use crate::record::{self, NewPod, PodLock};
 use crate::root::make_private_directory;
 use crate::status_file::StatusFile;
 use crate::supervisor::{self, READY, SUBCOMMAND, own_log_path, tail_of};
@@ -109,11 +109,12 @@ impl Client {
     /// # Errors
     /// It runs and is supervised, or the supervisor cannot be started.
     pub fn start(&self, pod: &PodRef) -> Result<()> {
-        let _lock = record::lock(&self.root, &pod.uid, &pod.key)?;
+        let lock = record::lock(&self.root, &pod.uid, &pod.key)?;
+        self.let_go(pod)?;
         if supervisor::is_alive(&self.root, &pod.uid) {
             return Err(ClientError::Running { pod: pod.key.clone(), supervised: true });
         }
-        self.spawn_supervisor(pod)
+        self.spawn_supervisor(pod, &lock)
     }
 
     /// Waits until a pod is started or cannot be.
@@ -126,8 +127,9 @@ impl Client {
         Ok((progress(&status.state), status))
     }
 
-    /// Executes our own program once more, from a read-only path, as the pod's supervisor.
-    fn spawn_supervisor(&self, pod: &PodRef) -> Result<()> {
+    /// Executes our own program once more, from a read-only path, as the pod's supervisor. It shares the pod's lock, as
+    /// its standard input, until it has its own: so nobody removes the pod under it even if we are killed meanwhile.
+    fn spawn_supervisor(&self, pod: &PodRef, lock: &PodLock) -> Result<()> {
         let failed = |reason: String| ClientError::Supervisor { pod: pod.key.clone(), reason };
         let io_failed = |e: std::io::Error| failed(e.to_string());
         make_private_directory(&self.root.pod_run(&pod.uid)).map_err(io_failed)?;
@@ -142,7 +144,7 @@ impl Client {
             .args([&self.root.lib, &self.root.run])
             .arg(pod.uid.as_str())
             .current_dir("/")
-            .stdin(Stdio::null())
+            .stdin(lock.share().map_err(io_failed)?)
             .stdout(Stdio::piped())
             .stderr(log.map_err(io_failed)?)
             .spawn()

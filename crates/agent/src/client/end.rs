@@ -16,6 +16,9 @@ const END_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a supervisor may take to answer before a forced removal takes it for stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(10);
 
+/// How often a pod that is being removed may be started by others in between.
+const RESTARTS_MAX: u32 = 3;
+
 /// A pod that was stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stopped {
@@ -71,6 +74,12 @@ impl Client {
             pause = (pause * 2).min(Duration::from_millis(50));
         }
         Ok(())
+    }
+
+    /// A supervisor whose pod is done ends by itself, but may not have yet.
+    pub(super) fn let_go(&self, pod: &PodRef) -> Result<()> {
+        let view = self.view(pod)?;
+        if view.supervised && view.state().done() { self.wait_for_end(pod, END_TIMEOUT) } else { Ok(()) }
     }
 
     /// Does for a pod without a supervisor what that would do at its end. The caller holds the pod's lock.
@@ -162,20 +171,32 @@ impl Client {
     /// # Errors
     /// It runs; or something could not be removed, and then the pod is still there.
     pub fn remove(&self, pod: &PodRef, force: bool) -> Result<Removed> {
-        if force {
-            self.end_at_once(pod)?;
-        } else {
-            let view = self.view(pod)?;
-            if view.supervised || !matches!(view.state().stage, Stage::New | Stage::Done) {
-                return Err(ClientError::Running { pod: pod.key.clone(), supervised: view.supervised });
+        let mut tries = 0;
+        let _lock = loop {
+            match force {
+                true => self.end_at_once(pod)?,
+                false => self.refuse_running(pod)?,
             }
-        }
-        let _lock = record::lock(&self.root, &pod.uid, &pod.key)?;
-        if supervisor::is_alive(&self.root, &pod.uid) {
-            // Started again in the meantime by somebody else.
-            return Err(ClientError::Running { pod: pod.key.clone(), supervised: true });
-        }
+            let lock = record::lock(&self.root, &pod.uid, &pod.key)?;
+            if !supervisor::is_alive(&self.root, &pod.uid) {
+                break lock;
+            }
+            // Started again by somebody else before we had the lock.
+            tries += 1;
+            if tries == RESTARTS_MAX {
+                return Err(ClientError::Running { pod: pod.key.clone(), supervised: true });
+            }
+        };
         self.remove_dead(pod)
+    }
+
+    fn refuse_running(&self, pod: &PodRef) -> Result<()> {
+        self.let_go(pod)?;
+        let view = self.view(pod)?;
+        match !view.supervised && matches!(view.state().stage, Stage::New | Stage::Done) {
+            true => Ok(()),
+            false => Err(ClientError::Running { pod: pod.key.clone(), supervised: view.supervised }),
+        }
     }
 
     /// Ends a pod with SIGKILL; a supervisor that does not answer too. What that would have done is then done here.

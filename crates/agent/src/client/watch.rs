@@ -3,7 +3,7 @@
 use super::{Client, ClientError, PodRef, Result};
 use crate::protocol::{Answer, Greeting, Request};
 use crate::status_file::StatusFile;
-use crate::supervisor::socket_path;
+use crate::supervisor::{self, socket_path};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -158,12 +158,13 @@ impl Client {
     /// There is no such pod, or its supervisor cannot be talked to.
     pub fn watch(&self, pod: &PodRef) -> Result<Watch> {
         let talk = |source| ClientError::Talk { pod: pod.key.clone(), source };
-        let connection = self.connect(pod, ANSWER_TIMEOUT)?.map(|mut connection| {
-            connection.ask(&Request::Subscribe)?;
-            Ok(connection)
-        });
-        // A supervisor that ends between the two leaves its last status on the disk, which is read next.
-        let connection = connection.transpose().map_err(talk)?;
+        let mut connection = self.connect(pod, ANSWER_TIMEOUT)?;
+        match connection.as_mut().map(|connection| connection.ask(&Request::Subscribe)) {
+            // A supervisor that ends leaves its last status on the disk, which is read next.
+            Some(Err(e)) if has_gone(&e) => connection = None,
+            Some(Err(e)) => return Err(talk(e)),
+            Some(Ok(())) | None => {}
+        }
         Ok(Watch { pod: pod.clone(), latest: self.view(pod)?.status, connection })
     }
 
@@ -219,21 +220,32 @@ impl Client {
         self.ask_to_stop_within(pod, grace_seconds, ANSWER_TIMEOUT)
     }
 
-    /// As [`Client::ask_to_stop`]; how long it may take to answer.
+    /// As [`Client::ask_to_stop`]; how long it may take to answer. One that is about to listen, or about to end, is waited
+    /// for.
     pub(super) fn ask_to_stop_within(
         &self,
         pod: &PodRef,
         grace_seconds: Option<u64>,
         timeout: Duration,
     ) -> Result<bool> {
-        let Some(mut connection) = self.connect(pod, timeout)? else { return Ok(false) };
         let talk = |source| ClientError::Talk { pod: pod.key.clone(), source };
-        let asked = connection.ask(&Request::Stop { grace_seconds });
-        match asked.and_then(|()| connection.wait_for_line(timeout)) {
-            Ok(Some(_)) => Ok(true),
-            Ok(None) => Ok(false),
-            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-            Err(e) => Err(talk(e)),
+        let request = Request::Stop { grace_seconds };
+        let until = Instant::now() + timeout;
+        loop {
+            let connection = self.connect(pod, timeout)?;
+            let answer = connection.map(|mut c| c.ask(&request).and_then(|()| c.wait_for_line(timeout)));
+            match answer {
+                Some(Ok(Some(_))) => return Ok(true),
+                Some(Err(e)) if !has_gone(&e) => return Err(talk(e)),
+                _ if !supervisor::is_alive(&self.root, &pod.uid) => return Ok(false),
+                _ if Instant::now() >= until => return Err(talk(io::ErrorKind::TimedOut.into())),
+                _ => std::thread::sleep(Duration::from_millis(2)),
+            }
         }
     }
+}
+
+/// Whether the other side has closed the connection.
+fn has_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }

@@ -128,6 +128,11 @@ fn begin(args: Vec<OsString>) -> Result<Supervisor, SupervisorError> {
     let signals = Signals::block(&watched).map_err(system("block signals"))?;
     let lock = take_lock(&root, &uid)?;
     let record = record::load(&root, &uid)?;
+    record::require_same(&root, &record.key(), &uid)?;
+    // The lock of the command that started us was shared with us there until we had our own.
+    let null =
+        rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty()).map_err(system("open /dev/null"))?;
+    rustix::stdio::dup2_stdin(&null).map_err(system("let go of standard input"))?;
     let clients = Clients::listen(&root, &uid).map_err(system("listen"))?;
     Supervisor::new(root, uid, record, signals, lock, clients)
 }
