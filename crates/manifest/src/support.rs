@@ -413,17 +413,24 @@ fn says_nothing(node: &Node) -> bool {
     }
 }
 
-/// The table as Markdown: what docs/reference holds.
+/// The table as the page docs/reference/pod-fields.md.
 #[must_use]
-pub fn markdown() -> String {
-    let mut text = String::from("| field | | remark |\n| --- | --- | --- |\n");
+pub fn page() -> String {
+    let mut text = String::from(
+        "# Fields of a Pod\n\n\
+         Written from the table in `crates/manifest/src/support.rs`, and checked by a test: `RHIZOME_BLESS=1 cargo test -p manifest` writes it anew.\n\n\
+         A row speaks for all fields below it that have no row of their own. A field that is refused is an error that names it, unless it says what would be so without it. \
+         What has no meaning on one machine is accepted and named once.\n\n\
+         | field | | remark |\n| --- | --- | --- |\n",
+    );
     for row in PODS {
         let what = match row.support {
             Done => "done".to_owned(),
             Values(values) => {
-                format!("done for {}", values.iter().map(|v| format!("{v:?}")).collect::<Vec<_>>().join(", "))
+                let words: Vec<String> = values.iter().map(|value| format!("`{value:?}`")).collect();
+                format!("done for {}", words.join(", "))
             }
-            NoMeaning => "accepted without meaning on one machine".to_owned(),
+            NoMeaning => "no meaning on one machine".to_owned(),
             Refused => "refused".to_owned(),
             Checked => "done in part".to_owned(),
         };
