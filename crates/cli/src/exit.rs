@@ -11,6 +11,8 @@
 use crate::output;
 use agent::client::ClientError;
 use agent::record::RecordError;
+use rustix::io::Errno;
+use std::io;
 
 /// The exit status of a command that came to an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,15 +135,22 @@ fn status_of_runtime(error: &runtime::Error) -> u8 {
     }
 }
 
-/// The hint of the outermost error in the chain that has one.
+/// The hint of the outermost error in the chain that has one; for whoever is not root and is denied something, that.
 fn hint_of(error: &anyhow::Error) -> Option<String> {
-    error.chain().find_map(|error| {
+    let own = error.chain().find_map(|error| {
         let of_observe = || error.downcast_ref::<observe::Error>()?.hint();
         let of_image = || error.downcast_ref::<image::Error>()?.hint();
         let of_runtime = || error.downcast_ref::<runtime::Error>()?.hint();
         let of_agent = || error.downcast_ref::<ClientError>()?.hint();
         of_observe().or_else(of_image).or_else(of_runtime).or_else(of_agent)
-    })
+    });
+    let is_denied = |error: &(dyn std::error::Error + 'static)| {
+        let by_io = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        let by_errno = error.downcast_ref::<Errno>().map(|errno| io::Error::from(*errno).kind());
+        by_io.or(by_errno) == Some(io::ErrorKind::PermissionDenied)
+    };
+    let denied = !rustix::process::geteuid().is_root() && error.chain().any(is_denied);
+    own.or_else(|| denied.then(|| "run it as root: pods are made of what only root can make".to_owned()))
 }
 
 /// Says why on standard error, and gives the exit status.
@@ -200,7 +209,6 @@ fn without_number(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io;
 
     #[test]
     fn causes_are_said_once() {

@@ -14,6 +14,7 @@ mod dry_run;
 mod exit;
 mod foreground;
 mod lines;
+mod log;
 mod ops;
 mod output;
 mod pods;
@@ -28,5 +29,6 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let cli = args::Cli::parse();
+    log::begin(matches!(cli.command, args::Command::Supervise(_)));
     ExitCode::from(exit::report(ops::run(cli)))
 }

@@ -266,8 +266,7 @@ fn capabilities(machine: &Machine) -> Finding {
         return Finding::fine(ID, "all capabilities");
     }
     if machine.effective_user != 0 {
-        return Finding::limit(ID, "no capabilities, as not root", "see root-user")
-            .seen(named("effective", &unusable));
+        return Finding::limit(ID, "no capabilities, as not root", "see root-user");
     }
     let needed: Vec<&str> = NEEDED.into_iter().filter(|name| unusable.contains(name)).collect();
     let finding = if needed.is_empty() {

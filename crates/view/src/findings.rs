@@ -25,12 +25,15 @@ pub fn findings(findings: &[Finding], wide: bool, columns: usize, paint: Paint) 
 }
 
 fn write_finding(text: &mut String, finding: &Finding, columns: usize, paint: Paint) {
-    let severity = match finding.severity {
-        Severity::Problem => paint.bad("problem:"),
-        Severity::Limit | Severity::Fine => paint.warn("limit:"),
+    let (severity, painted): (_, fn(Paint, &str) -> String) = match finding.severity {
+        Severity::Problem => ("problem", Paint::bad),
+        Severity::Limit | Severity::Fine => ("limit", Paint::warn),
     };
-    let title = wrap(&printable(&finding.title), columns, 2);
-    let _ = writeln!(text, "{severity} {} {}", paint.strong(&title), paint.dim(&format!("[{}]", finding.id)));
+    let label = format!("{severity}[{}]:", finding.id);
+    // Wrapped together, since the title begins behind the label, which has no blanks.
+    let title = wrap(&format!("{label} {}", printable(&finding.title)), columns, 2);
+    let title = title.strip_prefix(&label).unwrap_or(&title);
+    let _ = writeln!(text, "{}{}", painted(paint, &label), paint.strong(title));
     write_part(text, "why:", &finding.why, columns, paint);
     for (index, line) in finding.evidence.iter().enumerate() {
         write_part(text, if index == 0 { "seen:" } else { "" }, line, columns, paint);
@@ -90,7 +93,7 @@ mod tests {
     #[test]
     fn narrow_and_without_colour() {
         expect![[r"
-            problem: / is private [root-mount]
+            problem[root-mount]: / is private
               why:  HostToContainer needs a
                     shared source
               seen: 21 1 8:1 / / rw - ext4
@@ -109,7 +112,7 @@ mod tests {
     #[test]
     fn colours_only_frame_our_own_words() {
         let text = findings(&samples(), true, 80, Paint { colour: true });
-        assert!(text.contains("\u{1b}[1;31mproblem:\u{1b}[0m"));
+        assert!(text.contains("\u{1b}[1;31mproblem[root-mount]:\u{1b}[0m"));
         assert!(!text.contains("\u{1b}[2J"));
     }
 }
