@@ -9,13 +9,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use image::ImageConfig;
 
+use crate::oci_archive::OciArchive;
 use crate::rootfs::RootFs;
 use crate::{debian, host};
 
 /// Raised whenever what is below changes what the images hold.
 const VERSION: u32 = 1;
+
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 const PASSWD: &str = "\
 root:x:0:0:root:/root:/bin/sh
@@ -58,7 +60,7 @@ pub(crate) fn assemble() -> Result<PathBuf> {
     Ok(dir)
 }
 
-fn one(dir: &Path, name: &str, make: fn(&Path) -> Result<(RootFs, ImageConfig)>) -> Result<()> {
+fn one(dir: &Path, name: &str, make: fn(&Path) -> Result<(RootFs, String)>) -> Result<()> {
     let archive = dir.join(format!("{name}.tar"));
     let stamp = dir.join(format!("{name}.version"));
     let current = fs::read_to_string(&stamp).is_ok_and(|text| text == VERSION.to_string());
@@ -82,10 +84,10 @@ fn one(dir: &Path, name: &str, make: fn(&Path) -> Result<(RootFs, ImageConfig)>)
     fs::remove_dir_all(&packages).with_context(|| format!("cannot remove {}", packages.display()))
 }
 
-fn write(path: &Path, name: &str, root: RootFs, config: &ImageConfig) -> Result<()> {
-    let mut builder = image::archive::Builder::new(BufWriter::new(File::create(path)?))?;
-    builder.layer(root.into_archive()?)?;
-    builder.finish(&format!("docker.io/library/{name}:latest"), config)?.flush()?;
+fn write(path: &Path, name: &str, root: RootFs, config: &str) -> Result<()> {
+    let mut archive = OciArchive::new(BufWriter::new(File::create(path)?))?;
+    archive.layer(root.into_archive()?)?;
+    archive.finish(&format!("docker.io/library/{name}:latest"), config)?.flush()?;
     Ok(())
 }
 
@@ -101,7 +103,7 @@ fn unpack(root: &mut RootFs, names: &[&str], dir: &Path) -> Result<Vec<debian::P
 }
 
 /// One static program under all its names, as the official image has it.
-fn busybox(dir: &Path) -> Result<(RootFs, ImageConfig)> {
+fn busybox(dir: &Path) -> Result<(RootFs, String)> {
     let mut package = RootFs::default();
     unpack(&mut package, &["busybox-static"], dir)?;
     let program = package.contents("usr/bin/busybox").context("busybox-static has no /bin/busybox")?.to_vec();
@@ -116,11 +118,7 @@ fn busybox(dir: &Path) -> Result<(RootFs, ImageConfig)> {
     root.directory("usr/sbin", 0o755);
     root.directory("var/tmp", 0o1777);
     root.symlink("var/run", "/run");
-    let config = ImageConfig {
-        env: vec![image::DEFAULT_PATH.to_owned()],
-        cmd: vec!["sh".to_owned()],
-        ..ImageConfig::default()
-    };
+    let config = format!(r#"{{"Env":["{PATH}"],"Cmd":["sh"]}}"#);
     Ok((root, config))
 }
 
@@ -137,7 +135,7 @@ fn applets(program: &[u8], dir: &Path) -> Result<Vec<String>> {
 }
 
 /// nginx as the official image sets it up, on the part of Debian that the article's commands need.
-fn nginx(dir: &Path) -> Result<(RootFs, ImageConfig)> {
+fn nginx(dir: &Path) -> Result<(RootFs, String)> {
     let mut root = RootFs::new(true);
     let packages = unpack(&mut root, NGINX_PACKAGES, dir)?;
     base_files(&mut root);
@@ -155,13 +153,9 @@ fn nginx(dir: &Path) -> Result<(RootFs, ImageConfig)> {
         .find(|package| package.name == "nginx")
         .map(|package| package.upstream_version().to_owned())
         .context("nginx is not among its own packages")?;
-    let config = ImageConfig {
-        env: vec![image::DEFAULT_PATH.to_owned(), format!("NGINX_VERSION={version}")],
-        cmd: ["nginx", "-g", "daemon off;"].map(str::to_owned).to_vec(),
-        stop_signal: Some("SIGQUIT".to_owned()),
-        exposed_ports: vec!["80/tcp".to_owned()],
-        ..ImageConfig::default()
-    };
+    let config = format!(
+        r#"{{"Env":["{PATH}","NGINX_VERSION={version}"],"Cmd":["nginx","-g","daemon off;"],"ExposedPorts":{{"80/tcp":{{}}}},"StopSignal":"SIGQUIT"}}"#
+    );
     Ok((root, config))
 }
 

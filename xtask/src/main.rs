@@ -8,6 +8,7 @@ mod demo;
 mod host;
 mod images;
 mod leftovers;
+mod oci_archive;
 mod rootfs;
 mod setup;
 mod test;

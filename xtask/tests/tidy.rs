@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("agent", &["runtime", "manifest", "image", "observe"]),
     ("serve", &["agent", "runtime", "observe", "explain", "view"]),
     ("rhizome", &["agent", "runtime", "image", "explain", "view", "observe", "sys"]),
-    ("xtask", &["image"]),
+    ("xtask", &[]),
 ];
 
 /// Rooms without files, clock, threads, logging, printing and unsafe code.

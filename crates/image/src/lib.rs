@@ -20,7 +20,6 @@
 //! that are gone when it returns. No async. Whoever forks containers does not call it.
 #![forbid(unsafe_code)]
 
-pub mod archive;
 mod digest;
 mod error;
 mod import;

@@ -1,6 +1,8 @@
 //! Archives for tests, hostile ones among them: headers are written as bytes, past every library's checks.
 #![allow(dead_code)]
 
+#[path = "../../../../xtask/src/oci_archive.rs"]
+mod oci_archive;
 pub(crate) mod registry;
 
 use std::io::Write;
@@ -127,14 +129,14 @@ impl World {
         path
     }
 
-    /// An OCI archive of these layers.
+    /// An OCI archive of these layers, written by what assembles the images of demo and end-to-end tests.
     pub(crate) fn oci_archive(&self, name: &str, layers: &[Vec<u8>], config: &image::ImageConfig) -> PathBuf {
         let path = self.path(name);
-        let mut builder = image::archive::Builder::new(std::fs::File::create(&path).unwrap()).unwrap();
+        let mut archive = oci_archive::OciArchive::new(std::fs::File::create(&path).unwrap()).unwrap();
         for layer in layers {
-            builder.layer(std::io::Cursor::new(layer)).unwrap();
+            archive.layer(std::io::Cursor::new(layer)).unwrap();
         }
-        builder.finish("localhost/test:1", config).unwrap();
+        archive.finish("localhost/test:1", &serde_json::to_string(config).unwrap()).unwrap();
         path
     }
 
