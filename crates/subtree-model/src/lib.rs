@@ -42,6 +42,14 @@
 //! Architecture invariant: no operation looks at all mounts. Lists are intrusive and children are found by a
 //! map, so that an operation costs what the kernel's does: its tree times its receivers.
 //!
+//! # How it is kept true
+//!
+//! `tests/kernel` gives the same operations to the running kernel (6.17 or 6.18, as root, in mount namespaces of its
+//! own) and to the model, and compares errors, trees, groups, masters and the order of creation after each: cases
+//! that read as documentation (`tests/kernel/cases`), then random sequences. `RHIZOME_MODEL_SEQUENCES` and
+//! `RHIZOME_MODEL_SEED` ask for more or others; a difference is printed as a small case, which
+//! `RHIZOME_MODEL_CASE=FILE` runs again. Every rule must be met by something.
+//!
 //! # What is not modelled
 //!
 //! * Whether a file system can be made or its options are good: [`Op::NewFileSystem`] and [`Op::Mount`] always get

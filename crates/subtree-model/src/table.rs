@@ -49,8 +49,9 @@ impl World {
         World::from_snapshot(&Snapshot { namespaces: vec![namespace] })
     }
 
-    /// A world that is in the state that tables of mountinfo show, with one task in each namespace (task *n* in the
-    /// *n*-th), at the topmost mount on its root. Mount, group and namespace ids are kept; new ones are above them.
+    /// A world that is in the state that tables of mountinfo show, with one task in each namespace that has rows
+    /// ([`World::task_in`]), at the topmost mount on its root; the first is [`World::FIRST_TASK`]. Mount, group and
+    /// namespace ids are kept; new ones are above them.
     ///
     /// What tables do not tell is assumed, and whoever explains a prediction should know it:
     /// * which mounts are locked: none; which attributes are: none;

@@ -179,6 +179,14 @@ impl World {
         self.mounts.count()
     }
 
+    /// A task in a mount namespace: the one made first.
+    pub fn task_in(&self, namespace: NamespaceId) -> Option<TaskId> {
+        let is_there = |task: &Option<Task>| {
+            task.as_ref().is_some_and(|task| self.namespace(task.namespace).id == namespace)
+        };
+        self.tasks.iter().position(is_there).map(|at| TaskId(at as u32))
+    }
+
     /// The mount namespace that a task is in.
     pub fn namespace_of(&self, task: TaskId) -> Option<NamespaceId> {
         self.task(task).ok().map(|task| self.namespace(task.namespace).id)

@@ -4,11 +4,12 @@
 
 use crate::machine::Model;
 use crate::step::{Step, new_detached, new_tmpfs, open};
+use mount_table::Mount;
 use std::path::{Path, PathBuf};
 use subtree_model::{Attributes, Handle, Missing, Op, PropagationType};
 
 /// Of the generator: a seed means a sequence only together with this.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// Steps of a sequence after the prelude.
 pub(crate) const STEPS: usize = 40;
@@ -161,7 +162,9 @@ impl Generator {
             }
             74..=78 => Generator::at(at, self.file_operation(model, at)),
             79..=83 => self.open(model, at),
-            84..=86 => self.fsmount(),
+            84 | 85 => self.fsmount(),
+            86 => self.join(model, at),
+            87 => self.move_receivers(model, at),
             _ => self.with_handles(at),
         }
     }
@@ -201,7 +204,7 @@ impl Generator {
         match self.random.below(20) {
             0..=8 => PropagationType::Shared,
             9..=13 => PropagationType::Slave,
-            14..=17 => PropagationType::Private,
+            14..=16 => PropagationType::Private,
             _ => PropagationType::Unbindable,
         }
     }
@@ -277,6 +280,54 @@ impl Generator {
             17 => Generator::at(at, Op::Unmount { at: from, detach: self.random.chance(70) }),
             _ => self.any_close(),
         }
+    }
+
+    /// A mount joins the group or master of another of its file system.
+    fn join(&mut self, model: &Model, at: usize) -> Step {
+        let table = model.task(at).and_then(|task| model.world.table(task).ok()).unwrap_or_default();
+        let rows: Vec<&Mount> = table.mounts.iter().filter(|row| row.mount_point.starts_with("/w")).collect();
+        let grouped: Vec<_> =
+            rows.iter().filter(|row| row.propagation.is_shared() || row.propagation.is_slave()).collect();
+        let Some(from) = self.random.pick(&grouped) else { return self.any_close() };
+        let lone: Vec<_> = rows
+            .iter()
+            .filter(|row| row.device == from.device && !grouped.iter().any(|other| other.id == row.id))
+            .collect();
+        let Some(to) = self.random.pick(&lone) else { return self.any_close() };
+        let (model, joining) = (Handle(HANDLES_MAX + 1), Handle(HANDLES_MAX + 2));
+        self.queue.extend([
+            Generator::at(at, open(joining, &to.mount_point)),
+            Generator::at(at, Op::SetGroup { from: model, to: joining }),
+            Generator::at(at, Op::Close { handle: model }),
+            Generator::at(at, Op::Close { handle: joining }),
+        ]);
+        Generator::at(at, open(model, &from.mount_point))
+    }
+
+    /// A tree that itself holds a receiver of the place it goes to: `D` is shared, `S` not, a slave of `D` is mounted in
+    /// `S`, and `S` goes into `D`.
+    fn move_receivers(&mut self, model: &Model, at: usize) -> Step {
+        let (to, tree) = (self.mount_point(model, at), self.mount_point(model, at));
+        let (inside, place) = (tree.join(NAMES[self.random.below(3)]), to.join(NAMES[self.random.below(3)]));
+        let change = |target: &PathBuf, to| Op::ChangeType { target: target.clone(), to, recursive: false };
+        self.queue.push(Generator::at(at, change(&to, PropagationType::Shared)));
+        self.queue.push(Generator::at(
+            at,
+            Op::Bind { source: to.clone(), target: inside.clone(), recursive: self.random.chance(30) },
+        ));
+        self.queue.push(Generator::at(at, change(&inside, PropagationType::Slave)));
+        if self.random.chance(50) {
+            self.queue.push(Generator::at(at, change(&inside, PropagationType::Shared)));
+        }
+        let carry = if self.random.chance(60) {
+            Op::Move { source: tree.clone(), target: place }
+        } else {
+            Op::Bind { source: tree.clone(), target: place, recursive: true }
+        };
+        self.queue.push(Generator::at(at, carry));
+        let slave_or_private =
+            if self.random.chance(50) { PropagationType::Slave } else { PropagationType::Private };
+        Generator::at(at, change(&tree, slave_or_private))
     }
 
     fn set_attributes(&mut self, at: usize, mount: Handle) -> Step {
