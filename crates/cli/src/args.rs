@@ -500,7 +500,7 @@ pub(crate) struct Supervise {
     pub(crate) args: Vec<OsString>,
 }
 
-/// `rhizome keep`: see the module `world`.
+/// `rhizome keep`: see the module `keeper`.
 #[derive(Debug, Args)]
 pub(crate) struct Keep {
     /// The root's folder, to be seen in ps(1)

@@ -13,6 +13,7 @@ mod args;
 mod dry_run;
 mod exit;
 mod foreground;
+mod keeper;
 mod lines;
 mod log;
 mod ops;

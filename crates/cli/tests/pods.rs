@@ -297,6 +297,32 @@ fn the_articles_volumes() {
 }
 
 #[test]
+fn a_killed_keeper_is_replaced() {
+    let Some(world) = World::isolated("a_killed_keeper_is_replaced") else { return };
+    world.start(&with_volume(&world, "a", "Bidirectional"));
+    let volume = world.volume().display().to_string();
+    let first = world.keeper().unwrap();
+    assert_eq!(world.on_host(&format!("mount -t tmpfs none {volume}")).status, 0);
+    let pid = Pid::from_raw(first as i32).unwrap();
+    rustix::process::kill_process(pid, Signal::KILL).unwrap();
+    while world.keeper().is_some() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(world.run(&["ps", "-o", "name"]).stdout, "pod/a\n");
+    let second = world.keeper().unwrap();
+    assert_ne!(second, first);
+    assert_eq!(
+        world.on_host(&format!("grep -q ' {volume} ' /proc/self/mountinfo")).status,
+        0,
+        "the same mounts"
+    );
+    world.remember_pods();
+    assert_eq!(world.run(&["rm", "-f", "a"]).status, 0);
+    world.assert_nothing_left();
+    assert_eq!(world.keeper(), None);
+}
+
+#[test]
 fn a_source_that_is_not_shared_is_refused_with_the_mend() {
     let name = "a_source_that_is_not_shared_is_refused_with_the_mend";
     let Some(world) = World::new(name, false) else { return };

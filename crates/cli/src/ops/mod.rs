@@ -12,7 +12,7 @@ mod unshare;
 
 use crate::args::{self, Cli, Command};
 use crate::exit::{Exit, Result};
-use crate::world;
+use crate::keeper;
 use std::process::ExitCode;
 
 /// Does what was asked.
@@ -21,7 +21,7 @@ pub(crate) fn run(cli: Cli) -> Result {
     match command {
         Command::Doctor(args) => doctor::run(&global, &args),
         Command::Image(args) => image::run(&global, &args.command),
-        Command::Keep(_) => world::keep(),
+        Command::Keep(_) => keeper::keep(),
         Command::Unshare(args) => unshare::run(args),
         Command::Ps(args) => ps::run(&global, &args),
         Command::Inspect(args) => inspect::run(&global, &args),
