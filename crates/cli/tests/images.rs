@@ -10,16 +10,22 @@ use image::Digest;
 use serde_json::{Value, json};
 use support::{Ran, is_root, run};
 
-/// Answers with these documents at these paths, and 404 elsewhere. Ends with the test's process.
-fn registry(documents: HashMap<String, Vec<u8>>) -> u16 {
+/// Answers with these documents at these paths, and 404 elsewhere; to `alice:pw` only if `closed`. Ends with the test's
+/// process.
+fn registry(documents: HashMap<String, Vec<u8>>, closed: bool) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
         for mut client in listener.incoming().flatten() {
             let mut lines = BufReader::new(&client).lines().map_while(Result::ok);
             let start = lines.next().unwrap_or_default();
-            // The rest of the head, which ends in an empty line.
-            lines.find(|line| line.is_empty());
+            let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+            // `printf alice:pw | base64`
+            if closed && !head.iter().any(|line| line.ends_with(" Basic YWxpY2U6cHc=")) {
+                let head = "HTTP/1.1 401 X\r\nConnection: close\r\nWWW-Authenticate: Basic realm=x\r\n";
+                let _ = client.write_all(format!("{head}Content-Length: 0\r\n\r\n").as_bytes());
+                continue;
+            }
             let path = start.split([' ', '?']).nth(1).unwrap_or_default();
             let (status, body) = documents.get(path).map_or((404, &b""[..]), |body| (200, body));
             let head =
@@ -32,6 +38,10 @@ fn registry(documents: HashMap<String, Vec<u8>>) -> u16 {
 
 /// A registry with `tool:1`: one layer with one file.
 fn registry_with_tool() -> u16 {
+    tool_registry(false)
+}
+
+fn tool_registry(closed: bool) -> u16 {
     let mut layer = Vec::new();
     let mut header = vec![0_u8; 512];
     header[..4].copy_from_slice(b"file");
@@ -67,11 +77,12 @@ fn registry_with_tool() -> u16 {
         }],
     });
     let blob = |bytes: &[u8]| format!("/v2/tool/blobs/{}", Digest::of(bytes));
-    registry(HashMap::from([
+    let documents = HashMap::from([
         ("/v2/tool/manifests/1".to_owned(), manifest.to_string().into_bytes()),
         (blob(&config), config),
         (blob(&layer), layer),
-    ]))
+    ]);
+    registry(documents, closed)
 }
 
 #[test]
@@ -173,4 +184,59 @@ fn a_roots_own_settings_come_before_the_machines() {
     let ran = run(&["--root", root, "image", "pull", "reg.example.test/tool:1"]);
     assert_eq!(ran.status, 2);
     assert!(ran.stderr.contains("unknown field `mirror`"), "{}", ran.stderr);
+}
+
+fn pod(image: &str, policy: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: tool}}\nspec:\n  restartPolicy: Never\n  imagePullSecrets: [{{name: \
+         key}}]\n  containers:\n  - {{name: main, image: {image:?}, imagePullPolicy: {policy}}}\n"
+    )
+}
+
+#[test]
+fn run_pulls_what_the_policy_says_with_the_pods_secrets() {
+    if !is_root("run_pulls_what_the_policy_says_with_the_pods_secrets") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().to_str().unwrap();
+    let name = format!("127.0.0.1:{}/tool:1", tool_registry(true));
+    let create =
+        |manifest: &str| support::run_with_input(&["--root", root, "run", "-d", "-"], manifest.as_bytes());
+    let here = || run(&["--root", root, "image", "ls", "-o", "name"]).stdout;
+
+    let never = create(&pod(&name, "Never"));
+    assert_eq!(never.status, 1);
+    assert!(
+        never.stderr.contains(&format!("error: image {name} is not here; nothing was created")),
+        "{never:?}"
+    );
+
+    let refused = create(&pod(&name, "IfNotPresent"));
+    assert_eq!(refused.status, 2, "{refused:?}");
+    for text in [
+        &format!("Pulling image \"{name}\"\n"),
+        "warning: Unable to retrieve some image pull secrets (key); attempting to pull the image may not succeed.\n",
+        "error: nothing was created: failed to pull and unpack image",
+        "pull access denied for tool",
+    ] {
+        assert!(refused.stderr.contains(text), "{text}: {}", refused.stderr);
+    }
+    assert_eq!(here(), "");
+    assert_eq!(run(&["--root", root, "ps", "-a", "-o", "name"]).stdout, "");
+
+    let (host, _) = name.split_once('/').unwrap();
+    let key = json!({"auths": {host: {"username": "alice", "password": "pw"}}}).to_string();
+    let secret = format!(
+        "---\napiVersion: v1\nkind: Secret\nmetadata: {{name: key}}\ntype: kubernetes.io/dockerconfigjson\nstringData:\n  \
+         .dockerconfigjson: '{key}'\n"
+    );
+    // There is nothing in it that could run; but it comes.
+    let ran = create(&format!("{}{secret}", pod(&name, "Always")));
+    assert!(ran.stderr.contains(&format!("Pulling image \"{name}\"")), "{ran:?}");
+    assert_eq!(here(), format!("{name}\n"), "{ran:?}");
+    run(&["--root", root, "rm", "-fa"]);
+    let again = create(&pod(&name, "IfNotPresent"));
+    assert!(!again.stderr.contains("Pulling"), "{again:?}");
+    run(&["--root", root, "rm", "-fa"]);
 }

@@ -93,13 +93,14 @@ fn an_image_that_is_missing_is_named_before_anything_is_made() {
     else {
         return;
     };
-    let manifest = LABEL.replace("label:", "labels:").replace("busybox", "no/such:1");
+    let manifest =
+        LABEL.replace("label:", "labels:").replace("busybox", "no/such:1\n      imagePullPolicy: Never");
     let ran = run_with_input(&["--root", &root, "run", "-d", "-"], manifest.as_bytes());
     assert_eq!((ran.status, ran.stdout.as_str()), (1, ""));
     assert_eq!(
         ran.stderr,
         "error: image no/such:1 is not here; nothing was created\n\
-         hint: rhizome image import PATH --name no/such:1\n"
+         hint: rhizome image pull no/such:1\n"
     );
 }
 

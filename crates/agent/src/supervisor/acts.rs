@@ -222,7 +222,7 @@ impl Supervisor {
         let reference = spec.and_then(|s| s.image.as_deref()).unwrap_or_default();
         let never = spec.and_then(|s| s.image_pull_policy.as_deref()) == Some("Never");
         let refused = |error: image::Error| {
-            let hint = Some(format!("import it: `rhizome image import PATH --name {reference}`"));
+            let hint = Some(format!("bring it back: `rhizome image pull {reference}`"));
             match error {
                 image::Error::NotFound { .. } if never => Refused {
                     why: NotCreated::ErrImageNeverPull,
@@ -233,10 +233,7 @@ impl Supervisor {
                 },
                 image::Error::NotFound { .. } => Refused {
                     why: NotCreated::ErrImagePull,
-                    message: format!(
-                        "image {reference:?} is not on this machine, and pulling images is not done yet by this \
-                         version of rhizome"
-                    ),
+                    message: format!("image {reference:?} is not on this machine any more"),
                     hint,
                 },
                 error @ image::Error::Reference { .. } => {

@@ -1,8 +1,11 @@
 //! `rhizome image`: the store of a root.
 
+mod ensure;
 mod inspect;
 mod progress;
-pub(crate) mod pull;
+mod pull;
+
+pub(crate) use ensure::ensure;
 
 use crate::args::{Global, ImageCommand, Listing, Object};
 use crate::exit::{self, Exit, Failure, Result};
@@ -38,7 +41,7 @@ fn import(store: &Store, path: &Path, name: &str) -> Result {
 fn list(store: &Store, format: Listing, header: bool) -> Result {
     let images = store.list()?;
     if images.is_empty() && matches!(format, Listing::Table | Listing::Wide) {
-        output::stderr_line("No images here. Bring one in with: rhizome image import PATH --name REF");
+        output::stderr_line("No images here. Bring one in with: rhizome image pull REF");
     }
     let document = || json!({"apiVersion": "rhizome.dev/v1", "kind": "ImageList", "items": items(&images)});
     match format {

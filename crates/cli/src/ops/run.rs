@@ -3,7 +3,7 @@
 use crate::args::{self, Document, Global, Object, Validate};
 use crate::dry_run::{self, Given};
 use crate::exit::{self, Context as _, Exit, Failure, Result};
-use crate::ops::lifecycle;
+use crate::ops::{self, lifecycle};
 use crate::world::{self, World};
 use crate::{foreground, output, pods};
 use agent::client::{PodRef, Progress, Removed};
@@ -30,6 +30,7 @@ pub(crate) fn run(global: &Global, args: &args::Run) -> Result {
     if args.dry_run {
         return plan(global, args, &loaded);
     }
+    ops::image::ensure(global, &loaded)?;
     let mut world = World::open_for_creating(global, args.isolated)?;
     let mut gone = Vec::new();
     let result = run_pods(&mut world, args, &loaded, &mut gone);
@@ -170,7 +171,7 @@ fn images(root: &Root, loaded: &Loaded) -> Result<BTreeMap<String, Image>> {
     }
     let names = missing.join(", ");
     let are = if missing.len() == 1 { format!("image {names} is") } else { format!("images {names} are") };
-    let hint = format!("rhizome image import PATH --name {}", missing[0]);
+    let hint = format!("rhizome image pull {}", missing[0]);
     Err(Failure::no(anyhow::anyhow!("{are} not here; nothing was created")).hint(hint))
 }
 

@@ -1,0 +1,94 @@
+//! The images of pods that are about to be created: pulled as their `imagePullPolicy` says, in this process, before there
+//! is anything of the pods.
+//!
+//! Unlike the kubelet, `Always` does not ask a registry about an image that was imported: whoever gave a file that name
+//! meant the file. (Without a tag, `Always` is the default.)
+
+use super::progress::Drawing;
+use super::pull;
+use crate::args::Global;
+use crate::exit::{Context as _, Result};
+use crate::output;
+use crate::world;
+use image::{DockerConfig, PullDecision, PullOptions, PullPolicy, Store, message, pull_decision};
+use k8s_openapi::api::core::v1::{Container, Pod, Secret};
+use manifest::Loaded;
+use std::collections::BTreeSet;
+
+/// Pulls what is to be pulled. Whatever is not here then is refused by name.
+pub(crate) fn ensure(global: &Global, loaded: &Loaded) -> Result<()> {
+    let root = world::root(global).open()?;
+    let store = Store::open(root.images())?;
+    let mut pulled = BTreeSet::new();
+    for pod in loaded.pods() {
+        let mut options = None;
+        for (reference, policy) in images(pod) {
+            if !needs_pull(&store, reference, policy)? || !pulled.insert(reference) {
+                continue;
+            }
+            let options = match &mut options {
+                Some(options) => options,
+                empty => empty.insert(with_secrets(pull::options(&root.lib, None)?, pod, loaded)),
+            };
+            output::stderr_line(&message::pulling(reference));
+            let drawing = Drawing::new(false);
+            let result = store.pull(reference, options, &|progress| drawing.take(progress));
+            drawing.end();
+            result.context("nothing was created")?;
+        }
+    }
+    Ok(())
+}
+
+fn needs_pull(store: &Store, reference: &str, policy: PullPolicy) -> Result<bool> {
+    let (present, imported) = match store.inspect(reference) {
+        Ok(about) => (true, about.repo_digests.is_empty()),
+        Err(image::Error::NotFound { .. }) => (false, false),
+        // Pulling brings back a layer that is gone.
+        Err(image::Error::MissingLayer { .. }) => (false, false),
+        Err(error) => return Err(error).context(format!("image {reference}")),
+    };
+    Ok(!imported && pull_decision(policy, present) == PullDecision::Pull)
+}
+
+/// Images with their policies, in the order in which the containers start. Validation has seen to it that they are known.
+fn images(pod: &Pod) -> impl Iterator<Item = (&str, PullPolicy)> {
+    let spec = pod.spec.as_ref();
+    let init = spec.and_then(|spec| spec.init_containers.as_deref()).unwrap_or_default();
+    let all = spec.map(|spec| spec.containers.as_slice()).unwrap_or_default();
+    let image = |container: &'_ Container| {
+        let policy = container.image_pull_policy.as_deref().and_then(|word| word.parse().ok());
+        policy.unwrap_or(PullPolicy::IfNotPresent)
+    };
+    init.iter().chain(all).filter_map(move |c| Some((c.image.as_deref()?, image(c))))
+}
+
+/// With the pod's `imagePullSecrets`, as far as they are among what was loaded. As for the kubelet, one that is not to be
+/// had is no error yet.
+fn with_secrets(mut options: PullOptions, pod: &Pod, loaded: &Loaded) -> PullOptions {
+    let wanted = pod.spec.as_ref().and_then(|spec| spec.image_pull_secrets.as_deref()).unwrap_or_default();
+    let mut unusable = Vec::new();
+    for name in wanted.iter().map(|reference| reference.name.as_str()) {
+        let here = |secret: &&Secret| {
+            secret.metadata.name.as_deref() == Some(name)
+                && secret.metadata.namespace == pod.metadata.namespace
+        };
+        match loaded.secrets().find(here).and_then(credentials) {
+            Some(config) => options.secrets.push(config),
+            None => unusable.push(name),
+        }
+    }
+    if !unusable.is_empty() {
+        output::warning(&format!(
+            "Unable to retrieve some image pull secrets ({}); attempting to pull the image may not succeed.",
+            unusable.join(", ")
+        ));
+    }
+    options
+}
+
+fn credentials(secret: &Secret) -> Option<DockerConfig> {
+    let data = secret.data.as_ref()?;
+    let value = data.get(".dockerconfigjson").or_else(|| data.get(".dockercfg"))?;
+    DockerConfig::parse_secret(&value.0, "pull secret").ok()
+}
