@@ -54,6 +54,11 @@ impl PodUid {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The 48 bits at the end, which are all random.
+    fn dice(&self) -> u64 {
+        self.0.rsplit('-').next().and_then(|end| u64::from_str_radix(end, 16).ok()).unwrap_or_default()
+    }
 }
 
 impl fmt::Display for PodUid {
@@ -228,14 +233,15 @@ pub fn create(
 ) -> Result<Vec<(PodUid, PodRecord)>, RecordError> {
     let _lock = lock_root(root)?;
     let mut made: Vec<(PodUid, PodRecord)> = Vec::with_capacity(pods.len());
-    let result = pods.into_iter().try_for_each(|new| {
+    let result = pods.into_iter().try_for_each(|mut new| {
+        let uid = PodUid::random().map_err(state("make a uid for", &root.name_of(&PodKey::of(&new.pod))))?;
+        manifest::generate::complete_name(&mut new.pod.metadata, uid.dice());
         let key = PodKey::of(&new.pod);
         check_name(&key)?;
         let taken = find(root, &key)?.is_some() || made.iter().any(|(_, r)| r.key() == key);
         if taken {
             return Err(RecordError::AlreadyExists { key });
         }
-        let uid = PodUid::random().map_err(state("make a uid for", &root.name_of(&key)))?;
         let record = PodRecord::new(new, &uid, now);
         write_record(root, &uid, &record)?;
         made.push((uid, record));
@@ -538,6 +544,18 @@ mod tests {
         }
         assert_eq!(list(&root, None).unwrap().len(), 1);
         assert_eq!(sweep(&root).unwrap(), []);
+    }
+
+    #[test]
+    fn a_pod_with_only_the_beginning_of_a_name_gets_one() {
+        let (_dir, root) = root();
+        let mut new = new_pod("");
+        new.pod.metadata.name = None;
+        new.pod.metadata.generate_name = Some("web-".into());
+        let made = create(&root, vec![new.clone(), new], Timestamp::UNIX_EPOCH).unwrap();
+        let names: Vec<_> = made.iter().map(|(_, record)| record.key().name).collect();
+        assert!(names.iter().all(|name| name.starts_with("web-") && name.len() == 9), "{names:?}");
+        assert_ne!(names[0], names[1]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::{
     Container, EphemeralContainer, HTTPGetAction, ObjectFieldSelector, Pod, PodSecurityContext, PodSpec,
     Probe, ResourceRequirements, Secret, Toleration, Volume,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 /// Mode of files of configMap, secret, projected and downwardAPI volumes: 0644.
 const FILE_MODE: i32 = 0o644;
@@ -22,8 +23,23 @@ fn number(field: &mut Option<i32>, value: i32) {
     }
 }
 
+/// Leaves out what only the server says of an object, as it does itself when one is created.
+pub fn forget_the_servers_part(metadata: &mut ObjectMeta) {
+    *metadata = ObjectMeta {
+        name: metadata.name.take(),
+        generate_name: metadata.generate_name.take(),
+        namespace: metadata.namespace.take(),
+        labels: metadata.labels.take(),
+        annotations: metadata.annotations.take(),
+        owner_references: metadata.owner_references.take(),
+        finalizers: metadata.finalizers.take(),
+        ..ObjectMeta::default()
+    };
+}
+
 /// Fills in what a Pod leaves out.
 pub fn pod(pod: &mut Pod) {
+    pod.status = None;
     let spec = pod.spec.get_or_insert_default();
     pod_spec(spec);
     for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {

@@ -16,7 +16,7 @@
 //! - [`cri`]: a valid Pod to what `runtime` takes, with the kubelet's formulas; [`volume_files`], [`annotations`].
 //!
 //! Architecture invariant: no files, clock, threads, environment, randomness, logging, printing. Ids, addresses, the
-//! node's memory and file systems come in as arguments; names of `generateName` are completed by whoever has dice.
+//! node's memory and file systems come in as arguments, and the dice for [`generate`] do.
 //!
 //! Architecture invariant: a message has one source. The API server's words are made where its check is made, the
 //! sentences around them in [`problem`] alone, from fields and never by taking a message apart again.
@@ -39,6 +39,7 @@ pub mod cri;
 pub mod decode;
 pub mod defaults;
 pub mod field;
+pub mod generate;
 pub mod kinds;
 pub mod load;
 pub mod nearest;

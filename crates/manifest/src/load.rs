@@ -358,6 +358,7 @@ impl Loader<'_> {
         if let Err(message) = self.namespace(&mut object) {
             return self.push(&place, id, Stage::Namespace, node.locate("metadata.namespace"), message);
         }
+        defaults::forget_the_servers_part(object.metadata_mut());
         object.default();
         let errors = object.validate();
         let valid = errors.is_empty();

@@ -413,3 +413,14 @@ fn what_is_left_out_is_not_refused() {
     let volumes = loaded.pods().next().unwrap().spec.as_ref().unwrap().volumes.as_ref().unwrap();
     assert!(volumes[0].empty_dir.is_some() && loaded.warnings.is_empty() && loaded.notes.is_empty());
 }
+
+/// An object as `kubectl get -o yaml` prints it can be run again.
+#[test]
+fn what_only_a_server_says_is_left_out() {
+    let text = "apiVersion: v1\nkind: Pod\nmetadata: {name: p, uid: u, resourceVersion: \"5\", creationTimestamp: 2024-01-02T03:04:05Z, labels: {a: b}}\nspec: {containers: [{name: a, image: b}]}\nstatus: {phase: Running}\n";
+    let loaded = run(text).unwrap();
+    let pod = loaded.pods().next().unwrap();
+    assert_eq!(pod.metadata.labels.as_ref().map(|labels| labels.len()), Some(1));
+    assert!(pod.metadata.uid.is_none() && pod.metadata.resource_version.is_none() && pod.status.is_none());
+    assert!(pod.metadata.creation_timestamp.is_none());
+}
