@@ -142,7 +142,7 @@ impl Sandbox {
                 adopted: false,
             }),
             Err(error) => {
-                if let Err(left) = crate::control::discard(self.dirs(), &plan.id, &cgroup) {
+                if let Err(left) = crate::control::discard(self.dirs(), self.id(), &plan.id, &cgroup) {
                     tracing::warn!(container = plan.id, error = %left, "a container that could not be created left something");
                 }
                 Err(error)
@@ -159,6 +159,8 @@ impl Sandbox {
         image: &image::Image,
     ) -> Result<(Ready, Vec<String>)> {
         point("create.state")?;
+        let entry = self.dirs().members_of(self.id()).join(&plan.id);
+        std::fs::write(&entry, "").map_err(Error::file("write", &entry))?;
         make_private_directory(&self.dirs().state_of(&plan.id))?;
         record.write(self.dirs())?;
         point("create.cgroup")?;

@@ -57,6 +57,22 @@ pub fn list_containers(dirs: &Dirs) -> Result<Vec<String>> {
     list(dirs, CONTAINER_FILE)
 }
 
+/// ListContainers of one sandbox: also those whose creation or removal was cut short. Costs nothing more where there are many
+/// other pods.
+pub fn list_containers_of(dirs: &Dirs, sandbox: &str) -> Result<Vec<String>> {
+    check_id("sandbox", sandbox)?;
+    let directory = dirs.members_of(sandbox);
+    let entries = match std::fs::read_dir(&directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::file("read", directory)(error)),
+    };
+    let mut ids: Vec<String> =
+        entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    ids.sort();
+    Ok(ids)
+}
+
 /// ListPodSandbox: the ids of all sandboxes with a state.
 pub fn list_sandboxes(dirs: &Dirs) -> Result<Vec<String>> {
     list(dirs, SANDBOX_FILE)
@@ -143,17 +159,24 @@ pub fn remove_container(dirs: &Dirs, id: &str) -> Result<()> {
         }
         Err(error) => return Err(error),
     };
-    discard(dirs, id, &cgroup_of(&record)?)
+    discard(dirs, &record.sandbox_id, id, &cgroup_of(&record)?)
 }
 
-/// The work of [`remove_container`], the record last, so that a second try finds it.
-pub(crate) fn discard(dirs: &Dirs, id: &str, cgroup: &Cgroup) -> Result<()> {
+/// The work of [`remove_container`], the record and the sandbox's entry last, so that a second try finds it.
+pub(crate) fn discard(dirs: &Dirs, sandbox: &str, id: &str, cgroup: &Cgroup) -> Result<()> {
     point("remove.cgroup")?;
     cgroup.kill_and_remove()?;
     point("remove.data")?;
     remove(&dirs.data_of(id))?;
     point("remove.state")?;
-    remove(&dirs.state_of(id))
+    remove(&dirs.state_of(id))?;
+    let entry = dirs.members_of(sandbox).join(id);
+    match std::fs::remove_file(&entry) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::file("remove", entry)(error))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn remove(path: &Path) -> Result<()> {
@@ -178,6 +201,11 @@ pub fn stop_sandbox(dirs: &Dirs, id: &str) -> Result<()> {
 /// RemovePodSandbox by its record: its containers, if there are any left, its cgroup, `/dev/shm` and state. Not being
 /// there is not an error.
 pub fn remove_sandbox(dirs: &Dirs, id: &str) -> Result<()> {
+    remove_sandbox_in(dirs, id, None)
+}
+
+/// The work of [`remove_sandbox`], with the machine's hierarchies where they are known already.
+pub(crate) fn remove_sandbox_in(dirs: &Dirs, id: &str, hierarchies: Option<&Hierarchies>) -> Result<()> {
     check_id("sandbox", id)?;
     let state = dirs.state_of(id);
     let record = match read_sandbox(dirs, id) {
@@ -185,13 +213,14 @@ pub fn remove_sandbox(dirs: &Dirs, id: &str) -> Result<()> {
         Err(Error::NotFound { .. }) => return remove(&state),
         Err(error) => return Err(error),
     };
-    for container in list_containers(dirs)? {
-        if read_container(dirs, &container).is_ok_and(|record| record.sandbox_id == id) {
-            remove_container(dirs, &container)?;
-        }
+    for container in list_containers_of(dirs, id)? {
+        remove_container(dirs, &container)?;
     }
     point("sandbox.remove.cgroup")?;
-    let cgroup = Cgroup::at(&read_hierarchies()?, &record.config.cgroup_parent)?;
+    let cgroup = match hierarchies {
+        Some(hierarchies) => Cgroup::at(hierarchies, &record.config.cgroup_parent)?,
+        None => Cgroup::at(&read_hierarchies()?, &record.config.cgroup_parent)?,
+    };
     cgroup.kill_and_remove()?;
     // The cgroups above a pod's are shared by pods: they go with the last one.
     let mut above = cgroup.parent();

@@ -98,7 +98,7 @@ impl Sandbox {
 
     fn set_up(&mut self, cgroup: &Cgroup) -> Result<()> {
         point("sandbox.state")?;
-        make_private_directory(&self.dirs.state_of(&self.record.id))?;
+        make_private_directory(&self.dirs.members_of(&self.record.id))?;
         self.write()?;
         point("sandbox.cgroup")?;
         cgroup.create()?;
@@ -182,7 +182,11 @@ impl Sandbox {
 
     /// StopPodSandbox: kills what is in it and lets go of its namespaces. The containers must have been stopped.
     pub fn stop(&mut self) -> Result<()> {
-        crate::control::stop_sandbox(&self.dirs, &self.record.id)?;
+        Cgroup::at(&self.hierarchies, &self.record.config.cgroup_parent)?.kill()?;
+        self.let_go()
+    }
+
+    fn let_go(&mut self) -> Result<()> {
         // One that was taken over has gone with the cgroup; it is another's to wait for.
         if let Some(init) = self.init.take().filter(|init| init.ours) {
             crate::container::end(&self.record.id, &init.child)?;
@@ -191,10 +195,10 @@ impl Sandbox {
         Ok(())
     }
 
-    /// RemovePodSandbox: stops it and removes its cgroup, `/dev/shm` and state.
+    /// RemovePodSandbox: stops it and removes its cgroup, `/dev/shm` and state, and its containers where there are any left.
     pub fn remove(mut self) -> Result<()> {
-        self.stop()?;
-        crate::control::remove_sandbox(&self.dirs, &self.record.id)
+        crate::control::remove_sandbox_in(&self.dirs, &self.record.id, Some(&self.hierarchies))?;
+        self.let_go()
     }
 
     pub(crate) fn dirs(&self) -> &Dirs {
@@ -299,9 +303,12 @@ fn namespace_kinds(config: &PodSandboxConfig) -> Vec<&'static str> {
 
 /// The first process of a container of a sandbox that runs.
 fn find_inside(dirs: &Dirs, sandbox: &str) -> Result<Pid> {
-    for id in crate::control::list_containers(dirs)? {
-        let record = crate::control::status(dirs, &id)?;
-        let runs = record.sandbox_id == sandbox && record.status == crate::state::Status::Running;
+    for id in crate::control::list_containers_of(dirs, sandbox)? {
+        let record = match crate::control::status(dirs, &id) {
+            Err(Error::NotFound { .. }) => continue,
+            record => record?,
+        };
+        let runs = record.status == crate::state::Status::Running;
         if let Some(pid) = record.init.filter(|_| runs).and_then(|init| Pid::from_raw(init.pid)) {
             return Ok(pid);
         }

@@ -27,6 +27,11 @@ impl Dirs {
         self.state.join(id)
     }
 
+    /// A sandbox's containers: an empty file for each, there before anything of it and gone after everything.
+    pub(crate) fn members_of(&self, sandbox: &str) -> PathBuf {
+        self.state.join(sandbox).join("containers")
+    }
+
     pub(crate) fn data_of(&self, id: &str) -> PathBuf {
         self.data.join(id)
     }
