@@ -134,6 +134,15 @@ impl Store {
         })
     }
 
+    /// `repository@digest` of the manifest by which the image was last pulled, which Kubernetes calls `imageID`; nothing
+    /// for what was imported.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::Document`] for a damaged store.
+    pub fn repo_digest(&self, id: &Digest) -> Result<Option<String>> {
+        Ok(self.read_origin(id)?.and_then(|origin| origin.repo_digests.into_iter().next()))
+    }
+
     /// Removes what nothing refers to: images without a name, layers without an image, what broken pulls left. With
     /// `unused`, first the names of all images that nothing runs from. What is pinned stays, always.
     ///

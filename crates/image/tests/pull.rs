@@ -102,6 +102,7 @@ fn an_image_comes_whole_and_its_layers_are_shared() {
     let about = world.store.inspect(&reference).unwrap();
     let repository = front.reference("team/one");
     assert_eq!(about.repo_digests, [format!("{repository}@{}", pushed.digest)]);
+    assert_eq!(world.store.repo_digest(&pulled.image.id).unwrap(), Some(about.repo_digests[0].clone()));
     assert_eq!(about.created.as_deref(), Some("2024-05-06T07:08:09Z"));
     assert_eq!(about.platform, format!("linux/{}", support::architecture()));
     let blobs: Vec<_> = about.layers.iter().map(|l| l.blob.as_ref().unwrap().digest.clone()).collect();

@@ -170,7 +170,7 @@ impl Supervisor {
     /// Steps: 1. the image, pinned; 2. subPaths, the termination log, the CRI message; 3. CreateContainer; 4. the log;
     /// 5. StartContainer.
     fn try_start_container(&mut self, name: &str, attempt: u32) -> Result<Event, Refused> {
-        let image = self.find_image(name)?;
+        let (image, image_id) = self.find_image(name)?;
         let termination_log = self.make_termination_log(name, attempt)?;
         let config = self.container_config(name, attempt, &termination_log)?;
         let Some(sandbox) = &self.sandbox else { return Err(Refused::config("the pod has no sandbox")) };
@@ -180,7 +180,7 @@ impl Supervisor {
             hint: error.hint(),
         })?;
         let log = LogWriter::open(&log_path(&self.root, &self.uid, name, attempt));
-        let (id, reference, image_id) = (container.id.clone(), image.reference.clone(), image.id.to_string());
+        let (id, reference) = (container.id.clone(), image.reference.clone());
         let warnings = std::mem::take(&mut container.warnings);
         let started = container.start();
         let warning = |message| Event::Warning { reason: "Limited".into(), message, hint: None };
@@ -217,7 +217,8 @@ impl Supervisor {
         }
     }
 
-    fn find_image(&self, name: &str) -> Result<Image, Refused> {
+    /// With what its status calls `imageID`: the digest that it was pulled by, where it was.
+    fn find_image(&self, name: &str) -> Result<(Image, String), Refused> {
         let spec = self.container_spec(name);
         let reference = spec.and_then(|s| s.image.as_deref()).unwrap_or_default();
         let never = spec.and_then(|s| s.image_pull_policy.as_deref()) == Some("Never");
@@ -246,7 +247,9 @@ impl Supervisor {
         let image = store.get(reference).map_err(refused)?;
         // From before the mount until the pod is removed: the layers must not go under it.
         store.pin(&image.id, &pinned::owner(&self.uid, name)).map_err(refused)?;
-        Ok(image)
+        let pulled_by = store.repo_digest(&image.id).map_err(refused)?;
+        let image_id = pulled_by.unwrap_or_else(|| image.id.to_string());
+        Ok((image, image_id))
     }
 
     fn make_termination_log(&self, name: &str, attempt: u32) -> Result<PathBuf, Refused> {
