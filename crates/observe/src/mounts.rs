@@ -74,6 +74,41 @@ mod tests {
         assert_eq!(table.carrier(Path::new("/")), same.carrier(Path::new("/")));
     }
 
+    /// A shell in a mount namespace of its own, which mounts what it is told to and says when it has.
+    #[test]
+    fn a_mount_during_the_reading_is_noticed() {
+        use std::io::{BufRead as _, BufReader, Write as _};
+        if !rustix::process::geteuid().is_root() {
+            println!("SKIPPED: a_mount_during_the_reading_is_noticed: needs root");
+            return;
+        }
+        let script = "mount --make-rprivate / && while read command; do $command; echo done; done";
+        let mut shell = std::process::Command::new("unshare")
+            .args(["--mount", "sh", "-c", script])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("unshare(1) of util-linux");
+        let (mut tell, hear) = (shell.stdin.take().unwrap(), shell.stdout.take().unwrap());
+        let mut hear = BufReader::new(hear).lines();
+        let mut run = |command: &str| {
+            writeln!(tell, "{command}").unwrap();
+            assert_eq!(hear.next().unwrap().unwrap(), "done");
+        };
+        run("true");
+        let mountinfo = File::open(format!("/proc/{}/mountinfo", shell.id())).unwrap();
+        assert!(!has_changed(&mountinfo).unwrap());
+        run("mount -t tmpfs none /tmp");
+        assert!(has_changed(&mountinfo).unwrap());
+        assert!(!has_changed(&mountinfo).unwrap(), "told once");
+        let table = read_mounts_of(shell.id()).unwrap();
+        assert_eq!(table.topmost_at(Path::new("/tmp")).unwrap().source, "none");
+        run("umount /tmp");
+        assert!(has_changed(&mountinfo).unwrap());
+        drop(tell);
+        shell.wait().unwrap();
+    }
+
     #[test]
     fn a_process_that_is_not_there_is_gone() {
         // Above PID_MAX_LIMIT (2^22) on every kernel.
