@@ -1,10 +1,11 @@
 //! The keeper of an isolated root's mount namespace: this program again, asleep in it. Its life:
 //! 1. `run --isolated` starts it where there is none: a copy of the caller's mount namespace, made private, then
-//!    shared within itself. `<run>/keeper.json` says which process it is;
+//!    shared within itself. `<lib>/keeper.json` says which process it is;
 //! 2. every later command with the same root enters by that process;
 //! 3. the command that removes the root's last pod ends it, and what was mounted in it goes with it.
 //!
-//! A keeper that was killed is replaced by the next command, as long as a pod's supervisor still holds the namespace.
+//! A keeper that was killed is replaced by the next command: in the same namespace, as long as a pod's supervisor holds
+//! it, else (after a reboot, too) in a new one, as long as there are pods. What is isolated stays so.
 //! A command that is killed between 1 and its first pod leaves a keeper without pods, which the next `run` or `rm`
 //! with that root ends. While a namespace is kept, what the host had mounted when it was made stays mounted in it.
 //!
@@ -106,7 +107,7 @@ struct Keeper {
 
 /// Where it is on record which process is the keeper.
 fn record_path(root: &Root) -> PathBuf {
-    root.run.join("keeper.json")
+    root.lib.join("keeper.json")
 }
 
 /// The lock's file.
@@ -160,8 +161,8 @@ fn find_keeper(root: &Root) -> Result<Option<Keeper>> {
     Ok(Some(Keeper { pidfd, namespace }))
 }
 
-/// If there is a record of a keeper that was killed: gives its namespace another one, or forgets the record if nobody
-/// is in that namespace any more, with which it and its mounts have gone.
+/// If there is a record of a keeper that was killed: starts another one, in the same namespace if somebody is still in
+/// it. Without pods nobody needs one, and the record is forgotten.
 fn replace_killed_keeper(root: &Root) -> Result<()> {
     if read_record(root)?.is_none() || find_keeper(root)?.is_some() {
         return Ok(());
@@ -173,6 +174,7 @@ fn replace_killed_keeper(root: &Root) -> Result<()> {
     }
     match find_supervisor_in(root, &record["namespace"]) {
         Some(namespace) => start_keeper(root, Start::In(namespace)).map(drop),
+        None if has_pods(root)? => start_keeper(root, Start::InACopy).map(drop),
         None => Ok(std::fs::remove_file(record_path(root))?),
     }
 }

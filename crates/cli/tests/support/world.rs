@@ -86,7 +86,7 @@ impl World {
 
     /// The keeper of its mounts, if there is one that lives.
     pub fn keeper(&self) -> Option<u32> {
-        let text = std::fs::read_to_string(self.root().join("run/keeper.json")).ok()?;
+        let text = std::fs::read_to_string(self.root().join("lib/keeper.json")).ok()?;
         let record: serde_json::Value = serde_json::from_str(&text).unwrap();
         let pid = record["pid"].as_u64().unwrap() as u32;
         std::fs::exists(format!("/proc/{pid}")).unwrap().then_some(pid)
