@@ -39,6 +39,8 @@ impl Kernel {
             rustix::fs::mkdir(name, Mode::from_raw_mode(0o755))?;
         }
         mount_bind("/proc", "/tmp/proc")?;
+        // Whatever the machine's has (nosuid,nodev,noexec under systemd), ours has no attributes, as the model's.
+        rustix::mount::mount_remount("/tmp/proc", MountFlags::BIND, "")?;
         pivot("/tmp")?;
         let proc = rustix::fs::open("/proc", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         let origin = sys::namespace::open_own("mnt")?;
@@ -282,6 +284,7 @@ impl Model {
     /// What [`Kernel::begin`] makes.
     pub(crate) fn new() -> Model {
         let mut world = World::new();
+        world.set_kernel(crate::running_kernel().unwrap_or_default());
         let create = |path: &str| Op::Create { path: path.into(), kind: Missing::Directory };
         let mount = |fs_type: &str, source: &str, target: &str| Op::Mount {
             fs_type: fs_type.into(),
