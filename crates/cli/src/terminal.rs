@@ -54,6 +54,12 @@ fn restore_on_panic() {
     });
 }
 
+/// Rows and columns of ours.
+pub(crate) fn size() -> Option<(u16, u16)> {
+    let size = rustix::termios::tcgetwinsize(stdin()).ok()?;
+    Some((size.ws_row, size.ws_col))
+}
+
 /// Gives the terminal behind `master` the size of ours.
 pub(crate) fn pass_size_on(master: BorrowedFd<'_>) {
     // Either may have hung up meanwhile.

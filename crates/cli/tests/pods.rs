@@ -189,8 +189,6 @@ fn exec_on_a_terminal() {
     let mut output = BufReader::new(child.stdout.take().unwrap());
     let mut before = String::new();
     output.read_line(&mut before).unwrap();
-    // The size is set right after the start: ask once the shell has asked for a line.
-    std::thread::sleep(Duration::from_millis(500));
     input.write_all(b"tty; stty size; exit 3\n").unwrap();
     let rest: Vec<String> = output.lines().map(|line| line.unwrap().trim_end().to_owned()).collect();
     assert!(child.wait().unwrap().success());

@@ -27,6 +27,8 @@ pub struct ExecConfig {
     pub command: Vec<String>,
     /// On a terminal of its own.
     pub tty: bool,
+    /// Rows and columns of that terminal, which are set while the program is still being prepared.
+    pub size: Option<(u16, u16)>,
     /// Variables besides the container's.
     pub env: Vec<(String, String)>,
 }
@@ -83,6 +85,10 @@ pub fn exec(dirs: &Dirs, id: &str, config: &ExecConfig, stdio: ExecStdio<'_>) ->
     point("exec.open")?;
     let init = record.init.map(|init| init.open()).transpose()?.flatten().ok_or_else(wrong)?;
     let (process, terminal, channel) = start(&record, &init, &program, stdio)?;
+    if let (Some(master), Some((ws_row, ws_col))) = (&terminal, config.size) {
+        let size = rustix::termios::Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 };
+        rustix::termios::tcsetwinsize(master, size).map_err(Error::system("set the size of the terminal"))?;
+    }
     let who = ProcessId::of_child(process.pid)?;
     set_oom_score(&who, i64::from(spec.oom_score_adj), &mut Vec::new());
     match channel::receive(channel.as_fd(), EXEC_TIMEOUT).map_err(Error::system("hear from the process"))? {

@@ -40,7 +40,10 @@ pub(crate) fn run(global: &Global, args: &args::Exec) -> Result {
         .map_err(|error| Failure::from(error).hint(format!("rhizome inspect {} says why", target.pod)))?;
     let dirs = world.client.root().runtime_dirs();
     let signals = Signals::block(&SIGNALS).context("blocking signals")?;
-    let config = |tty| ExecConfig { command: args.command.clone(), tty, env: Vec::new() };
+    let config = |tty| {
+        let size = terminal::size().filter(|_| tty);
+        ExecConfig { command: args.command.clone(), tty, size, env: Vec::new() }
+    };
     let status = if args.tty && wants_terminal() {
         on_a_terminal(&dirs, id, &config(true), args.stdin, &signals)?
     } else {
@@ -75,7 +78,6 @@ fn on_a_terminal(dirs: &Dirs, id: &str, config: &ExecConfig, input: bool, signal
     let Some(master) = &process.terminal else {
         return Err(Failure::wrong_use("the command was started without a terminal"));
     };
-    terminal::pass_size_on(master.as_fd());
     // Ours alone, so that it can be non-blocking.
     rustix::fs::fcntl_setfl(master, OFlags::RDWR | OFlags::NONBLOCK)?;
     let output = Pump::new(copy(master)?, copy(stdout())?);
