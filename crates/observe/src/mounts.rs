@@ -79,8 +79,8 @@ mod tests {
     fn a_mount_during_the_reading_is_noticed() {
         use std::io::{BufRead as _, BufReader, Write as _};
         if !rustix::process::geteuid().is_root() {
-            println!("SKIPPED: a_mount_during_the_reading_is_noticed: needs root");
-            return;
+            let line = "SKIPPED: a_mount_during_the_reading_is_noticed: needs root";
+            return writeln!(std::io::stdout(), "{line}").unwrap();
         }
         let script = "mount --make-rprivate / && while read command; do $command; echo done; done";
         let mut shell = std::process::Command::new("unshare")
