@@ -50,8 +50,23 @@ impl World {
 
     fn walk_bytes(&mut self, start: Start, path: &[u8], links: Links) -> Result<Place, Refused> {
         check(path.len() <= PATH_MAX_BYTES, RuleId::PathTooLong)?;
-        let mut path = Cow::Borrowed(path);
         let mut at = if path.starts_with(b"/") { start.root } else { start.directory };
+        let walked = self.walk_from(&mut at, start, path, links);
+        if walked.is_err() {
+            self.note_use(at);
+        }
+        walked.map(|()| at)
+    }
+
+    /// A walk that looked something up in a mount has used it: MNT_EXPIRE begins anew.
+    pub(crate) fn note_use(&mut self, at: Place) {
+        self.mounts[at.mount].expiry_mark = false;
+    }
+
+    /// Walks on; `end` is where it ended, also if it failed.
+    fn walk_from(&mut self, end: &mut Place, start: Start, path: &[u8], links: Links) -> Result<(), Refused> {
+        let mut path = Cow::Borrowed(path);
+        let mut at = *end;
         let (mut from, mut links_met) = (0, 0);
         while from < path.len() {
             let to = path[from..].iter().position(|&byte| byte == b'/').map_or(path.len(), |len| from + len);
@@ -82,11 +97,12 @@ impl World {
                     at = self.onto_mounts(Place { mount: at.mount, dentry });
                 }
             }
+            *end = at;
         }
         if path.ends_with(b"/") {
             self.check_directory(at)?;
         }
-        Ok(at)
+        Ok(())
     }
 
     fn check_directory(&self, at: Place) -> Result<(), Refused> {
@@ -134,6 +150,7 @@ impl World {
         let name = &bytes[from..end];
         let directory =
             if from == 0 { start.directory } else { self.walk_bytes(start, &bytes[..from], links)? };
+        self.note_use(directory);
         self.check_directory(directory)?;
         Ok((directory, name))
     }

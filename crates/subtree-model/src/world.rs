@@ -361,6 +361,7 @@ impl World {
 
     pub(crate) fn release(&mut self, mount: MountIx) {
         self.mounts[mount].holds -= 1;
+        self.mounts[mount].expiry_mark = false;
         self.drop_if_unused(mount);
     }
 

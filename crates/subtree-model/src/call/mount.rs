@@ -26,7 +26,7 @@ impl World {
     pub(crate) fn walk_task(&mut self, task: TaskId, path: &Path) -> Result<Place, Refused> {
         let start = Start::of(self.task(task)?);
         let place = self.walk(start, path, Links::Follow)?;
-        self.mounts[place.mount].expiry_mark = false;
+        self.note_use(place);
         Ok(place)
     }
 
