@@ -79,8 +79,8 @@ pub(crate) enum Command {
 /// `rhizome run`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Nothing is created unless all of all files is valid. The exit status is that of the first container that \
-failed; 1 if a manifest is refused.
+Nothing is created unless all of all files is valid, and what cannot be started is removed again. The exit \
+status is that of the first container that failed; 1 if a manifest is refused or something was not started.
 
 Examples:
   rhizome run mount-a.yaml              Logs until it ends; Ctrl-C stops and removes it

@@ -5,7 +5,7 @@
 //! all see the same mounts.
 
 use crate::args::Global;
-use crate::exit::{Context as _, Result};
+use crate::exit::{Context as _, Failure, Result};
 use crate::keeper;
 use agent::{Client, Root};
 use rustix::fd::OwnedFd;
@@ -37,8 +37,13 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Opens the root, and enters its mount namespace if it has one.
+    /// Opens the root, and enters its mount namespace if it has one. A root that was named must be there: a folder
+    /// that is made here would be one that was mistyped.
     pub(crate) fn open(global: &Global) -> Result<World> {
+        if let Some(folder) = global.root.as_ref().filter(|folder| !folder.exists()) {
+            let text = format!("the root {} does not exist", folder.display());
+            return Err(Failure::wrong_use(text).hint("`rhizome run` and `rhizome image import` make one"));
+        }
         let client = Client::open(&root(global))?;
         let home = keeper::enter(client.root())?;
         Ok(World { client, home, creating: None })

@@ -113,3 +113,16 @@ fn doctor_looks_at_the_root_that_is_meant() {
         rhizome(&["doctor", "-o", "json"]).env("RHIZOME_ROOT", "/proc/nowhere").output().unwrap();
     assert_eq!(ran.stdout, String::from_utf8(by_environment.stdout).unwrap());
 }
+
+#[test]
+fn a_mistyped_root_is_not_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("tpyo");
+    for command in [&["ps"][..], &["inspect", "a"], &["rm", "-f", "a"], &["stop", "a"], &["logs", "a"]] {
+        let ran = run(&[&["--root", root.to_str().unwrap()], command].concat());
+        assert_eq!((ran.status, ran.stdout.as_str()), (2, ""), "{command:?}");
+        let expected = format!("error: the root {} does not exist\nhint: ", root.display());
+        assert!(ran.stderr.starts_with(&expected), "{command:?}: {}", ran.stderr);
+    }
+    assert!(!root.exists());
+}

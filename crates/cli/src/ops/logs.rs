@@ -1,12 +1,13 @@
 //! `rhizome logs`: what a container wrote, as its log has it.
 
 use crate::args::{self, Global};
-use crate::exit::{Context as _, Exit, Result};
+use crate::exit::{Context as _, Exit, Failure, Result};
 use crate::lines::Lines;
 use crate::target::Target;
 use crate::world::World;
 use crate::{output, pods};
 use agent::client::{Client, PodRef};
+use agent::lifecycle::Current;
 use agent::logs::{Follow, LogLine, LogReader, LogSource, log_path};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::BorrowedFd;
@@ -21,6 +22,13 @@ pub(crate) fn run(global: &Global, args: &args::Logs) -> Result {
     let target = Target::parse(&args.pod, args.container.as_deref())?;
     let pod = pods::look(&world.client, global, &target.pod)?;
     let container = pods::container(&pod, &target)?;
+    if let (Current::Waiting { reason, .. } | Current::Starting { reason, .. }, 0) =
+        (&container.current, container.made)
+    {
+        let (name, pod) = (&container.name, &target.pod);
+        let text = format!("container {name:?} in pod {pod:?} is waiting to start: {reason}");
+        return Err(Failure::no(anyhow::Error::msg(text)).hint(format!("rhizome inspect {pod} says why")));
+    }
     let (name, attempt) = (container.name.clone(), container.restart_count());
     let mut print = Print { lines: Lines::default(), timestamps: args.timestamps };
     let path = log_path(world.client.root(), &pod.pod.uid, &name, attempt);

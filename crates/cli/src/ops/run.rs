@@ -57,6 +57,8 @@ fn run_pods(
         (Err(failure), _) => Err(failure),
     };
     if args.detach && result.is_ok() {
+        let names: String = pods.iter().map(|pod| format!("pod/{}\n", pod.key.name)).collect();
+        output::stdout(&names)?;
         return result;
     }
     let removed = exit::each(&pods, |pod| {
@@ -67,7 +69,7 @@ fn run_pods(
     removed.map(|Exit(failed)| if failed == 0 { status } else { Exit(failed) })
 }
 
-/// Prints the pods' names when all their containers run, or says why not.
+/// Until all containers of all pods run, or one cannot.
 fn wait_until_started(client: &Client, pods: &[PodRef], signals: &Signals) -> Result {
     for pod in pods {
         loop {
@@ -82,8 +84,6 @@ fn wait_until_started(client: &Client, pods: &[PodRef], signals: &Signals) -> Re
             }
         }
     }
-    let names: String = pods.iter().map(|pod| format!("pod/{}\n", pod.key.name)).collect();
-    output::stdout(&names)?;
     Ok(Exit::YES)
 }
 
