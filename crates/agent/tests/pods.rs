@@ -99,9 +99,10 @@ impl World {
         let none: Option<&std::ffi::CStr> = None;
         let recursive = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
         rustix::mount::mount_change("/", recursive).expect("private");
-        rustix::mount::mount("tmpfs", "/tmp", "tmpfs", MountFlags::empty(), none).expect("tmpfs");
+        // Not at /tmp: this very program, which the supervisors are, may be in a checkout there.
+        rustix::mount::mount("tmpfs", "/media", "tmpfs", MountFlags::empty(), none).expect("tmpfs");
         // A path of its own, since cgroups are named after it.
-        let base = Path::new("/tmp").join(std::process::id().to_string());
+        let base = Path::new("/media").join(std::process::id().to_string());
         std::fs::create_dir(&base).expect("mkdir");
         let host = base.join("host");
         std::fs::create_dir(&host).expect("mkdir");
@@ -198,7 +199,7 @@ impl World {
 fn import_busybox(root: &Root) {
     let busybox =
         std::fs::read("/bin/busybox").expect("these tests need a static /bin/busybox (`cargo xtask setup`)");
-    let folder = PathBuf::from("/tmp/rootfs");
+    let folder = PathBuf::from("/media/rootfs");
     for dir in ["bin", "tmp", "etc", "proc", "sys", "dev"] {
         std::fs::create_dir_all(folder.join(dir)).expect("mkdir");
     }
@@ -211,7 +212,7 @@ fn import_busybox(root: &Root) {
     {
         std::os::unix::fs::symlink("busybox", folder.join("bin").join(applet)).expect("link");
     }
-    let archive = PathBuf::from("/tmp/busybox.tar");
+    let archive = PathBuf::from("/media/busybox.tar");
     let packed =
         std::process::Command::new("tar").arg("-C").arg(&folder).arg("-cf").arg(&archive).arg(".").status();
     assert!(packed.expect("tar").success());
