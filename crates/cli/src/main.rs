@@ -7,6 +7,14 @@
 //! images or findings *are* is not decided here, nor how they look (`view`).
 //!
 //! Architecture invariant: one definition a flag ([`args`]): parser, help and completions come from it.
+//!
+//! Architecture invariant: one thread. Namespaces are entered and children cloned from here, and both want that.
+//!
+//! Architecture invariant: no descriptor of ours gets into a container: `exec` carries bytes over pipes, or over a
+//! terminal of the container's own.
+//!
+//! Deliberately absent: a daemon (commands read the files and ask each pod's supervisor), a configuration file, and
+//! retrying: a command whose pod cannot be started says so and leaves nothing.
 #![forbid(unsafe_code)]
 
 mod args;
