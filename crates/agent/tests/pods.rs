@@ -318,7 +318,7 @@ fn what_cannot_start_is_said(world: &World) {
     let volume = |path: &str, kind: &str| json!([{"name": "v", "hostPath": {"path": path, "type": kind}}]);
     let none = json!([]);
     let table = [
-        (none.clone(), container(json!({"image": "nosuch"})), "ErrImagePull", "rhizome image import"),
+        (none.clone(), container(json!({"image": "nosuch"})), "ErrImagePull", "rhizome image pull"),
         (none.clone(), container(json!({"command": ["/nosuch"]})), "RunContainerError", ""),
         (volume(&host, "File"), container(json!({})), "FailedMount", ""),
         (volume(&host, ""), container(bidirectional), "CreateContainerError", "make-shared"),
