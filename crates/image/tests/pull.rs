@@ -814,7 +814,7 @@ fn certificates_are_checked() {
     let (result, reports) = pull_with(&world, reference, &settings(None));
     assert!(result.is_err());
     let said = warnings(&reports);
-    assert!(said.iter().any(|text| text.contains("certificate")), "{said:?}");
+    assert!(said.iter().any(|text| text.contains("invalid peer certificate")), "{said:?}");
     assert!(begun.elapsed() < Duration::from_secs(20), "what is wrong with a certificate is not tried again");
     world.store.pull(reference, &settings(Some(&ca)), &|_| ()).unwrap();
     // In plain HTTP to a server that speaks TLS.
