@@ -89,8 +89,8 @@ pub struct Resolved {
     pub unavailable: CapabilitySet,
 }
 
-/// The container's capabilities, never more than `bounding` (what "all" means on this machine). An unknown name
-/// is the error, as written.
+/// The container's capabilities, never more than `bounding` (what "all" means on this machine). An unknown
+/// name is the error, as written.
 pub fn resolve(wish: &Capability, privileged: bool, bounding: CapabilitySet) -> Result<Resolved, String> {
     let is_all = |name: &String| name.eq_ignore_ascii_case("ALL");
     let mut set = if privileged { bounding } else { DEFAULT };

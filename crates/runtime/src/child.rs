@@ -1,9 +1,10 @@
-//! What a container's first process, or an exec'd one, does between clone3 and execve. Everything here runs in the
-//! child; every failure goes to whoever started it as a [`StepFailure`].
+//! What a container's first process, or an exec'd one, does between clone3 and execve. Everything here runs
+//! in the child; every failure goes to whoever started it as a [`StepFailure`].
 //!
 //! The steps, in an order that matters:
-//! 1. signals, not dumpable (nobody in the container can look into this process or through its `/proc/PID/exe`
-//!    and `/proc/PID/fd` without being root of the machine already), a session and a keyring of its own;
+//! 1. signals, not dumpable (nobody in the container can look into this process or through its
+//!    `/proc/PID/exe` and `/proc/PID/fd` without being root of the machine already), a session and a keyring
+//!    of its own;
 //! 2. the cgroups and namespaces (the caller's closure `enter`);
 //! 3. every descriptor but stdio and the channel is closed, before anything of the image is looked at
 //!    (CVE-2024-21626 was a working directory given through one that was left open);
@@ -11,8 +12,8 @@
 //! 5. the terminal, out of the container's own devpts;
 //! 6. who it will be, by the image's own passwd and group;
 //! 7. the working directory;
-//! 8. bounding capabilities, no_new_privs, the seccomp filter (loaded while `CAP_SYS_ADMIN` is there, so that no_new_privs
-//!    is not needed for it), groups, ids, capabilities;
+//! 8. bounding capabilities, no_new_privs, the seccomp filter (loaded while `CAP_SYS_ADMIN` is there, so that
+//!    no_new_privs is not needed for it), groups, ids, capabilities;
 //! 9. "ready", and the wait for the start;
 //! 10. the working directory is checked to be below the root, the program looked up in `PATH`, execve(2).
 
@@ -136,7 +137,8 @@ fn become_program(channel: BorrowedFd<'_>, program: &Program) -> Result<User, St
     Ok(user)
 }
 
-/// A terminal of the container's devpts becomes stdio and the controlling terminal; its master goes to the starter.
+/// A terminal of the container's devpts becomes stdio and the controlling terminal; its master goes to the
+/// starter.
 fn open_terminal(channel: BorrowedFd<'_>, console: bool) -> Result<(), StepFailure> {
     fault::point("child.terminal").map_err(fail(Step::Terminal))?;
     let at = |errno| StepFailure::at(Step::Terminal, "/dev/pts", errno);
@@ -166,8 +168,8 @@ fn look_up(request: &UserRequest) -> Result<User, StepFailure> {
     })
 }
 
-/// Reads a file of the image, which may be anything: a pipe (never blocks), a device, a link into `/proc` (not followed
-/// to where no path leads), huge. Missing is empty.
+/// Reads a file of the image, which may be anything: a pipe (never blocks), a device, a link into `/proc`
+/// (not followed to where no path leads), huge. Missing is empty.
 fn read_database(path: &str) -> Result<Vec<u8>, StepFailure> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file =
@@ -305,8 +307,8 @@ fn variable<'a>(env: &'a [String], name: &str) -> Option<&'a str> {
     env.iter().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
 }
 
-/// The file that a command names: itself if there is a slash in it, else the first executable file of that name in an
-/// absolute directory of `PATH`.
+/// The file that a command names: itself if there is a slash in it, else the first executable file of that
+/// name in an absolute directory of `PATH`.
 fn find_program(name: &str, path: &str) -> Result<String, Report> {
     let quoted = |rest: String| format!("exec: {name:?}: {rest}");
     if name.contains('/') {

@@ -22,8 +22,8 @@ use rustix::thread::CapabilitySet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long the first process may take for each of its two ways (to be ready; to execute the program). Longer than any
-/// file system should take, shorter than a dead one.
+/// How long the first process may take for each of its two ways (to be ready; to execute the program). Longer
+/// than any file system should take, shorter than a dead one.
 const CHILD_TIMEOUT: Duration = Duration::from_secs(60);
 
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -105,8 +105,8 @@ impl Sandbox {
     /// 1. what can be wrong with the configuration is found before anything is made;
     /// 2. the state directory and a record "creating";
     /// 3. the cgroup, with its limits;
-    /// 4. the mounts are planned, the first process is cloned into its cgroup and namespaces, makes the mounts and gets ready; again, a
-    ///    bounded number of times, if the host's mounts changed meanwhile;
+    /// 4. the mounts are planned, the first process is cloned into its cgroup and namespaces, makes the
+    ///    mounts and gets ready; again, a bounded number of times, if the host's mounts changed meanwhile;
     /// 5. the record "created".
     ///
     /// On failure nothing is left.
@@ -387,8 +387,8 @@ pub(crate) fn error_of(id: &str, report: Report) -> Error {
     }
 }
 
-/// Kills a child that was not started yet and takes its exit status. One that does not die (stuck in a dead file system) is
-/// left to the cgroup's removal, which reports it.
+/// Kills a child that was not started yet and takes its exit status. One that does not die (stuck in a dead
+/// file system) is left to the cgroup's removal, which reports it.
 pub(crate) fn end(id: &str, child: &sys::process::Child) -> Result<()> {
     let _ = sys::process::send_signal(child.pidfd.as_fd(), signal::KILL);
     if wait_for_end(child.pidfd.as_fd(), Duration::from_secs(5))? {
@@ -452,7 +452,8 @@ fn argv(config: &ContainerConfig, image: &image::Image) -> Result<Vec<String>> {
     Ok(argv)
 }
 
-/// The usual PATH, the image's variables, the pod's host name, a terminal's TERM, the container's own: the later wins.
+/// The usual PATH, the image's variables, the pod's host name, a terminal's TERM, the container's own: the
+/// later wins.
 fn environment(config: &ContainerConfig, image: &image::Image, hostname: &str) -> Vec<String> {
     let mut env: Vec<String> = vec![DEFAULT_PATH.to_owned()];
     let mut set = |line: String| {
@@ -556,8 +557,8 @@ fn cgroup_view(cgroup: &Cgroup, v2_only: bool) -> CgroupView {
     if hierarchies.is_empty() { CgroupView::None } else { CgroupView::V1 { hierarchies } }
 }
 
-/// The upper directory is the container's root directory: anyone in there must be able to walk through it, whatever our
-/// umask. Others are kept away by the directory above.
+/// The upper directory is the container's root directory: anyone in there must be able to walk through it,
+/// whatever our umask. Others are kept away by the directory above.
 fn make_writable_layer(path: &Path) -> Result<()> {
     let upper = path.join("upper");
     std::fs::create_dir_all(&upper).map_err(Error::file("make directory", &upper))?;
@@ -604,9 +605,10 @@ fn stdio(config: &ContainerConfig) -> Result<Stdio> {
     Ok(Stdio { ours, theirs: [stdin_read, stdout_write, stderr_write] })
 }
 
-/// A pipe for a container's output. The container's end is open for reading too (as a FIFO may be: `fifo_open()` in
-/// fs/pipe.c): so the pipe always has a reader, and a container whose supervisor was killed is not ended by SIGPIPE at its
-/// next line; when the pipe is full it waits until somebody reads. Ours still ends when the container's last process does.
+/// A pipe for a container's output. The container's end is open for reading too (as a FIFO may be:
+/// `fifo_open()` in fs/pipe.c): so the pipe always has a reader, and a container whose supervisor was killed
+/// is not ended by SIGPIPE at its next line; when the pipe is full it waits until somebody reads. Ours still
+/// ends when the container's last process does.
 fn output_pipe() -> Result<(OwnedFd, OwnedFd)> {
     let (read, write) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(Error::system("make a pipe"))?;
@@ -628,9 +630,9 @@ fn io(ours: Io0, master: Option<OwnedFd>, tty: bool) -> Result<Io> {
 }
 
 impl Container {
-    /// StartContainer: the program is executed. The record says "running" before it does, so that whoever looks after a
-    /// crash of the supervisor is told the truth. If it cannot be executed the container has exited, with
-    /// [`START_ERROR_EXIT_CODE`], and the error says why.
+    /// StartContainer: the program is executed. The record says "running" before it does, so that whoever
+    /// looks after a crash of the supervisor is told the truth. If it cannot be executed the container has
+    /// exited, with [`START_ERROR_EXIT_CODE`], and the error says why.
     pub fn start(&mut self) -> Result<()> {
         let Some(channel) = self.channel.take() else {
             return Err(Error::WrongState {
@@ -665,8 +667,8 @@ impl Container {
         Err(error)
     }
 
-    /// Takes the exit status if the first process has ended, and writes it down before it answers. What else is in the
-    /// container is killed: by the kernel in a pid namespace of its own, by its cgroup otherwise.
+    /// Takes the exit status if the first process has ended, and writes it down before it answers. What else
+    /// is in the container is killed: by the kernel in a pid namespace of its own, by its cgroup otherwise.
     pub fn try_wait(&mut self) -> Result<Option<Exit>> {
         if let Some(exit) = &self.record.exit {
             return Ok(Some(exit.clone()));
@@ -692,8 +694,8 @@ impl Container {
         Ok(Some(exit))
     }
 
-    /// The exit code and signal once the first process has ended; both unknown for a process that is not our child, on a
-    /// kernel that does not tell.
+    /// The exit code and signal once the first process has ended; both unknown for a process that is not our
+    /// child, on a kernel that does not tell.
     fn ended(&self) -> Result<Option<(Option<i32>, Option<i32>)>> {
         if !self.adopted {
             let Some(status) = wait(self.pidfd.as_fd(), false)? else { return Ok(None) };
@@ -712,9 +714,9 @@ impl Container {
         Ok(Some((Some(signal.map_or((status >> 8) & 0xff, |signal| 128 + signal)), signal)))
     }
 
-    /// Takes over a container that runs and whose supervisor is gone. Its output pipes are opened anew, where its first
-    /// process still has them. Its standard input has ended with its supervisor, and so has its terminal if it had one:
-    /// nothing more is to be read from that. `None` if it does not run.
+    /// Takes over a container that runs and whose supervisor is gone. Its output pipes are opened anew, where
+    /// its first process still has them. Its standard input has ended with its supervisor, and so has its
+    /// terminal if it had one: nothing more is to be read from that. `None` if it does not run.
     ///
     /// # Errors
     /// Its record cannot be read, or no descriptors are left.
@@ -769,8 +771,8 @@ fn output_pipes(io: &Io) -> Result<Option<[u64; 2]>> {
     }
 }
 
-/// The reading end of the pipe that was given to a process as its output. Where the program has put something else in its
-/// place there is nothing to read: then it is the end of a pipe without a writer.
+/// The reading end of the pipe that was given to a process as its output. Where the program has put something
+/// else in its place there is nothing to read: then it is the end of a pipe without a writer.
 fn reopen(pid: Pid, descriptor: usize, inode: Option<u64>) -> Result<OwnedFd> {
     let link = format!("/proc/{}/fd/{descriptor}", pid.as_raw_nonzero());
     if let Some(pipe) = inode.and_then(|inode| open_pipe(&link, inode)) {
@@ -780,8 +782,8 @@ fn reopen(pid: Pid, descriptor: usize, inode: Option<u64>) -> Result<OwnedFd> {
     pipe.map(|(read, _)| read).map_err(Error::system("make a pipe"))
 }
 
-/// Opens a link of `/proc/PID/fd` for reading if it leads to that anonymous pipe. The container chooses what is there, at any
-/// moment: it is held first, and opened only once it is seen to be the pipe.
+/// Opens a link of `/proc/PID/fd` for reading if it leads to that anonymous pipe. The container chooses what
+/// is there, at any moment: it is held first, and opened only once it is seen to be the pipe.
 fn open_pipe(link: &str, inode: u64) -> Option<OwnedFd> {
     /// `PIPEFS_MAGIC`, include/uapi/linux/magic.h
     const PIPEFS_MAGIC: u64 = 0x5049_5045;

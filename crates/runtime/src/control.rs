@@ -1,4 +1,5 @@
-//! The verbs that work from the records alone, by whichever process, also after the supervisor's death: status, kill, stop, remove.
+//! The verbs that work from the records alone, by whichever process, also after the supervisor's death:
+//! status, kill, stop, remove.
 
 use crate::cgroup::{Cgroup, Hierarchies};
 use crate::container::wait_for_end;
@@ -18,8 +19,8 @@ use std::time::Duration;
 /// How long after SIGKILL a process may take to end.
 const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// ContainerStatus: what is on record, corrected by what is. A container whose process is gone without anybody having seen its
-/// end is exited with an unknown code. Changes nothing.
+/// ContainerStatus: what is on record, corrected by what is. A container whose process is gone without
+/// anybody having seen its end is exited with an unknown code. Changes nothing.
 pub fn status(dirs: &Dirs, id: &str) -> Result<ContainerRecord> {
     let mut record = read_container(dirs, id)?;
     if !matches!(record.status, Status::Created | Status::Running) {
@@ -57,8 +58,8 @@ pub fn list_containers(dirs: &Dirs) -> Result<Vec<String>> {
     list(dirs, CONTAINER_FILE)
 }
 
-/// ListContainers of one sandbox: also those whose creation or removal was cut short. Costs nothing more where there are many
-/// other pods.
+/// ListContainers of one sandbox: also those whose creation or removal was cut short. Costs nothing more
+/// where there are many other pods.
 pub fn list_containers_of(dirs: &Dirs, sandbox: &str) -> Result<Vec<String>> {
     check_id("sandbox", sandbox)?;
     let directory = dirs.members_of(sandbox);
@@ -101,7 +102,8 @@ fn read_hierarchies() -> Result<Hierarchies> {
     Hierarchies::read().map_err(Error::file("read", "/proc/self/mountinfo"))
 }
 
-/// Sends a signal to the container's first process, or to `all` in it. A container that has ended is not an error.
+/// Sends a signal to the container's first process, or to `all` in it. A container that has ended is not an
+/// error.
 pub fn kill(dirs: &Dirs, id: &str, signal: i32, all: bool) -> Result<()> {
     let record = read_container(dirs, id)?;
     point("kill")?;
@@ -118,8 +120,8 @@ pub fn kill(dirs: &Dirs, id: &str, signal: i32, all: bool) -> Result<()> {
     }
 }
 
-/// StopContainer: the image's stop signal, up to `grace` to end, then SIGKILL to everything in it. Waits; answers whether
-/// it ended by itself.
+/// StopContainer: the image's stop signal, up to `grace` to end, then SIGKILL to everything in it. Waits;
+/// answers whether it ended by itself.
 pub fn stop_container(dirs: &Dirs, id: &str, grace: Duration) -> Result<bool> {
     let record = read_container(dirs, id)?;
     point("stop")?;
@@ -141,14 +143,16 @@ pub fn stop_container(dirs: &Dirs, id: &str, grace: Duration) -> Result<bool> {
     Ok(by_itself)
 }
 
-/// Kills what is in a cgroup but a zombie that its parent has not waited for (which stays in the list until then).
+/// Kills what is in a cgroup but a zombie that its parent has not waited for (which stays in the list until
+/// then).
 fn kill_rest(cgroup: &Cgroup, zombie: Option<i32>) -> Result<()> {
     let rest: Vec<i32> = cgroup.pids()?.into_iter().filter(|pid| Some(*pid) != zombie).collect();
     if rest.is_empty() { Ok(()) } else { Ok(cgroup.kill()?) }
 }
 
-/// RemoveContainer: kills what is left of it and removes its cgroup, writable layer and record. Its mounts die with its
-/// last process. Removing what is not there is not an error, and what could not be removed the first time can be the second.
+/// RemoveContainer: kills what is left of it and removes its cgroup, writable layer and record. Its mounts
+/// die with its last process. Removing what is not there is not an error, and what could not be removed the
+/// first time can be the second.
 pub fn remove_container(dirs: &Dirs, id: &str) -> Result<()> {
     let record = match read_container(dirs, id) {
         Ok(record) => record,
@@ -198,8 +202,8 @@ pub fn stop_sandbox(dirs: &Dirs, id: &str) -> Result<()> {
     Ok(Cgroup::at(&read_hierarchies()?, &record.config.cgroup_parent)?.kill()?)
 }
 
-/// RemovePodSandbox by its record: its containers, if there are any left, its cgroup, `/dev/shm` and state. Not being
-/// there is not an error.
+/// RemovePodSandbox by its record: its containers, if there are any left, its cgroup, `/dev/shm` and state.
+/// Not being there is not an error.
 pub fn remove_sandbox(dirs: &Dirs, id: &str) -> Result<()> {
     remove_sandbox_in(dirs, id, None)
 }

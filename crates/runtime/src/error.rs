@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::PathBuf;
 
-/// The exit code that Kubernetes shows for a container whose program could not be started (reason `StartError`).
+/// The exit code that Kubernetes shows for a container whose program could not be started (reason
+/// `StartError`).
 pub const START_ERROR_EXIT_CODE: i32 = 128;
 
 /// A step of the container's first process, or of an exec'd one, before the program runs.

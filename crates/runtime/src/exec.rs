@@ -1,4 +1,5 @@
-//! ExecSync's and Exec's half that makes the process: by any process of root's, from the container's record alone.
+//! ExecSync's and Exec's half that makes the process: by any process of root's, from the container's record
+//! alone.
 
 use crate::cgroup::{Cgroup, Hierarchies};
 use crate::channel::{self, Heard, Report};
@@ -68,8 +69,9 @@ impl ExecProcess {
     }
 }
 
-/// Runs a command in a container: in its cgroup, namespaces, root, with its user, variables, capabilities and filter.
-/// Returns once the program is executed; if it cannot be, that is [`Error::Execute`] with the exit code to give.
+/// Runs a command in a container: in its cgroup, namespaces, root, with its user, variables, capabilities and
+/// filter. Returns once the program is executed; if it cannot be, that is [`Error::Execute`] with the exit
+/// code to give.
 ///
 /// The calling process must have one thread, and should run from a read-only path
 /// ([`sys::process::ensure_read_only_exe`]): until execve its child can be seen from inside.
@@ -178,8 +180,8 @@ fn start(
     let run = || child::run(theirs.as_fd(), descriptors, program, enter, || Ok(()));
     let v2 = entrance.v2.as_ref().map(AsFd::as_fd);
     let child = match spawn_in(pid_namespace.as_fd(), v2, run) {
-        // The container has made cgroups of its own and gives them controllers, so that its own has no processes: then into
-        // that of its first process.
+        // The container has made cgroups of its own and gives them controllers, so that its own has no
+        // processes: then into that of its first process.
         Err(SpawnError::Clone(Errno::BUSY)) => {
             let inner = cgroup.open_inner_v2(pid.as_raw_nonzero().get())?;
             spawn_in(pid_namespace.as_fd(), inner.as_ref().map(AsFd::as_fd), run)
@@ -206,8 +208,8 @@ fn start(
     Ok((child, terminal, ours))
 }
 
-/// All that a container can have of its own but the pid namespace, which the child is in already. The node's own
-/// namespaces are entered too where the container has them, which changes nothing.
+/// All that a container can have of its own but the pid namespace, which the child is in already. The node's
+/// own namespaces are entered too where the container has them, which changes nothing.
 const ENTERED: Namespaces = Namespaces::MOUNT
     .union(Namespaces::CONTROL_GROUP)
     .union(Namespaces::HOST_NAME_AND_NIS_DOMAIN_NAME)

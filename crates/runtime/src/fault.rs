@@ -1,8 +1,8 @@
 //! Fault points: named places where a test makes this process fail, die or stop.
 //!
-//! `RHIZOME_FAULT=NAME:ACTION` (several joined by commas), ACTION one of `error` (the step answers EIO), `kill`
-//! (SIGKILL to ourselves) and `stop` (SIGSTOP, so that a test can act in the window and send SIGCONT). Built with
-//! debug assertions only: in a release build [`point`] is nothing.
+//! `RHIZOME_FAULT=NAME:ACTION` (several joined by commas), ACTION one of `error` (the step answers EIO),
+//! `kill` (SIGKILL to ourselves) and `stop` (SIGSTOP, so that a test can act in the window and send SIGCONT).
+//! Built with debug assertions only: in a release build [`point`] is nothing.
 
 use rustix::io::Errno;
 

@@ -1,25 +1,26 @@
 //! Sandboxes and containers in CRI's verbs.
 //!
-//! A [`Sandbox`] is what a pod's containers share; a [`Container`] is one of them, held by the supervisor that is its parent.
-//! The other verbs ([`status`], [`kill`], [`stop_container`], [`remove_container`], [`exec()`], …) work from the records
-//! alone, in any process.
+//! A [`Sandbox`] is what a pod's containers share; a [`Container`] is one of them, held by the supervisor
+//! that is its parent. The other verbs ([`status`], [`kill`], [`stop_container`], [`remove_container`],
+//! [`exec()`], …) work from the records alone, in any process.
 //!
-//! How a container comes to be: the supervisor makes the cgroup, plans the mounts ([`mounts`]), clones the first process
-//! into namespaces and cgroup at once (`sys::process::spawn`), which makes the mounts, becomes the user and waits
-//! (`child`); then it is started, which is one word over a socket and an execve.
+//! How a container comes to be: the supervisor makes the cgroup, plans the mounts ([`mounts`]), clones the
+//! first process into namespaces and cgroup at once (`sys::process::spawn`), which makes the mounts, becomes
+//! the user and waits (`child`); then it is started, which is one word over a socket and an execve.
 //!
-//! Architecture invariant: whoever calls [`Sandbox::run`], [`Sandbox::create_container`] or [`exec()`] has one thread: the
-//! child of a fork runs normal code. `sys::process::spawn` refuses otherwise.
+//! Architecture invariant: whoever calls [`Sandbox::run`], [`Sandbox::create_container`] or [`exec()`] has
+//! one thread: the child of a fork runs normal code. `sys::process::spawn` refuses otherwise.
 //!
-//! Architecture invariant: what is on record is never believed alone. A process is its pid with its start time; a record is
-//! written before what it announces can happen ("running" before execve), and removed after what it tells of is gone.
+//! Architecture invariant: what is on record is never believed alone. A process is its pid with its start
+//! time; a record is written before what it announces can happen ("running" before execve), and removed after
+//! what it tells of is gone.
 //!
-//! Architecture invariant: nothing of ours is in a container: three descriptors, an environment of its own, and an
-//! executable that is not ours. Supervisors and exec'ing commands run from a read-only path
+//! Architecture invariant: nothing of ours is in a container: three descriptors, an environment of its own,
+//! and an executable that is not ours. Supervisors and exec'ing commands run from a read-only path
 //! (`sys::process::ensure_read_only_exe`, CVE-2019-5736).
 //!
-//! Deliberately absent: user namespaces, seccomp and AppArmor profiles of the user's, network beyond loopback,
-//! restarts, logs, and waiting for several containers at once (that is `agent`).
+//! Deliberately absent: user namespaces, seccomp and AppArmor profiles of the user's, network beyond
+//! loopback, restarts, logs, and waiting for several containers at once (that is `agent`).
 #![forbid(unsafe_code)]
 
 pub mod capability;

@@ -6,12 +6,12 @@ use rustix::io::Errno;
 use std::ffi::{CStr, CString};
 use std::path::Path;
 
-/// Directories deeper than this are first moved up: a container can nest them deeper than a stack or a table of file
-/// descriptors goes.
+/// Directories deeper than this are first moved up: a container can nest them deeper than a stack or a table
+/// of file descriptors goes.
 const DEPTH_MAX: usize = 48;
 
-/// Removes a directory and everything in it. Gone already is fine. A mount in it is `EXDEV` and stays, with what it is
-/// mounted on.
+/// Removes a directory and everything in it. Gone already is fine. A mount in it is `EXDEV` and stays, with
+/// what it is mounted on.
 pub fn remove_tree(path: &Path) -> Result<(), Errno> {
     let parent = match path.parent().map(|parent| open_directory(rustix::fs::CWD, parent)) {
         Some(Ok(parent)) => parent,

@@ -1,8 +1,8 @@
 //! Sandboxes: what a pod's containers share. CRI's RunPodSandbox, StopPodSandbox, RemovePodSandbox.
 //!
-//! The network, IPC and UTS namespaces are made by this process for itself, set up from within, kept by descriptor, and left
-//! again: no process is needed to hold them while the supervisor lives, and no fork to make them. A shared pid
-//! namespace needs a pid 1: a child that only reaps.
+//! The network, IPC and UTS namespaces are made by this process for itself, set up from within, kept by
+//! descriptor, and left again: no process is needed to hold them while the supervisor lives, and no fork to
+//! make them. A shared pid namespace needs a pid 1: a child that only reaps.
 
 use crate::cgroup::{Cgroup, Hierarchies};
 use crate::error::{Error, Result, Step, StepFailure};
@@ -47,8 +47,9 @@ struct Init {
 }
 
 impl Sandbox {
-    /// RunPodSandbox. In order: the state directory and record, the pod's cgroup, the namespaces with loopback up and the host name,
-    /// `/dev/shm`, the pid 1 of a shared pid namespace. On failure nothing is left.
+    /// RunPodSandbox. In order: the state directory and record, the pod's cgroup, the namespaces with
+    /// loopback up and the host name, `/dev/shm`, the pid 1 of a shared pid namespace. On failure nothing is
+    /// left.
     ///
     /// The calling process must have one thread; it comes back in its own namespaces.
     pub fn run(dirs: &Dirs, config: PodSandboxConfig) -> Result<Sandbox> {
@@ -75,7 +76,8 @@ impl Sandbox {
         }
     }
 
-    /// Takes over a sandbox whose supervisor is gone: its namespaces are opened from a container of it that runs.
+    /// Takes over a sandbox whose supervisor is gone: its namespaces are opened from a container of it that
+    /// runs.
     ///
     /// # Errors
     /// Nothing runs in it: then the namespaces are gone, and there is nothing to take over.
@@ -180,7 +182,8 @@ impl Sandbox {
         &self.record
     }
 
-    /// StopPodSandbox: kills what is in it and lets go of its namespaces. The containers must have been stopped.
+    /// StopPodSandbox: kills what is in it and lets go of its namespaces. The containers must have been
+    /// stopped.
     pub fn stop(&mut self) -> Result<()> {
         Cgroup::at(&self.hierarchies, &self.record.config.cgroup_parent)?.kill()?;
         self.let_go()
@@ -195,7 +198,8 @@ impl Sandbox {
         Ok(())
     }
 
-    /// RemovePodSandbox: stops it and removes its cgroup, `/dev/shm` and state, and its containers where there are any left.
+    /// RemovePodSandbox: stops it and removes its cgroup, `/dev/shm` and state, and its containers where
+    /// there are any left.
     pub fn remove(mut self) -> Result<()> {
         crate::control::remove_sandbox_in(&self.dirs, &self.record.id, Some(&self.hierarchies))?;
         self.let_go()
@@ -233,7 +237,8 @@ impl Sandbox {
         }
     }
 
-    /// In the child: into the pod's namespaces, and into a cgroup namespace whose root is the container's cgroup.
+    /// In the child: into the pod's namespaces, and into a cgroup namespace whose root is the container's
+    /// cgroup.
     pub(crate) fn enter_namespaces(&self, own_cgroup_namespace: bool) -> Result<(), StepFailure> {
         let fail = |errno| StepFailure::new(Step::Namespaces, errno);
         fault::point("child.namespaces").map_err(fail)?;
@@ -261,12 +266,18 @@ pub(crate) fn spawn_in(
     sys::namespace::enter(pid_namespace)?;
     let child = sys::process::spawn(Namespaces::empty(), cgroup, child);
     // Back, or later children would be in the pod's namespace as well.
-    sys::namespace::enter(own.as_fd())?;
-    child
+    match (sys::namespace::enter(own.as_fd()), child) {
+        (Ok(()), child) => child,
+        (Err(errno), Ok(child)) => {
+            let _ = sys::process::send_signal(child.pidfd.as_fd(), crate::signal::KILL);
+            Err(errno.into())
+        }
+        (Err(_), Err(error)) => Err(error),
+    }
 }
 
-/// In the child: the whole life of a pod's pid 1. It takes no signal (none can be sent to a pid 1 from inside its namespace
-/// without a handler anyway; SIGKILL from outside ends it) and holds no descriptor.
+/// In the child: the whole life of a pod's pid 1. It takes no signal (none can be sent to a pid 1 from inside
+/// its namespace without a handler anyway; SIGKILL from outside ends it) and holds no descriptor.
 fn reap_forever(channel: BorrowedFd<'_>) -> Infallible {
     sys::process::reset_signals();
     sys::process::block_signals();
@@ -362,8 +373,8 @@ fn set_up_network(hostname: &str) -> Result<()> {
     if !hostname.is_empty() {
         rustix::system::sethostname(hostname.as_bytes()).map_err(Error::system("set the pod's host name"))?;
     }
-    // As containerd 2 does: a pod's ports and pings are its own, so nobody needs to be root for them. A kernel that
-    // has not these files goes without.
+    // As containerd 2 does: a pod's ports and pings are its own, so nobody needs to be root for them. A
+    // kernel that has not these files goes without.
     for (path, value) in [
         ("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0"),
         ("/proc/sys/net/ipv4/ping_group_range", "0 2147483647"),

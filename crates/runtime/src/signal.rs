@@ -42,8 +42,8 @@ const NAMES: [(&str, i32); 32] = [
 const REALTIME_MIN: i32 = 34;
 const REALTIME_MAX: i32 = 64;
 
-/// A signal's number for `SIGTERM`, `term`, `15`, `SIGRTMIN+3`, `RTMAX-1`. Real-time signals count from 34, where
-/// the C libraries begin, which is what an image means.
+/// A signal's number for `SIGTERM`, `term`, `15`, `SIGRTMIN+3`, `RTMAX-1`. Real-time signals count from 34,
+/// where the C libraries begin, which is what an image means.
 pub fn parse(text: &str) -> Option<i32> {
     let upper = text.trim().to_ascii_uppercase();
     if let Ok(number) = upper.parse() {

@@ -183,8 +183,8 @@ pub(crate) fn make_private_directory(path: &Path) -> Result<()> {
         .map_err(Error::file("make directory", path))
 }
 
-/// Writes a record so that a reader sees the old one or the new one, whenever this process dies. Not synced to disk: the
-/// state lives in a tmpfs, and processes do not survive what a tmpfs does not.
+/// Writes a record so that a reader sees the old one or the new one, whenever this process dies. Not synced
+/// to disk: the state lives in a tmpfs, and processes do not survive what a tmpfs does not.
 pub(crate) fn write_record<T: Serialize>(directory: &Path, name: &str, record: &T) -> Result<()> {
     let path = directory.join(name);
     let text = serde_json::to_vec(record).map_err(|source| Error::State { path: path.clone(), source })?;
@@ -294,8 +294,8 @@ struct Stat {
     exit_code: i32,
 }
 
-/// State letter, start time and exit code of a `/proc/PID/stat` line. The name in it may hold anything, also parentheses and
-/// spaces: the fields begin after the last `)`.
+/// State letter, start time and exit code of a `/proc/PID/stat` line. The name in it may hold anything, also
+/// parentheses and spaces: the fields begin after the last `)`.
 fn parse_stat(text: &[u8]) -> Option<Stat> {
     let end = text.iter().rposition(|byte| *byte == b')')?;
     let mut fields = str::from_utf8(&text[end + 1..]).ok()?.split_ascii_whitespace();

@@ -88,7 +88,8 @@ fn parse_group(bytes: &[u8]) -> impl Iterator<Item = GroupLine<'_>> {
 
 /// Looks up who is asked for. In order:
 /// 1. runAsUser, else the user part of the image's `USER`, else root;
-/// 2. runAsGroup, else the group part of `USER` (unless runAsUser is set), else the user's group in passwd, else 0;
+/// 2. runAsGroup, else the group part of `USER` (unless runAsUser is set), else the user's group in passwd,
+///    else 0;
 /// 3. the groups that list the user's name, those of the pod, and the primary one.
 ///
 /// A number that passwd does not know is taken as it is; a name must be there.

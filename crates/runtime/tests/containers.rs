@@ -1,7 +1,7 @@
 //! Containers on the real kernel: what is around a process that was started, and that nothing stays of it.
 //!
-//! Every case runs in a process of its own with a mount namespace, a tmpfs and cgroups of its own. The programs are
-//! busybox's.
+//! Every case runs in a process of its own with a mount namespace, a tmpfs and cgroups of its own. The
+//! programs are busybox's.
 
 mod support;
 
@@ -100,8 +100,8 @@ const CASES: &[Case] = &[
 /// How long a case may take.
 const CASE_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Runs a case in a child that is pid 1 of its own pid namespace, so that nothing outlives it; true if it neither panicked
-/// nor took too long.
+/// Runs a case in a child that is pid 1 of its own pid namespace, so that nothing outlives it; true if it
+/// neither panicked nor took too long.
 fn run_apart(case: fn(&World)) -> bool {
     let child = spawn(Namespaces::MOUNT | Namespaces::PROCESS_ID, None, || {
         let world = World::new();
@@ -213,7 +213,8 @@ fn privileged(world: &World) {
 }
 
 fn the_filter_refuses(world: &World) {
-    // With the capability dropped both ways the kernel would refuse too: `unshare -U` needs none, only the filter stops it.
+    // With the capability dropped both ways the kernel would refuse too: `unshare -U` needs none, only the
+    // filter stops it.
     let outcome = world.run_alone(&shell("unshare -U true; echo $?"));
     assert_eq!(outcome.stdout, "1\n");
     assert!(outcome.stderr.contains("Operation not permitted"), "{}", outcome.stderr);
@@ -413,7 +414,8 @@ fn working_directories(world: &World) {
     let at = |dir: &str| ContainerConfig { working_dir: dir.to_owned(), ..command(&["pwd"]) };
     assert_eq!(world.run_alone(&at("/not/there/yet")).stdout, "/not/there/yet\n");
     let pod = world.usual_pod();
-    // CVE-2024-21626: a descriptor of ours as the working directory. Those that there are lead to no directory.
+    // CVE-2024-21626: a descriptor of ours as the working directory. Those that there are lead to no
+    // directory.
     for number in 0..32 {
         let result = pod.create_container(&at(&format!("/proc/self/fd/{number}")), &world.image);
         let Err(Error::Child { source, .. }) = result else { panic!("{number}: {result:?}") };
@@ -697,7 +699,8 @@ fn removing_a_running_container(world: &World) {
     world.remove(pod);
 }
 
-/// A supervisor in a process of its own: makes a pod and a container, says the container's id, and does as it is told.
+/// A supervisor in a process of its own: makes a pod and a container, says the container's id, and does as it
+/// is told.
 fn supervisor(what: &str) -> ! {
     let world = World::at(PathBuf::from("/tmp"));
     let pod = match runtime::Sandbox::run(&world.dirs, world.pod_config(usual())) {

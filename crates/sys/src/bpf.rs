@@ -1,4 +1,5 @@
-//! Device filters of cgroup version 2: bpf(2) `BPF_PROG_LOAD` and `BPF_PROG_ATTACH` of a cgroup device program.
+//! Device filters of cgroup version 2: bpf(2) `BPF_PROG_LOAD` and `BPF_PROG_ATTACH` of a cgroup device
+//! program.
 //!
 //! Sources: bpf(2), Documentation/admin-guide/cgroup-v2.rst ("Device controller"), include/uapi/linux/bpf.h.
 
@@ -44,9 +45,9 @@ struct AttachAttributes {
     flags: u32,
 }
 
-/// Loads a device program and attaches it to a cgroup v2 directory, besides what ancestors have (every one of them must
-/// allow an access). It goes with the cgroup. `EINVAL` where the kernel was built without `CONFIG_CGROUP_BPF`, or where
-/// it does not accept the program.
+/// Loads a device program and attaches it to a cgroup v2 directory, besides what ancestors have (every one of
+/// them must allow an access). It goes with the cgroup. `EINVAL` where the kernel was built without
+/// `CONFIG_CGROUP_BPF`, or where it does not accept the program.
 #[doc(alias = "bpf")]
 pub fn attach_device_program(cgroup: BorrowedFd<'_>, program: &[Instruction]) -> Result<(), Errno> {
     let load = LoadAttributes {
@@ -68,7 +69,8 @@ pub fn attach_device_program(cgroup: BorrowedFd<'_>, program: &[Instruction]) ->
 }
 
 fn call<T>(command: libc::c_int, attributes: &T) -> Result<libc::c_int, Errno> {
-    // SAFETY: `attributes` is a prefix of bpf_attr of the size that is passed; what it points to outlives the call.
+    // SAFETY: `attributes` is a prefix of bpf_attr of the size that is passed; what it points to outlives the
+    // call.
     let result =
         unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attributes), size_of::<T>()) };
     if result < 0 { Err(last_errno()) } else { Ok(result as libc::c_int) }

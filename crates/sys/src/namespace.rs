@@ -14,7 +14,8 @@ pub use rustix::thread::ThreadNameSpaceType as Namespaces;
 
 /// unshare(2) of namespaces; for [`Namespaces::PROCESS_ID`] the *next child* is in the new one.
 ///
-/// Safe because the file descriptor table and the memory stay what they were: only `CLONE_NEW*` can be said here.
+/// Safe because the file descriptor table and the memory stay what they were: only `CLONE_NEW*` can be said
+/// here.
 pub fn unshare(namespaces: Namespaces) -> Result<(), Errno> {
     let flags = UnshareFlags::from_bits_retain(namespaces.bits());
     // SAFETY: `Namespaces` has no CLONE_FILES; the other effects are on namespaces only.

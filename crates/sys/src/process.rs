@@ -1,5 +1,6 @@
-//! Processes: clone3(2) into namespaces and a cgroup, execve(2), signals by pidfd, and what a new program must
-//! not inherit (file descriptors, signal dispositions, the session keyring, a writable path to our own binary).
+//! Processes: clone3(2) into namespaces and a cgroup, execve(2), signals by pidfd, and what a new program
+//! must not inherit (file descriptors, signal dispositions, the session keyring, a writable path to our own
+//! binary).
 //!
 //! Sources: clone(2), execve(2), execveat(2), pidfd_send_signal(2), close_range(2), sigaction(2), keyctl(2),
 //! open_tree(2), mount_setattr(2).
@@ -52,10 +53,11 @@ pub fn thread_count() -> Result<u64, Errno> {
 }
 
 /// clone3(2), as fork(2) does it (own copy of the memory), into new `namespaces` and, where given, into the
-/// cgroup v2 directory `cgroup` (`CLONE_INTO_CGROUP`, Linux 5.7). The child runs `child`, which never returns.
+/// cgroup v2 directory `cgroup` (`CLONE_INTO_CGROUP`, Linux 5.7). The child runs `child`, which never
+/// returns.
 ///
-/// The child may run any code because the caller has one thread, which is checked: no lock (of the allocator, of
-/// the standard library) can be held by a thread that is not there. A panic in the child ends it with
+/// The child may run any code because the caller has one thread, which is checked: no lock (of the allocator,
+/// of the standard library) can be held by a thread that is not there. A panic in the child ends it with
 /// [`EXIT_PANICKED`] and never unwinds into the caller's frames, whose destructors belong to the parent.
 #[doc(alias = "clone3")]
 pub fn spawn(
@@ -77,10 +79,10 @@ pub fn spawn(
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = cgroup.as_raw_fd() as u64;
     }
-    // SAFETY: without CLONE_VM and with no stack given this is a fork: the child has its own copy of the whole
-    // address space and returns here. `args` is valid for its size; `pidfd` outlives the call. The C library's
-    // record of the thread id is stale in the child, which matters only to raise(3) and to error-checking
-    // mutexes, neither of which is used here.
+    // SAFETY: without CLONE_VM and with no stack given this is a fork: the child has its own copy of the
+    // whole address space and returns here. `args` is valid for its size; `pidfd` outlives the call. The C
+    // library's record of the thread id is stale in the child, which matters only to raise(3) and to
+    // error-checking mutexes, neither of which is used here.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) };
     if pid == 0 {
         let _ = catch_unwind(AssertUnwindSafe(child));
@@ -151,9 +153,10 @@ pub fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
     if result < 0 { Err(last_errno()) } else { Ok(()) }
 }
 
-/// The wait status (as wait(2) has it) of a process that has ended, by a pidfd that was opened before and by anybody, not
-/// only by its parent (`PIDFD_GET_INFO` with `PIDFD_INFO_EXIT`, Linux 6.15; include/uapi/linux/pidfd.h). `None` where
-/// the kernel does not tell: it is older, or the process has not been waited for yet.
+/// The wait status (as wait(2) has it) of a process that has ended, by a pidfd that was opened before and by
+/// anybody, not only by its parent (`PIDFD_GET_INFO` with `PIDFD_INFO_EXIT`, Linux 6.15;
+/// include/uapi/linux/pidfd.h). `None` where the kernel does not tell: it is older, or the process has not
+/// been waited for yet.
 #[doc(alias = "PIDFD_GET_INFO")]
 pub fn exit_status_of(pidfd: BorrowedFd<'_>) -> Option<i32> {
     // struct pidfd_info as it began (PIDFD_INFO_SIZE_VER0): mask, cgroup id, eleven ids, exit code.
@@ -185,16 +188,18 @@ pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
 }
 
 fn close_range(first: u32, flags: libc::c_uint) -> Result<(), Errno> {
-    // SAFETY: sets a flag on descriptors, or closes them at the end of a process's own use of them (see callers).
+    // SAFETY: sets a flag on descriptors, or closes them at the end of a process's own use of them (see
+    // callers).
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flags) };
     if result < 0 { Err(last_errno()) } else { Ok(()) }
 }
 
-/// In a child of [`spawn`]: makes `stdio` its descriptors 0, 1 and 2 and `kept` its descriptor 3, and closes every
-/// other one, so that nothing of ours can be reached (`/proc/self/fd/N`) from what the child does next.
+/// In a child of [`spawn`]: makes `stdio` its descriptors 0, 1 and 2 and `kept` its descriptor 3, and closes
+/// every other one, so that nothing of ours can be reached (`/proc/self/fd/N`) from what the child does next.
 ///
-/// All owned descriptors of the caller's frames are closed under their owners, which is why this takes the child
-/// for good: `then` is run, with the kept one, and never returns.
+/// All owned descriptors of the caller's frames are closed under their owners, which is why this takes the
+/// child for good: `then` is run, with the kept one, and never returns. What `then` captures must hold no
+/// descriptor.
 #[doc(alias = "dup3")]
 pub fn with_only_descriptors(
     stdio: [BorrowedFd<'_>; 3],
@@ -209,8 +214,8 @@ pub fn with_only_descriptors(
     then(moved)
 }
 
-/// In a child of [`spawn`]: closes every descriptor, `channel` last (so that its other end learns of it), and runs
-/// `then`, which never returns.
+/// In a child of [`spawn`]: closes every descriptor, `channel` last (so that its other end learns of it), and
+/// runs `then`, which never returns.
 pub fn close_all_and(channel: BorrowedFd<'_>, then: impl FnOnce() -> Infallible) -> Infallible {
     let channel = channel.as_raw_fd().cast_unsigned();
     let below = channel.checked_sub(1);
@@ -255,12 +260,12 @@ fn move_descriptors(stdio: [BorrowedFd<'_>; 3], kept: BorrowedFd<'_>) -> Result<
     close_range(4, 0)
 }
 
-/// Sets every signal to its default action and unblocks all: ignored and blocked signals survive execve(2), and
-/// the Rust runtime ignores `SIGPIPE`.
+/// Sets every signal to its default action and unblocks all: ignored and blocked signals survive execve(2),
+/// and the Rust runtime ignores `SIGPIPE`.
 #[doc(alias = "sigaction")]
 pub fn reset_signals() {
-    // SAFETY: plain data for which zero is valid (SIG_DFL, no flags, empty mask); the calls only read it. Signals
-    // that cannot be changed fail, which is their default anyway.
+    // SAFETY: plain data for which zero is valid (SIG_DFL, no flags, empty mask); the calls only read it.
+    // Signals that cannot be changed fail, which is their default anyway.
     unsafe {
         let action: libc::sigaction = std::mem::zeroed();
         for signal in 1..=64 {
@@ -284,7 +289,8 @@ pub fn block_signals() {
 }
 
 /// keyctl(2) `KEYCTL_JOIN_SESSION_KEYRING`: a new, empty session keyring instead of the one that our caller's
-/// login made. A kernel without keyrings (`ENOSYS`) or with none left (`EDQUOT`) is not an error of a container.
+/// login made. A kernel without keyrings (`ENOSYS`) or with none left (`EDQUOT`) is not an error of a
+/// container.
 #[doc(alias = "keyctl")]
 pub fn join_new_session_keyring() -> Result<(), Errno> {
     const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
@@ -295,8 +301,9 @@ pub fn join_new_session_keyring() -> Result<(), Errno> {
     if result < 0 { Err(last_errno()) } else { Ok(()) }
 }
 
-/// A read-only path to this program: a detached copy of the mount that our executable is on (open_tree(2) with
-/// `OPEN_TREE_CLONE`), made read-only (mount_setattr(2), Linux 5.12), reachable by this descriptor alone.
+/// A read-only path to this program: a detached copy of the mount that our executable is on (open_tree(2)
+/// with `OPEN_TREE_CLONE`), made read-only (mount_setattr(2), Linux 5.12), reachable by this descriptor
+/// alone.
 ///
 /// A process started from it (through `/proc/self/fd/N` or [`execve_fd`]) shows its `/proc/PID/exe` on that
 /// mount, so whoever opens that link for writing gets `EROFS`: the answer to CVE-2019-5736.
@@ -342,9 +349,9 @@ pub fn exe_is_read_only() -> Result<bool, Errno> {
     Ok(rustix::fs::fstatvfs(exe)?.f_flag.contains(StatVfsMountFlags::RDONLY))
 }
 
-/// Makes sure that this process runs from a read-only path ([`read_only_exe`]): if it does not yet, executes the
-/// same program again from one, with the same arguments and environment, and returns only on failure.
-/// To be called before anything else is open or started, by every process that enters a container.
+/// Makes sure that this process runs from a read-only path ([`read_only_exe`]): if it does not yet, executes
+/// the same program again from one, with the same arguments and environment, and returns only on failure. To
+/// be called before anything else is open or started, by every process that enters a container.
 pub fn ensure_read_only_exe() -> Result<(), Errno> {
     use std::os::unix::ffi::{OsStrExt, OsStringExt};
     if exe_is_read_only()? {
@@ -359,8 +366,8 @@ pub fn ensure_read_only_exe() -> Result<(), Errno> {
     Err(execve_fd(exe.as_fd(), &argv, &envp))
 }
 
-/// Whether a descriptor refers to a directory entry that is still below the caller's root: getcwd(2) of a working
-/// directory outside it answers with `(unreachable)`, which the C library turns into `ENOENT`.
+/// Whether a descriptor refers to a directory entry that is still below the caller's root: getcwd(2) of a
+/// working directory outside it answers with `(unreachable)`, which the C library turns into `ENOENT`.
 #[doc(alias = "getcwd")]
 pub fn working_directory_is_reachable() -> Result<bool, Errno> {
     match rustix::process::getcwd(Vec::new()) {

@@ -24,8 +24,8 @@ pub struct Pty {
 
 /// A new pseudo-terminal of the devpts that is mounted at `directory` (normally `/dev/pts`).
 ///
-/// What a container can put at that path is not believed (CVE-2025-52565 is a race for it): the directory must
-/// itself be of a devpts, its `ptmx` must be the device 5:2, and the slave comes from the master
+/// What a container can put at that path is not believed (CVE-2025-52565 is a race for it): the directory
+/// must itself be of a devpts, its `ptmx` must be the device 5:2, and the slave comes from the master
 /// (`TIOCGPTPEER`, Linux 4.13), not from a name. Anything else is `ENODEV`.
 #[doc(alias = "posix_openpt")]
 pub fn open(directory: &Path) -> Result<Pty, Errno> {

@@ -32,8 +32,8 @@ pub mod numbers {
     pub use libc::*;
 }
 
-/// The numbers of system calls by their `SYS_*` names, as an array of `u32`, for the machine that this is built
-/// for. A name that it does not have is an error of the compiler.
+/// The numbers of system calls by their `SYS_*` names, as an array of `u32`, for the machine that this is
+/// built for. A name that it does not have is an error of the compiler.
 #[macro_export]
 macro_rules! syscall_numbers {
     ($($name:ident)*) => { [$($crate::seccomp::numbers::$name as u32),*] };
@@ -48,7 +48,8 @@ pub fn load(program: &[Instruction]) -> Result<(), Errno> {
         len: u16::try_from(program.len()).map_err(|_| Errno::INVAL)?,
         filter: program.as_ptr().cast::<libc::sock_filter>().cast_mut(),
     };
-    // SAFETY: `Instruction` has the layout of sock_filter; the kernel only reads the program, during the call.
+    // SAFETY: `Instruction` has the layout of sock_filter; the kernel only reads the program, during the
+    // call.
     let result = unsafe { libc::syscall(libc::SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &raw const program) };
     if result < 0 { Err(last_errno()) } else { Ok(()) }
 }

@@ -1,7 +1,8 @@
-//! Which devices a container may open: one list, written to version 1's devices controller, or compiled to the eBPF program that
-//! version 2 wants in its place.
+//! Which devices a container may open: one list, written to version 1's devices controller, or compiled to
+//! the eBPF program that version 2 wants in its place.
 //!
-//! Source: include/uapi/linux/bpf.h (`struct bpf_cgroup_dev_ctx`), Documentation/admin-guide/cgroup-v1/devices.rst.
+//! Source: include/uapi/linux/bpf.h (`struct bpf_cgroup_dev_ctx`),
+//! Documentation/admin-guide/cgroup-v1/devices.rst.
 
 use sys::bpf::Instruction;
 
@@ -15,8 +16,8 @@ pub enum Devices {
     Usual,
 }
 
-/// The character devices of every container, by major and minor number (none: all of the major): null, zero, full, random,
-/// urandom, tty, console, ptmx, pseudo-terminals and tun.
+/// The character devices of every container, by major and minor number (none: all of the major): null, zero,
+/// full, random, urandom, tty, console, ptmx, pseudo-terminals and tun.
 pub const USUAL: [(u32, Option<u32>); 10] = [
     (1, Some(3)),
     (1, Some(5)),

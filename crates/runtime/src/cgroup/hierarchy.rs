@@ -17,8 +17,8 @@ pub enum Version {
 pub struct Hierarchy {
     /// Of which kind.
     pub version: Version,
-    /// Version 1: its controllers, or `name=systemd` and the like. Version 2: those of [`WANTED_CONTROLLERS`] that its
-    /// topmost cgroup offers (read from a file, so none after [`parse_hierarchies`]).
+    /// Version 1: its controllers, or `name=systemd` and the like. Version 2: those of [`WANTED_CONTROLLERS`]
+    /// that its topmost cgroup offers (read from a file, so none after [`parse_hierarchies`]).
     pub controllers: Vec<String>,
     /// Where.
     pub mount_point: PathBuf,
@@ -64,8 +64,8 @@ impl Hierarchies {
     }
 }
 
-/// The hierarchies in a mountinfo text. Of several mounts of one hierarchy that below `/sys/fs/cgroup` counts, else
-/// the first. Read-only mounts (as an unprivileged container sees them) do not count.
+/// The hierarchies in a mountinfo text. Of several mounts of one hierarchy that below `/sys/fs/cgroup`
+/// counts, else the first. Read-only mounts (as an unprivileged container sees them) do not count.
 pub fn parse_hierarchies(mountinfo: &[u8]) -> Result<Hierarchies, mount_table::ParseError> {
     // Only these lines, so that a machine with thousands of mounts costs nothing.
     let is_cgroup = |line: &&[u8]| line.windows(9).any(|window| window == b" - cgroup");

@@ -1,7 +1,7 @@
 //! Limits and device rules, written to whichever files this machine has for them.
 //!
-//! Sources: Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/{memory,devices}.rst; the scale of CPU shares to
-//! weights as KEP-2254 has it.
+//! Sources: Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/{memory,devices}.rst; the scale of CPU
+//! shares to weights as KEP-2254 has it.
 
 use super::devices::{self, Devices};
 use super::{Cgroup, CgroupError, Version, file_error, write, write_all};

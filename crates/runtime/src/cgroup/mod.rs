@@ -1,20 +1,21 @@
 //! Cgroups by files, for version 1, version 2 and both at once (hybrid).
 //!
 //! A cgroup is a path such as `/rhizome/1a2b3c4d/pod<uid>/<container>`, the same below the mount of every
-//! hierarchy that this machine has. In hybrid set-ups the container is also in the (controller-less) version 2
-//! tree, which gives it `cgroup.kill` and makes it findable by one path.
+//! hierarchy that this machine has. In hybrid set-ups the container is also in the (controller-less) version
+//! 2 tree, which gives it `cgroup.kill` and makes it findable by one path.
 //!
-//! Why not the `libcgroups` crate (0.7 looked at): it brings nix, procfs, pathrs and oci-spec along, joins by pid through
-//! `cgroup.procs`, chooses one of v1, v2 and hybrid for all of a process, and treats a hybrid's v2 tree as v1's.
-//! What is needed is a dozen files; how they are joined is a matter of a container's start time: a write to v1's
-//! `cgroup.procs` waits for an RCU grace period (16 ms measured), a task writing `0` to `tasks` to move *itself* does not
+//! Why not the `libcgroups` crate (0.7 looked at): it brings nix and procfs along; on a hybrid machine it uses
+//! version 1 alone, so that there is neither `cgroup.kill` nor `CLONE_INTO_CGROUP`; and it adds a task by its pid.
+//! How a cgroup is joined matters to a container's start time: a write to version 1's `cgroup.procs` waits for an
+//! RCU grace period (16 ms measured), a task that writes `0` to `tasks`, moving *itself*, does not
 //! (`cgroup_procs_write_start()`, kernel/cgroup/cgroup.c), and version 2 takes the child at clone3.
 //!
-//! Device access: version 1's devices controller gets a list, a version 2 directory a program of a few instructions that
-//! says the same ([`devices`]); a machine with neither hierarchy leaves it to who has which nodes.
+//! Device access: version 1's devices controller gets a list, a version 2 directory a program of a few
+//! instructions that says the same ([`devices`]); a machine with neither hierarchy leaves it to who has which
+//! nodes.
 //!
-//! Deliberately absent: asking systemd for a scope. The tree is made beside systemd's own, as kubelets with the cgroupfs driver
-//! and podman do.
+//! Deliberately absent: asking systemd for a scope. The tree is made beside systemd's own, as kubelets with
+//! the cgroupfs driver and podman do.
 
 pub mod devices;
 mod hierarchy;
@@ -157,8 +158,9 @@ impl Cgroup {
             .map(|(hierarchy, dir)| (hierarchy.version, dir))
     }
 
-    /// Creates it in every hierarchy, and what is missing above it: controllers are enabled down the path (version 2), CPUs
-    /// and memory nodes are taken from the parent (v1 cpuset). What is there already is kept.
+    /// Creates it in every hierarchy, and what is missing above it: controllers are enabled down the path
+    /// (version 2), CPUs and memory nodes are taken from the parent (v1 cpuset). What is there already is
+    /// kept.
     pub fn create(&self) -> Result<(), CgroupError> {
         for (hierarchy, dir) in self.directories() {
             fault::point("cgroup.create").map_err(|_| CgroupError::Fault("cgroup.create"))?;
@@ -190,8 +192,8 @@ impl Cgroup {
         Ok(entrance)
     }
 
-    /// Opens the version 2 directory that a process of it is in, which is it or below it; none where there is no version
-    /// 2, or the process has gone elsewhere.
+    /// Opens the version 2 directory that a process of it is in, which is it or below it; none where there is
+    /// no version 2, or the process has gone elsewhere.
     pub fn open_inner_v2(&self, pid: i32) -> Result<Option<OwnedFd>, CgroupError> {
         let Some((hierarchy, own)) =
             self.directories().find(|(hierarchy, _)| hierarchy.version == Version::V2)
@@ -280,7 +282,8 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Kills what is in it, if there is something, and removes it: mostly there is nothing, and nothing needs to be looked at.
+    /// Kills what is in it, if there is something, and removes it: mostly there is nothing, and nothing needs
+    /// to be looked at.
     pub fn kill_and_remove(&self) -> Result<(), CgroupError> {
         if self.remove_if_empty() {
             return Ok(());
@@ -322,8 +325,8 @@ const KILL: i32 = 9;
 fn send_each(pids: &[i32], signal: i32) {
     for pid in pids {
         let Some(pid) = rustix::process::Pid::from_raw(*pid) else { continue };
-        // A pid that was reused between the reading and here is opened now; what is signalled is what is in the
-        // cgroup's list a moment ago. The window is the one that every runtime has without cgroup.kill.
+        // A pid that was reused between the reading and here is opened now; what is signalled is what is in
+        // the cgroup's list a moment ago. The window is the one that every runtime has without cgroup.kill.
         let Ok(pidfd) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) else {
             continue;
         };

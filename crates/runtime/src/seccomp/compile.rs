@@ -74,9 +74,10 @@ fn give(action: Action) -> Instruction {
     }
 }
 
-/// The program for `table`: number to rule. Within the numbers that the table spans, what is not in it fails with
-/// `EPERM`; above them (system calls newer than the table, and the x32 numbers) with `ENOSYS`, so that programs fall back to
-/// what they did before there was such a call. Another instruction set than `arch` is killed.
+/// The program for `table`: number to rule. Within the numbers that the table spans, what is not in it fails
+/// with `EPERM`; above them (system calls newer than the table, and the x32 numbers) with `ENOSYS`, so that
+/// programs fall back to what they did before there was such a call. Another instruction set than `arch` is
+/// killed.
 pub fn compile(table: &BTreeMap<u32, Rule>, arch: u32) -> Vec<Instruction> {
     let mut program = vec![
         statement(LOAD, ARCH_AT),

@@ -1,12 +1,13 @@
-//! RuntimeDefault as a table: what containers may call, and what a capability allows besides. In effect what containerd and
-//! docker allow by default.
+//! RuntimeDefault as a table: what containers may call, and what a capability allows besides. In effect what
+//! containerd and docker allow by default.
 
 use super::{Action, Rule};
 use rustix::thread::CapabilitySet;
 use std::collections::BTreeMap;
 use sys::syscall_numbers as calls;
 
-/// The `CLONE_NEW*` bits that clone(2) takes (NEWTIME shares a bit with its exit signal and is not among them).
+/// The `CLONE_NEW*` bits that clone(2) takes (NEWTIME shares a bit with its exit signal and is not among
+/// them).
 const CLONE_NEW_NAMESPACES: u32 = 0x7e02_0000;
 /// `AF_VSOCK` reaches the hypervisor past every network namespace.
 const AF_VSOCK: u32 = 40;

@@ -1,4 +1,5 @@
-//! A world for one case: a mount namespace, a root file system of busybox, directories for the runtime, cgroups of its own.
+//! A world for one case: a mount namespace, a root file system of busybox, directories for the runtime,
+//! cgroups of its own.
 
 use image::Image;
 use manifest::cri::{ContainerConfig, NamespaceMode, NamespaceOption, PodSandboxConfig};
