@@ -356,8 +356,7 @@ fn variables(world: &World) {
 
 fn users(world: &World) {
     let mut world = World::at(world.base.clone());
-    let script =
-        "id -u; id -g; id -G; echo $HOME; echo x > /dev/stdout; touch /root/x 2>/dev/null || echo refused";
+    let script = "id -u; id -g; id -G; echo $HOME; echo x > /dev/stdout; (cd /root && touch x) 2>/dev/null || echo refused";
     let check = |world: &World, security_context, expected: &str| {
         let config = ContainerConfig { security_context, ..shell(script) };
         assert_eq!(world.run_alone(&config).stdout, expected);
