@@ -124,13 +124,9 @@ fn lock(root: &Root, how: FlockOperation) -> Result<File> {
     Ok(file)
 }
 
-/// Whether any pod is on record.
+/// Whether there is any pod. What a killed command has left without a name is none.
 fn has_pods(root: &Root) -> Result<bool> {
-    match std::fs::read_dir(root.pods()) {
-        Ok(mut pods) => Ok(pods.next().is_some()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error.into()),
-    }
+    Ok(!agent::record::list(root, None)?.is_empty())
 }
 
 /// What is on record of the keeper; none where there is no record.
@@ -262,8 +258,8 @@ fn start_keeper(root: &Root, start: Start) -> Result<NonZeroI32> {
         Start::In(_) => Namespaces::empty(),
     };
     let child = sys::process::spawn(namespaces, None, || {
-        // Before the descriptors are put away.
-        let prepared = prepare_keeper(&start);
+        // Before the descriptors are put away, the lock's among them.
+        let prepared = prepare_keeper(&start, root);
         sys::process::with_only_descriptors([null.as_fd(), null.as_fd(), null.as_fd()], say.as_fd(), |say| {
             be_the_keeper(say, prepared, &argv)
         })
@@ -273,20 +269,10 @@ fn start_keeper(root: &Root, start: Start) -> Result<NonZeroI32> {
     // Ends when the keeper has become the program; until then it can only say what went wrong.
     let mut wrong = String::new();
     File::from(said).read_to_string(&mut wrong)?;
-    if !wrong.is_empty() {
-        return Err(Failure::from(
-            anyhow::Error::msg(wrong).context("making a mount namespace for this root"),
-        ));
+    match wrong.as_str() {
+        "" => Ok(child.pid.as_raw_nonzero()),
+        wrong => Err(Failure::wrong_use(wrong).said("making a mount namespace for this root")),
     }
-    let record =
-        identity(child.pid).ok_or_else(|| anyhow::anyhow!("the keeper of this root ended at once"))?;
-    let path = record_path(root);
-    let written = write_whole(&path, &record.to_string());
-    if written.is_err() {
-        let _ = sys::process::send_signal(child.pidfd.as_fd(), Signal::KILL.as_raw());
-    }
-    written.context(format!("writing {}", path.display()))?;
-    Ok(child.pid.as_raw_nonzero())
 }
 
 /// Nobody ever reads half of it.
@@ -302,9 +288,9 @@ fn keeper_arguments(root: &Root) -> Result<Vec<CString>> {
     Ok(arguments.into_iter().map(CString::new).collect::<std::result::Result<_, _>>()?)
 }
 
-/// In the child: the mounts, and nothing that ties it to the caller: no signal of the terminal reaches it, and no
-/// folder is kept busy.
-fn prepare_keeper(start: &Start) -> std::result::Result<(), Errno> {
+/// In the child: the mounts; nothing that ties it to the caller (no signal of the terminal reaches it, and no folder is
+/// kept busy); and its own record, so that whoever started it may be killed at any time.
+fn prepare_keeper(start: &Start, root: &Root) -> std::io::Result<()> {
     rustix::process::setsid()?;
     match start {
         Start::In(namespace) => sys::mount::enter_mount_namespace(namespace.as_fd())?,
@@ -313,19 +299,23 @@ fn prepare_keeper(start: &Start) -> std::result::Result<(), Errno> {
             rustix::mount::mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::SHARED)?;
         }
     }
-    rustix::process::chdir("/")
+    rustix::process::chdir("/")?;
+    let record = identity(rustix::process::getpid());
+    let record = record.ok_or_else(|| std::io::Error::other("/proc does not show the keeper"))?;
+    write_whole(&record_path(root), &record.to_string())
 }
 
 /// In the child: becomes `rhizome keep`, or says why not.
 fn be_the_keeper(
     say: std::result::Result<BorrowedFd<'static>, Errno>,
-    prepared: std::result::Result<(), Errno>,
+    prepared: std::io::Result<()>,
     argv: &[CString],
 ) -> Infallible {
     if let Ok(say) = say {
         sys::process::reset_signals();
-        let failed = prepared.err().unwrap_or_else(|| sys::process::execve(c"/proc/self/exe", argv, &[]));
-        let _ = rustix::io::write(say, std::io::Error::from(failed).to_string().as_bytes());
+        let failed =
+            prepared.err().unwrap_or_else(|| sys::process::execve(c"/proc/self/exe", argv, &[]).into());
+        let _ = rustix::io::write(say, failed.to_string().as_bytes());
     }
     sys::process::exit(1)
 }

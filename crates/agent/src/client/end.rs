@@ -267,7 +267,7 @@ impl Client {
 
     /// Removes what killed commands have left: folders that no name leads to. What cannot be removed now is left to the
     /// next time.
-    pub(super) fn sweep(&self) {
+    pub fn sweep(&self) {
         let nameless = record::sweep(&self.root).unwrap_or_default();
         for uid in nameless {
             let swept = self.sweep_one(&uid);

@@ -5,7 +5,7 @@ use crate::exit::{self, Result};
 use crate::world::{self, World};
 use crate::{output, pods};
 use agent::client::{ClientError, PodRef, Progress, Removed};
-use agent::record::PodKey;
+use agent::record::{PodKey, RecordError};
 
 /// Ends pods, and keeps them.
 pub(crate) fn stop(global: &Global, args: &args::Stop) -> Result {
@@ -48,16 +48,20 @@ pub(crate) fn remove(global: &Global, args: &args::Rm) -> Result {
         let all = agent::record::list(world.client.root(), Some(pods::namespace(global)))?;
         exit::each(&all, |(key, uid)| remove(PodRef { key: key.clone(), uid: uid.clone() }))
     } else {
-        exit::each(&args.pods, |name| match pods::find(&world.client, global, name) {
-            Err(failure) if args.force && failure.is::<ClientError>(is_missing) => Ok(()),
-            found => remove(found?),
+        exit::each(&args.pods, |name| {
+            let removed = pods::find(&world.client, global, name).and_then(&mut remove);
+            match removed {
+                Err(failure) if args.force && failure.is::<ClientError>(is_missing) => Ok(()),
+                removed => removed,
+            }
         })
     };
     end(world, result, &gone)
 }
 
-/// After pods were removed: ends the root's mount namespace if they were the last, else says what they left.
+/// After pods were removed: removes what killed commands have left, too, ends the root's mount namespace if they were the last, else says what they left.
 pub(crate) fn end(world: World, result: Result, gone: &[(PodRef, Removed)]) -> Result {
+    world.client.sweep();
     let ended = world.end_if_unused();
     if !matches!(ended, Ok(true)) {
         gone.iter().for_each(|(pod, removed)| say_what_stays(pod, removed));
@@ -67,7 +71,7 @@ pub(crate) fn end(world: World, result: Result, gone: &[(PodRef, Removed)]) -> R
 }
 
 fn is_missing(error: &ClientError) -> bool {
-    matches!(error, ClientError::NoPod { .. })
+    matches!(error, ClientError::NoPod { .. } | ClientError::Record(RecordError::NotFound { .. }))
 }
 
 /// What of a removed pod is still on the machine, and why.
