@@ -359,7 +359,7 @@ fn create_in(hierarchy: &Hierarchy, dir: &Path) -> Result<(), CgroupError> {
     match hierarchy.version {
         Version::V2 => enable_controllers(parent, &hierarchy.controllers),
         Version::V1 if hierarchy.controllers.iter().any(|name| name == "cpuset") => {
-            inherit_cpuset(parent, dir, new)
+            inherit_cpuset(&hierarchy.mount_point, dir, new)
         }
         Version::V1 => Ok(()),
     }
@@ -412,12 +412,20 @@ fn enable_controllers(dir: &Path, controllers: &[String]) -> Result<(), CgroupEr
     if missing.is_empty() { Ok(()) } else { write(&control, &missing.join(" ")) }
 }
 
-/// A new v1 cpuset has no CPUs and no memory nodes, and no task can enter it before it has.
-fn inherit_cpuset(parent: &Path, dir: &Path, new: bool) -> Result<(), CgroupError> {
+/// A new v1 cpuset has no CPUs and no memory nodes, and no task can enter it before it has. Neither has one above it
+/// whose maker was killed, or is not done yet, between making and filling it: that is filled first.
+fn inherit_cpuset(top: &Path, dir: &Path, new: bool) -> Result<(), CgroupError> {
+    let Some(parent) = dir.parent().filter(|_| dir != top) else { return Ok(()) };
     for file in ["cpuset.cpus", "cpuset.mems"] {
-        if new || read(&dir.join(file))?.trim().is_empty() {
-            write(&dir.join(file), read(&parent.join(file))?.trim())?;
+        if !new && !read(&dir.join(file))?.trim().is_empty() {
+            continue;
         }
+        let mut value = read(&parent.join(file))?;
+        if value.trim().is_empty() {
+            inherit_cpuset(top, parent, false)?;
+            value = read(&parent.join(file))?;
+        }
+        write(&dir.join(file), value.trim())?;
     }
     Ok(())
 }
