@@ -210,8 +210,9 @@ fn identity(pid: Pid) -> Option<Value> {
 }
 
 /// Enters the root's mount namespace, if it has one of its own; gives the one that we were in. The working directory
-/// stays, by name.
+/// stays, by name. Waits for one that is being made, whose maker may have been killed meanwhile.
 pub(crate) fn enter(root: &Root) -> Result<Option<OwnedFd>> {
+    drop(lock(root, FlockOperation::LockShared)?);
     replace_killed_keeper(root)?;
     enter_as_it_is(root)
 }

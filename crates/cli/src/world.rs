@@ -73,5 +73,6 @@ impl World {
 
 /// Enters the root's mount namespace if it has one, and makes nothing if there is no root.
 pub(crate) fn enter(global: &Global) -> Result<bool> {
-    Ok(keeper::enter(&root(global))?.is_some())
+    let root = root(global);
+    Ok(keeper::is_recorded(&root) && keeper::enter(&root)?.is_some())
 }

@@ -321,6 +321,22 @@ fn a_killed_keeper_is_replaced() {
 }
 
 #[test]
+fn a_command_that_is_killed_leaves_what_rm_removes() {
+    let Some(world) = World::isolated("a_command_that_is_killed_leaves_what_rm_removes") else { return };
+    let file = world.file("pod.yaml", &service("a"));
+    for after_ms in [2, 5, 10, 15, 20, 30, 40, 60, 90, 130] {
+        let mut child = world.command(&world.run_args(&["-d", &file])).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(after_ms));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        world.remember_pods();
+        let removed = world.run(&["rm", "-fa"]);
+        assert_eq!((removed.status, removed.stderr.as_str()), (0, ""), "killed after {after_ms} ms");
+        world.assert_nothing_left();
+    }
+}
+
+#[test]
 fn a_source_that_is_not_shared_is_refused_with_the_mend() {
     let name = "a_source_that_is_not_shared_is_refused_with_the_mend";
     let Some(world) = World::new(name, false) else { return };

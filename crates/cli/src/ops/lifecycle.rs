@@ -59,7 +59,8 @@ pub(crate) fn remove(global: &Global, args: &args::Rm) -> Result {
     end(world, result, &gone)
 }
 
-/// After pods were removed: removes what killed commands have left, too, ends the root's mount namespace if they were the last, else says what they left.
+/// After pods were removed: what killed commands have left goes too; and the root's mount namespace, if these were the
+/// last pods. Else says what they left.
 pub(crate) fn end(world: World, result: Result, gone: &[(PodRef, Removed)]) -> Result {
     world.client.sweep();
     let ended = world.end_if_unused();
