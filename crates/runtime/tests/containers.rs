@@ -701,7 +701,7 @@ fn removing_a_running_container(world: &World) {
 /// A supervisor in a process of its own: makes a pod and a container, says the container's id, and does as it
 /// is told.
 fn supervisor(what: &str) -> ! {
-    let world = World::at(PathBuf::from("/tmp"));
+    let world = World::at(PathBuf::from("/media"));
     let pod = match runtime::Sandbox::run(&world.dirs, world.pod_config(usual())) {
         Ok(pod) => pod,
         Err(error) => fail(&error),
@@ -865,7 +865,7 @@ const END_POINTS: &[&str] = &[
 
 /// Stops and removes all that there is, as a command does after the supervisor's death.
 fn remover() -> ! {
-    let world = World::at(PathBuf::from("/tmp"));
+    let world = World::at(PathBuf::from("/media"));
     let end = || -> runtime::Result<()> {
         for id in runtime::list_containers(&world.dirs)? {
             let null = std::fs::File::open("/dev/null").expect("null");

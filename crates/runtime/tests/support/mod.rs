@@ -45,7 +45,8 @@ impl World {
         let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
         rustix::mount::mount_change("/", private).expect("private");
         rustix::mount::mount("proc", "/proc", "proc", MountFlags::empty(), none).expect("proc");
-        let base = PathBuf::from("/tmp");
+        // Not at /tmp: some of these tests start this very program again, which may be in a checkout there.
+        let base = PathBuf::from("/media");
         rustix::mount::mount("tmpfs", &base, "tmpfs", MountFlags::empty(), none).expect("tmpfs");
         let world = World::at(base);
         world.make_image();
