@@ -3,15 +3,15 @@
 use crate::exit::Result;
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use rustix::fs::OFlags;
+use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 use sys::signal::{Received, Signals};
 
 /// Read at once at most.
 const READ_BYTES: usize = 64 * 1024;
-/// Written at once at most: what a pipe that is ready takes without blocking (`PIPE_BUF`), since the other end of
-/// our standard streams is not ours to make non-blocking.
-const WRITE_BYTES: usize = 4096;
+/// Written at once at most to what could block: what a pipe that is ready takes without blocking (`PIPE_BUF`), since
+/// our standard streams are not ours alone, to be made non-blocking.
+const CAREFUL_WRITE_BYTES: usize = 4096;
 
 /// One direction: from one descriptor to another, until the first ends or the second breaks.
 #[derive(Debug)]
@@ -19,12 +19,19 @@ pub(crate) struct Pump {
     from: Option<OwnedFd>,
     to: Option<OwnedFd>,
     waiting: Vec<u8>,
+    write_bytes: usize,
 }
 
 impl Pump {
     /// A pump that carries from `from` to `to`, and closes both at the end.
     pub(crate) fn new(from: OwnedFd, to: OwnedFd) -> Pump {
-        Pump { from: Some(from), to: Some(to), waiting: Vec::new() }
+        let never_blocks = |to: &OwnedFd| {
+            let flags = rustix::fs::fcntl_getfl(to).unwrap_or(OFlags::empty());
+            let mode = rustix::fs::fstat(to).map_or(0, |stat| stat.st_mode);
+            flags.contains(OFlags::NONBLOCK) || FileType::from_raw_mode(mode).is_file()
+        };
+        let write_bytes = if never_blocks(&to) { READ_BYTES } else { CAREFUL_WRITE_BYTES };
+        Pump { from: Some(from), to: Some(to), waiting: Vec::new(), write_bytes }
     }
 
     /// What to wait for: room for what waits to be written, else something to read.
@@ -64,12 +71,16 @@ impl Pump {
 
     fn write(&mut self) {
         let Some(to) = &self.to else { return };
-        let piece = &self.waiting[..self.waiting.len().min(WRITE_BYTES)];
+        let piece = &self.waiting[..self.waiting.len().min(self.write_bytes)];
         match rustix::io::write(to, piece) {
             Ok(written) => drop(self.waiting.drain(..written)),
             Err(Errno::AGAIN | Errno::INTR) => {}
             // Nobody reads any more: whoever writes to us is to learn that from the pipe, too.
-            Err(_) => *self = Pump { from: None, to: None, waiting: Vec::new() },
+            Err(_) => {
+                self.from = None;
+                self.to = None;
+                self.waiting.clear();
+            }
         }
     }
 

@@ -105,6 +105,8 @@ fn on_pipes(dirs: &Dirs, id: &str, config: &ExecConfig, input: bool, signals: &S
     };
     let process = runtime::exec(dirs, id, config, stdio)?;
     drop((stdin_read, stdout_write, stderr_write));
+    // Our end, which is ours alone.
+    rustix::fs::fcntl_setfl(&stdin_write, OFlags::WRONLY | OFlags::NONBLOCK)?;
     let input = if input { Some(Pump::new(copy(stdin())?, stdin_write)) } else { None };
     let outputs = vec![Pump::new(stdout_read, copy(stdout())?), Pump::new(stderr_read, copy(stderr())?)];
     relay::carry(process.pidfd.as_fd(), input, outputs, signals, |received| {
