@@ -67,10 +67,14 @@ impl Disk {
 
 /// A small system: busybox, the tools, and the files in /etc that programs look into.
 fn system(root: &Tree, busybox: &Path) -> Result<()> {
-    for dir in ["dev", "etc", "home", "mnt", "proc", "root", "run", "srv", "sys", "tmp", "usr", "var"] {
+    // The folders that every Debian system has.
+    for dir in [
+        "boot", "dev", "etc", "home", "media", "mnt", "opt", "proc", "root", "run", "srv", "sys", "tmp",
+        "usr",
+    ] {
         root.dir(dir)?;
     }
-    for dir in ["var/lib", "var/log", "var/tmp", "opt"] {
+    for dir in ["var/cache", "var/lib", "var/log", "var/spool", "var/tmp"] {
         root.dir(dir)?;
     }
     for dir in ["bin", "sbin", "lib", "lib64"] {

@@ -24,6 +24,11 @@ mount --make-rshared /
 for name in fd:/proc/self/fd stdin:fd/0 stdout:fd/1 stderr:fd/2; do
     ln -sf "${name#*:}" "/dev/${name%%:*}"
 done
+# As `kmod static-nodes` has them: the kernel loads the module when one is opened.
+mkdir -p /dev/net
+mknod -m 666 /dev/fuse c 10 229
+mknod -m 666 /dev/net/tun c 10 200
+mknod -m 660 /dev/loop-control c 10 237
 rm -f /etc/mtab && ln -s ../proc/self/mounts /etc/mtab
 mkdir -p /run/lock
 hostname rhizome-vm
