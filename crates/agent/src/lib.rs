@@ -10,8 +10,24 @@
 //! Architecture invariant: no async, no threads: the supervisor may clone children that run ordinary code.
 //! Architecture invariant: nothing is removed across a mount point (see [`removal`]).
 //!
-//! Deliberately absent: validation and defaulting (room `manifest`), pulling of images (room `image`), and a
-//! daemon: the commands read the files and talk to each pod's supervisor.
+//! Architecture invariant: whatever is killed, and whenever, what is said of a pod is true and the pod can be removed.
+//! Who acts on a pod holds its lock; a supervisor holds another for as long as it lives, which tells that it does.
+//! What is about to be made is written down before it is made, and forgotten after it is gone.
+//!
+//! Who does what: a command writes the record ([`record`]) and starts the pod's [`supervisor`], which shares the command's
+//! lock until it has its own. The supervisor makes the [`volumes`], runs sandbox and containers through `runtime`, writes
+//! their [`logs`] and the state ([`status_file`]), and listens on its socket ([`protocol`]). Commands go through
+//! [`client`], which asks the supervisor where there is one and the runtime's records where there is none.
+//!
+//! A supervisor that was killed: its containers go on (their pipes have a reader of their own, see `runtime`), are not
+//! restarted, and wait when 64 KiB of output are not read. `start` gives the pod another supervisor, which takes over the
+//! sandbox, the containers and the pipes with what is in them, and learns exit codes from pidfds (Linux 6.15; before, an
+//! exit that nobody saw is `ContainerStatusUnknown`). What cannot be taken over: a terminal, whose master is gone, and
+//! standard input, which has ended.
+//!
+//! Deliberately absent: validation and defaulting (room `manifest`), pulling of images (the command does it before the
+//! pod is created: a supervisor has one thread and waits for nobody), probes, hooks and init containers (still to come),
+//! enforcement of emptyDir's sizeLimit on disk, rotation of logs, and a daemon.
 #![forbid(unsafe_code)]
 
 mod atomic_file;

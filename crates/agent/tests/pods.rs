@@ -81,7 +81,15 @@ fn run_apart(case: fn(&World)) -> bool {
     wait(&child.expect("spawn")) == 0
 }
 
+/// The exit status of a case; one that hangs is killed after some minutes, and has failed.
 fn wait(child: &Child) -> i32 {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let long = Timespec { tv_sec: 240, tv_nsec: 0 };
+    let ended = poll(&mut [PollFd::new(&child.pidfd, PollFlags::IN)], Some(&long)).expect("poll");
+    if ended == 0 {
+        eprintln!("it hangs");
+        rustix::process::pidfd_send_signal(&child.pidfd, rustix::process::Signal::KILL).expect("kill");
+    }
     let status = rustix::process::waitpid(Some(child.pid), rustix::process::WaitOptions::empty());
     status.expect("waitpid").and_then(|(_, status)| status.exit_status()).unwrap_or(-1)
 }

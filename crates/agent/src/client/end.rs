@@ -268,6 +268,9 @@ impl Client {
     /// Removes what killed commands have left: folders that no name leads to. What cannot be removed now is left to the
     /// next time.
     pub fn sweep(&self) {
+        if let Err(error) = pinned::release(&self.root) {
+            tracing::warn!(%error, "kept layers");
+        }
         let nameless = record::sweep(&self.root).unwrap_or_default();
         for uid in nameless {
             let swept = self.sweep_one(&uid);
