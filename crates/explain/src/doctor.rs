@@ -5,6 +5,7 @@
 //! versions in the texts tell the reader where to find a feature.
 
 use crate::finding::{Finding, Severity};
+use manifest::cri::CAPABILITY_NAMES;
 use mount_table::machine::{Feature, Folder, Hierarchy, Machine, Support};
 
 /// Judges a machine. Problems first, then limits, then what is fine, each in the order of the rules.
@@ -194,51 +195,6 @@ fn overlay(machine: &Machine) -> Finding {
     }
 }
 
-/// Capability names by number, include/uapi/linux/capability.h.
-const CAPABILITIES: [&str; 41] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "SETGID",
-    "SETUID",
-    "SETPCAP",
-    "LINUX_IMMUTABLE",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_ADMIN",
-    "NET_RAW",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "SYS_MODULE",
-    "SYS_RAWIO",
-    "SYS_CHROOT",
-    "SYS_PTRACE",
-    "SYS_PACCT",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_NICE",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "MKNOD",
-    "LEASE",
-    "AUDIT_WRITE",
-    "AUDIT_CONTROL",
-    "SETFCAP",
-    "MAC_OVERRIDE",
-    "MAC_ADMIN",
-    "SYSLOG",
-    "WAKE_ALARM",
-    "BLOCK_SUSPEND",
-    "AUDIT_READ",
-    "PERFMON",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-];
-
 /// What the builder of containers itself cannot do without.
 const NEEDED: [&str; 10] = [
     "CHOWN",
@@ -258,7 +214,7 @@ fn capabilities(machine: &Machine) -> Finding {
     const ID: &str = "capabilities";
     let missing = |set: u64| {
         let unset = |(number, name): (usize, &&'static str)| (set & (1 << number) == 0).then_some(*name);
-        CAPABILITIES.iter().enumerate().filter_map(unset).collect::<Vec<_>>()
+        CAPABILITY_NAMES.iter().enumerate().filter_map(unset).collect::<Vec<_>>()
     };
     let unusable = missing(machine.capabilities.effective);
     let lost = missing(machine.capabilities.bounding);

@@ -133,26 +133,26 @@ impl Problem {
     /// ```
     #[must_use]
     pub fn render(&self, color: bool) -> String {
-        self.render_as(ERROR, "\x1b[1;31m", color)
+        self.render_as(ERROR, "\x1b[1;31m", &self.headline(), color)
     }
 
-    /// [`Problem::render`] as a warning.
+    /// [`Problem::render`] as a warning, which begins as kubectl's does: `unknown field "metadata.label"`.
     #[must_use]
     pub fn render_warning(&self, color: bool) -> String {
-        self.render_as("warning", "\x1b[1;33m", color)
+        self.render_as("warning", "\x1b[1;33m", &self.message, color)
     }
 
-    fn render_as(&self, level: &str, level_color: &str, color: bool) -> String {
+    fn render_as(&self, level: &str, level_color: &str, headline: &str, color: bool) -> String {
         let (strong, bar, plain) = if color { (level_color, "\x1b[1;34m", "\x1b[0m") } else { ("", "", "") };
         let Position { line, column } = self.position;
         let width = line.to_string().len();
         let subject = self.subject(level);
         if self.source_name.is_empty() {
-            return format!("{strong}{level}{plain}: {}\n", printable(&self.headline()));
+            return format!("{strong}{level}{plain}: {}\n", printable(headline));
         }
         let mut out = format!(
             "{strong}{level}{plain}: {subject}{}\n{:width$}{bar}-->{plain} {}:{line}:{column}\n",
-            printable(&self.headline()),
+            printable(headline),
             "",
             printable(&self.source_name),
             width = width + 1

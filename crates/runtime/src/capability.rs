@@ -2,53 +2,8 @@
 //!
 //! Sources: capabilities(7); containerd's `WithCapabilities` for the order (`ALL` first, then each name).
 
-use manifest::cri::Capability;
+use manifest::cri::{CAPABILITY_NAMES, Capability};
 use rustix::thread::CapabilitySet;
-
-/// Every capability by its name without `CAP_`, include/uapi/linux/capability.h; the index is its number.
-const NAMES: [&str; 41] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "SETGID",
-    "SETUID",
-    "SETPCAP",
-    "LINUX_IMMUTABLE",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_ADMIN",
-    "NET_RAW",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "SYS_MODULE",
-    "SYS_RAWIO",
-    "SYS_CHROOT",
-    "SYS_PTRACE",
-    "SYS_PACCT",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_NICE",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "MKNOD",
-    "LEASE",
-    "AUDIT_WRITE",
-    "AUDIT_CONTROL",
-    "SETFCAP",
-    "MAC_OVERRIDE",
-    "MAC_ADMIN",
-    "SYSLOG",
-    "WAKE_ALARM",
-    "BLOCK_SUSPEND",
-    "AUDIT_READ",
-    "PERFMON",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-];
 
 /// What a container has that asks for nothing: the set that containerd and docker give.
 pub const DEFAULT: CapabilitySet = CapabilitySet::CHOWN
@@ -70,14 +25,17 @@ pub const DEFAULT: CapabilitySet = CapabilitySet::CHOWN
 pub fn parse_name(name: &str) -> Option<CapabilitySet> {
     let upper = name.to_ascii_uppercase();
     let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
-    let number = NAMES.iter().position(|known| *known == bare)?;
+    let number = CAPABILITY_NAMES.iter().position(|known| *known == bare)?;
     Some(CapabilitySet::from_bits_retain(1 << number))
 }
 
 /// The names in a set, with `CAP_`, in the order of their numbers.
 pub fn names(set: CapabilitySet) -> Vec<String> {
     let has = |number: &usize| set.bits() & (1 << number) != 0;
-    (0..NAMES.len()).filter(has).map(|number| format!("CAP_{}", NAMES[number])).collect()
+    (0..CAPABILITY_NAMES.len())
+        .filter(has)
+        .map(|number| format!("CAP_{}", CAPABILITY_NAMES[number]))
+        .collect()
 }
 
 /// What [`resolve`] decided.
