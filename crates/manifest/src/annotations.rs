@@ -7,6 +7,8 @@ use k8s_openapi::api::core::v1::Pod;
 pub const MAKE_SHARED: &str = "rhizome.dev/make-shared";
 /// What becomes of mounts that a container leaves behind below a Bidirectional volume.
 pub const MOUNTS_AT_END: &str = "rhizome.dev/mounts-at-end";
+/// Rules that `rhizome lint` does not apply to an object, by name, with commas between them.
+pub const IGNORE: &str = "rhizome.dev/ignore";
 
 /// What becomes of mounts that a container leaves behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -46,8 +48,10 @@ pub fn read(pod: &Pod) -> Result<Annotations, FieldErrors> {
             (MOUNTS_AT_END, "keep") => found.mounts_at_end = MountsAtEnd::Keep,
             (MOUNTS_AT_END, "detach") => found.mounts_at_end = MountsAtEnd::Detach,
             (MOUNTS_AT_END, other) => errors.unsupported(&path.key(key), other, &["detach", "keep"]),
+            // For who reads the manifest, not for who runs it.
+            (IGNORE, _) => {}
             (other, _) => {
-                errors.unsupported(&path.at(&path.key(other)), other, &[MAKE_SHARED, MOUNTS_AT_END])
+                errors.unsupported(&path.at(&path.key(other)), other, &[IGNORE, MAKE_SHARED, MOUNTS_AT_END])
             }
         }
     }

@@ -200,7 +200,7 @@ fn volume(volume: &mut Volume) {
 
 /// Fills in what the template of a workload leaves out.
 pub fn workload(workload: &mut crate::validate::Workload) {
-    pod_spec(workload.spec.template.spec.get_or_insert_default());
+    pod_spec(workload.spec.template_mut().spec.get_or_insert_default());
     if workload.kind == "Deployment" {
         workload.spec.progress_deadline_seconds.get_or_insert(600);
     }

@@ -77,6 +77,19 @@ pub struct FieldError {
     pub message: String,
     /// What was probably meant.
     pub suggestion: Option<String>,
+    /// The check that found it, if it is one that others know by name.
+    pub check: Option<Check>,
+}
+
+/// A check of the API server that has a name, so that nobody has to tell it by its words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    /// `mountPropagation` is none of the three.
+    UnknownMode,
+    /// `Bidirectional` in a container that is not privileged.
+    BidirectionalNotPrivileged,
+    /// `recursiveReadOnly` beside a `mountPropagation` other than `None`.
+    RecursiveReadOnlyWithPropagation,
 }
 
 /// Errors of one object that are kept; the API server keeps all, which a small file can make very many.
@@ -99,7 +112,18 @@ impl FieldErrors {
             return;
         }
         let message = format!("{}: {text}", path.said);
-        self.list.push(FieldError { path: path.said.clone(), at: path.at.clone(), message, suggestion });
+        self.list.push(FieldError {
+            path: path.said.clone(),
+            at: path.at.clone(),
+            message,
+            suggestion,
+            check: None,
+        });
+    }
+
+    /// Says that `check` found all errors but the first `before`.
+    pub fn found_by(&mut self, check: Check, before: usize) {
+        self.list.iter_mut().skip(before).for_each(|error| error.check = Some(check));
     }
 
     /// How many.

@@ -95,6 +95,12 @@ pub(crate) fn is_known(api_version: &str, kind: &str) -> bool {
     })
 }
 
+/// Whether a version of an API group is one of Kubernetes' own.
+#[must_use]
+pub fn serves(api_version: &str) -> bool {
+    KINDS.iter().any(|group| group.api_version == api_version)
+}
+
 /// The kind as it is really written: `Pod` for `pod`.
 #[must_use]
 pub(crate) fn canonical(kind: &str) -> &str {

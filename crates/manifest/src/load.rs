@@ -1,5 +1,9 @@
 //! From sources to objects: all of them valid and defaulted, or all that is wrong with them.
 
+mod survey;
+
+pub use survey::{PodTemplate, Survey, Surveyed, survey};
+
 use crate::decode::{self, Decoded, Misfit, MisfitKind};
 use crate::field::{FieldError, FieldErrors};
 use crate::kinds;
@@ -103,8 +107,7 @@ impl Loaded {
 /// # Errors
 /// Every problem of every source. [`crate::problem::kubectl_text`] says them as `kubectl create` does.
 pub fn load(sources: &[Source<'_>], options: &Options<'_>) -> Result<Loaded, Vec<Problem>> {
-    let mut loader =
-        Loader { options: *options, loaded: Loaded::default(), problems: Vec::new(), seen: HashSet::new() };
+    let mut loader = Loader::new(options);
     for source in sources {
         loader.source(source);
     }
@@ -120,6 +123,8 @@ struct Loader<'a> {
     loaded: Loaded,
     problems: Vec<Problem>,
     seen: HashSet<(String, String, String)>,
+    /// Every object, if they are asked for.
+    surveyed: Option<Vec<Surveyed>>,
 }
 
 /// Where in a source the loader is.
@@ -137,6 +142,13 @@ impl Place<'_> {
         problem.document = self.document;
         problem.item = self.item;
         problem
+    }
+}
+
+impl<'a> Loader<'a> {
+    fn new(options: &Options<'a>) -> Self {
+        let (loaded, problems, seen) = (Loaded::default(), Vec::new(), HashSet::new());
+        Self { options: *options, loaded, problems, seen, surveyed: None }
     }
 }
 
@@ -227,6 +239,9 @@ impl Loader<'_> {
             name: text(&["metadata", "name"]),
             namespace: text(&["metadata", "namespace"]),
         };
+        if let Some(surveyed) = &mut self.surveyed {
+            surveyed.push(Surveyed::read(&place, &id, node));
+        }
         let metadata = decode::decode(node, "metadataOnlyObject");
         if let Some(refusal) = metadata.refusal() {
             let mut problems = self.misfits(&place, &id, &metadata, Stage::Metadata);
@@ -332,7 +347,8 @@ impl Loader<'_> {
             if !wanted {
                 continue;
             }
-            let mut problem = place.problem(Stage::Strict, misfit.span, misfit.message.clone());
+            let stage = if misfit.kind == MisfitKind::Duplicate { Stage::Repeated } else { Stage::Strict };
+            let mut problem = place.problem(stage, misfit.span, misfit.message.clone());
             problem.object = id.clone();
             problem.path.clone_from(&misfit.path);
             problem.suggestion.clone_from(&misfit.suggestion);
@@ -380,6 +396,7 @@ impl Loader<'_> {
     fn workload(&mut self, place: &Place<'_>, node: &Node, id: &ObjectId, schema: &'static str) -> bool {
         let decoded = decode::decode(node, schema);
         let mut problems = self.misfits(place, id, &decoded, Stage::Decode);
+        self.warn(place, id, &decoded);
         if !problems.is_empty() {
             self.problems.append(&mut problems);
             return false;
@@ -427,6 +444,7 @@ impl Loader<'_> {
             problem.object = id.clone();
             problem.path = error.path;
             problem.suggestion = error.suggestion;
+            problem.check = error.check;
             problem
         };
         errors.list.into_iter().map(problem).collect()

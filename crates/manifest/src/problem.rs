@@ -2,6 +2,7 @@
 //!
 //! One [`Problem`] is one cause. `kubectl` joins the causes of one object in one message; [`kubectl_text`] does the same.
 
+use crate::field::Check;
 use crate::source::{Lines, Position, Span};
 use std::collections::{HashMap, HashSet};
 
@@ -26,6 +27,8 @@ pub enum Stage {
     Decode,
     /// The API server would leave something out: unknown fields.
     Strict,
+    /// A key is given twice. `kubectl` sends the last one; nobody is told of the others.
+    Repeated,
     /// The API server reads it and finds it invalid.
     Invalid,
     /// There is one of this name already.
@@ -71,6 +74,8 @@ pub struct Problem {
     pub suggestion: Option<String>,
     /// What can be done about it, where Kubernetes' words do not say.
     pub hint: Option<String>,
+    /// The API server's check that found it, if it has a name.
+    pub check: Option<Check>,
     /// The object, as far as it could be read.
     pub object: ObjectId,
     /// Kubernetes would tell of this one; it leaves out wrong types after the first.
@@ -79,14 +84,41 @@ pub struct Problem {
     line_start: usize,
 }
 
+/// How a [`Problem`] is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Red.
+    Error,
+    /// Yellow.
+    Warning,
+    /// Blue.
+    Note,
+}
+
+impl Level {
+    /// `error`, `warning`, `note`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Note => "note",
+        }
+    }
+
+    fn color(self) -> &'static str {
+        match self {
+            Self::Error => "\x1b[1;31m",
+            Self::Warning => "\x1b[1;33m",
+            Self::Note => "\x1b[1;36m",
+        }
+    }
+}
+
 impl Problem {
-    pub(crate) fn new(
-        source_name: &str,
-        lines: &Lines<'_>,
-        stage: Stage,
-        span: Span,
-        message: String,
-    ) -> Self {
+    /// What is to be said of the bytes `span` of a source, which has these lines.
+    #[must_use]
+    pub fn new(source_name: &str, lines: &Lines<'_>, stage: Stage, span: Span, message: String) -> Self {
         let (line_start, line) = lines.line(span.start);
         Self {
             source_name: source_name.to_owned(),
@@ -99,6 +131,7 @@ impl Problem {
             message,
             suggestion: None,
             hint: None,
+            check: None,
             object: ObjectId::default(),
             told_by_kubernetes: true,
             // A line of a minified file can be as long as the file.
@@ -133,20 +166,29 @@ impl Problem {
     /// ```
     #[must_use]
     pub fn render(&self, color: bool) -> String {
-        self.render_as(ERROR, "\x1b[1;31m", &self.headline(), color)
+        self.drawn(Level::Error, "", &self.headline(), color)
     }
 
     /// [`Problem::render`] as a warning, which begins as kubectl's does: `unknown field "metadata.label"`.
     #[must_use]
     pub fn render_warning(&self, color: bool) -> String {
-        self.render_as("warning", "\x1b[1;33m", &self.message, color)
+        self.drawn(Level::Warning, "", &self.message, color)
     }
 
-    fn render_as(&self, level: &str, level_color: &str, headline: &str, color: bool) -> String {
-        let (strong, bar, plain) = if color { (level_color, "\x1b[1;34m", "\x1b[0m") } else { ("", "", "") };
+    /// [`Problem::render`] at a level, the level followed by the name of the rule: `warning[rule]: …`.
+    #[must_use]
+    pub fn render_as(&self, level: Level, rule: &str, color: bool) -> String {
+        self.drawn(level, rule, &self.headline(), color)
+    }
+
+    fn drawn(&self, level: Level, rule: &str, headline: &str, color: bool) -> String {
+        let (strong, bar, plain) =
+            if color { (level.color(), "\x1b[1;34m", "\x1b[0m") } else { ("", "", "") };
         let Position { line, column } = self.position;
         let width = line.to_string().len();
         let subject = self.subject(level);
+        let level =
+            if rule.is_empty() { level.word().to_owned() } else { format!("{}[{rule}]", level.word()) };
         if self.source_name.is_empty() {
             return format!("{strong}{level}{plain}: {}\n", printable(headline));
         }
@@ -171,17 +213,24 @@ impl Problem {
             out.push_str(&format!("{:width$} did you mean {suggestion:?}?\n", "", width = width + 1));
         }
         if let Some(hint) = &self.hint {
-            out.push_str(&format!("{:width$} {bar}={plain} {hint}\n", "", width = width + 1));
+            for line in hint.lines() {
+                out.push_str(&format!(
+                    "{:width$} {bar}={plain} {}\n",
+                    "",
+                    printable(line),
+                    width = width + 1
+                ));
+            }
         }
         out
     }
 
     /// Of what it is said. A warning is of something valid.
-    fn subject(&self, level: &str) -> String {
+    fn subject(&self, level: Level) -> String {
         let (kind, name) = (printable(&self.object.kind), go_quote(&self.object.name));
         match self.stage {
             _ if kind.is_empty() => String::new(),
-            Stage::Invalid if level == ERROR => format!("The {kind} {name} is invalid: "),
+            Stage::Invalid if level == Level::Error => format!("The {kind} {name} is invalid: "),
             Stage::Invalid | Stage::Unsupported => format!("{kind} {name}: "),
             _ => String::new(),
         }
@@ -212,8 +261,6 @@ impl Problem {
     }
 }
 
-/// The level of what is no warning.
-const ERROR: &str = "error";
 /// What the API server puts before unknown fields.
 const STRICT: &str = "strict decoding error: ";
 /// Characters of a line that are drawn.
@@ -264,7 +311,7 @@ fn alone(group: &[&Problem]) -> String {
                 causes => causes.iter().fold(format!("{head}\n"), |text, cause| format!("{text}* {cause}\n")),
             }
         }
-        Stage::Decode | Stage::Strict | Stage::Exists => among_others(group) + "\n",
+        Stage::Decode | Stage::Strict | Stage::Repeated | Stage::Exists => among_others(group) + "\n",
         _ => format!("error: {}\n", among_others(group)),
     }
 }
@@ -294,7 +341,7 @@ fn among_others(group: &[&Problem]) -> String {
             go_quote(source),
             causes.join(", ")
         ),
-        Stage::Decode | Stage::Strict => {
+        Stage::Decode | Stage::Strict | Stage::Repeated => {
             let version = first.object.api_version.rsplit('/').next().unwrap_or_default();
             let strict = if first.stage == Stage::Strict { STRICT } else { "" };
             // A kind in lower case is found by kubectl, and handled as the real one by the server.

@@ -129,6 +129,16 @@ impl Node {
         }
     }
 
+    /// The value at an API path such as `spec.containers[0].env[1]`; the empty path is this.
+    #[must_use]
+    pub fn find(&self, path: &str) -> Option<&Node> {
+        Steps(path).try_fold(self, |node, step| match (step, &node.value) {
+            (Step::Key(key), _) => node.get(key),
+            (Step::Index(index), Value::Sequence(items)) => items.get(index),
+            _ => None,
+        })
+    }
+
     /// Where the value at an API path such as `spec.containers[0].env[1].name` stands. If it is not there, where the
     /// nearest thing above it stands: its key if it has one.
     #[must_use]

@@ -2,7 +2,7 @@
 
 use super::volumes::{Volumes, descending_path};
 use super::{names, no_backsteps, probes, resources, security, spec::one_of, text};
-use crate::field::{FieldErrors, Path};
+use crate::field::{Check, FieldErrors, Path};
 use crate::quantity::Quantity;
 use k8s_openapi::api::core::v1::{
     Container, ContainerPort, ContainerRestartRule, EnvFromSource, EnvVar, EnvVarSource, EphemeralContainer,
@@ -507,12 +507,15 @@ fn sub_paths(errors: &mut FieldErrors, here: &Path, silent: &Path, mount: &Volum
 fn propagation(errors: &mut FieldErrors, path: &Path, container: &Container, mount: &VolumeMount) {
     const MODES: [&str; 3] = ["Bidirectional", "HostToContainer", "None"];
     let Some(mode) = mount.mount_propagation.as_deref() else { return };
+    let before = errors.len();
     if !MODES.contains(&mode) {
         errors.unsupported(path, mode, &MODES);
+        errors.found_by(Check::UnknownMode, before);
     }
     let privileged = container.security_context.as_ref().and_then(|context| context.privileged);
     if mode == "Bidirectional" && privileged != Some(true) {
         errors.forbidden(path, "Bidirectional mount propagation is available only to privileged containers");
+        errors.found_by(Check::BidirectionalNotPrivileged, before);
     }
 }
 
@@ -524,8 +527,10 @@ fn recursive_read_only(errors: &mut FieldErrors, path: &Path, mount: &VolumeMoun
                 errors.forbidden(path, "may only be specified when readOnly is true");
             }
             if mount.mount_propagation.as_deref().is_some_and(|mode| mode != "None") {
+                let before = errors.len();
                 errors
                     .forbidden(path, "may only be specified when mountPropagation is None or not specified");
+                errors.found_by(Check::RecursiveReadOnlyWithPropagation, before);
             }
         }
         Some(other) => errors.unsupported(path, other, &["Disabled", "Enabled", "IfPossible"]),

@@ -19,7 +19,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use std::collections::BTreeMap;
 
-pub use workloads::{Workload, WorkloadSpec, is_workload, schema_of, workload};
+pub use workloads::{JobTemplate, Workload, WorkloadSpec, is_workload, schema_of, workload};
 
 /// Bytes of data that a ConfigMap or Secret may have.
 const MAX_DATA: usize = 1 << 20;

@@ -1,4 +1,4 @@
-//! DaemonSet, Deployment, ReplicaSet, StatefulSet and Job: their Pod template and what holds it. They are validated
+//! DaemonSet, Deployment, ReplicaSet, StatefulSet, Job and CronJob: their Pod template and what holds it. They are validated
 //! already, and not run yet.
 
 use super::{metadata, not_negative, scheduling, spec, text};
@@ -47,12 +47,32 @@ pub struct WorkloadSpec {
     pub backoff_limit: Option<i32>,
     /// Seconds that an ended Job is kept.
     pub ttl_seconds_after_finished: Option<i32>,
+    /// A CronJob's Jobs.
+    pub job_template: Option<JobTemplate>,
+}
+
+/// The Jobs of a CronJob. Its schedule is not looked at.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct JobTemplate {
+    /// Spec.
+    pub spec: Box<WorkloadSpec>,
+}
+
+impl WorkloadSpec {
+    /// The Pod template: that of a CronJob's Jobs, else this one's.
+    pub fn template_mut(&mut self) -> &mut PodTemplateSpec {
+        match &mut self.job_template {
+            Some(jobs) => &mut jobs.spec.template,
+            None => &mut self.template,
+        }
+    }
 }
 
 /// Whether a kind is one that holds a Pod template.
 #[must_use]
 pub fn is_workload(kind: &str) -> bool {
-    matches!(kind, "DaemonSet" | "Deployment" | "ReplicaSet" | "StatefulSet" | "Job")
+    matches!(kind, "DaemonSet" | "Deployment" | "ReplicaSet" | "StatefulSet" | "Job" | "CronJob")
 }
 
 /// The schema's name of a kind that is read and not run.
@@ -64,6 +84,7 @@ pub fn schema_of(api_version: &str, kind: &str) -> Option<&'static str> {
         ("apps/v1", "ReplicaSet") => "apps.ReplicaSet",
         ("apps/v1", "StatefulSet") => "apps.StatefulSet",
         ("batch/v1", "Job") => "batch.Job",
+        ("batch/v1", "CronJob") => "batch.CronJob",
         ("v1", "PersistentVolume") => "v1.PersistentVolume",
         ("v1", "PersistentVolumeClaim") => "v1.PersistentVolumeClaim",
         _ => return None,
@@ -79,6 +100,11 @@ pub fn workload(workload: &Workload) -> FieldErrors {
     match workload.kind.as_str() {
         "DaemonSet" => daemon_set(errors_of, &path, &workload.spec),
         "Job" => job(errors_of, &path, &workload.spec),
+        "CronJob" => {
+            let none = JobTemplate::default();
+            let jobs = workload.spec.job_template.as_ref().unwrap_or(&none);
+            job(errors_of, &path.child("jobTemplate").child("spec"), &jobs.spec);
+        }
         kind => replicated(errors_of, &path, &workload.spec, kind),
     }
     errors
