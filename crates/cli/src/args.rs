@@ -66,6 +66,8 @@ pub(crate) enum Command {
     Image(Image),
     /// Run a command in new namespaces, as clone(2) makes them
     Unshare(Unshare),
+    /// Judge manifests: what they will do with mounts that was not meant, and what an API server refuses
+    Lint(Lint),
     /// Say what on this machine would stop pods or mount propagation, and how to mend it
     Doctor(Doctor),
     /// A pod's supervisor (started by `run` and `start`)
@@ -490,6 +492,49 @@ pub(crate) struct Doctor {
     /// Output format
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Report::Table)]
     pub(crate) output: Report,
+}
+
+/// `rhizome lint`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The annotation rhizome.dev/ignore: RULE,… on an object or its Pod template silences rules for it.
+Exit status: 0 nothing but notes, 1 errors or warnings (with --fix: that are left), 2 could not be read.
+
+Examples:
+  rhizome lint pod.yaml manifests/            Files, and folders with all that is in them
+  helm template ./chart | rhizome lint -      A chart
+  rhizome lint --diff pod.yaml | patch -p1    What is surely meant, mended
+  rhizome lint --explain bidirectional-on-root
+                                              Why a rule is one")]
+pub(crate) struct Lint {
+    /// Manifests (YAML or JSON, several documents each), or folders of them; `-` is standard input
+    #[arg(required_unless_present = "explain", value_name = "FILE|DIR", value_hint = ValueHint::AnyPath)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = LintFormat::Plain)]
+    pub(crate) format: LintFormat,
+    /// Mend in the files what is surely meant otherwise
+    #[arg(long)]
+    pub(crate) fix: bool,
+    /// Print what --fix would change, and nothing else
+    #[arg(long, conflicts_with_all = ["fix", "format"])]
+    pub(crate) diff: bool,
+    /// Print a rule's page; without a rule, list them
+    #[arg(long, value_name = "RULE", num_args = 0..=1, conflicts_with_all = ["files", "fix", "diff", "format"])]
+    pub(crate) explain: Option<Option<String>>,
+}
+
+/// How `rhizome lint` prints findings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LintFormat {
+    /// For reading
+    Plain,
+    /// JSON
+    Json,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
+    /// GitHub's workflow commands
+    Github,
 }
 
 /// `rhizome supervise`: read by `agent`.

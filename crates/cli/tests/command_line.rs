@@ -24,6 +24,7 @@ fn version_and_help_are_data() {
         &["image", "inspect", "--help"],
         &["image", "prune", "--help"],
         &["unshare", "--help"],
+        &["lint", "--help"],
         &["doctor", "--help"],
     ] {
         let help = run(command);
@@ -46,6 +47,10 @@ fn wrong_use_is_2_and_says_so_on_standard_error() {
         &["ps", "-o", "xml"],
         &["exec"],
         &["rm"],
+        &["lint"],
+        &["lint", "--fix", "-"],
+        &["lint", "no-such-file.yaml"],
+        &["lint", "--explain", "no-such-rule"],
         &["rm", "--all", "pod"],
         &["unshare", "--pid", "--propagation", "slave", "--", "true"],
         &["unshare", "--propagation", "unchanged", "--no-recursive", "--", "true"],

@@ -7,3 +7,4 @@
 pub mod build;
 pub mod doctor;
 pub mod finding;
+pub mod lint;

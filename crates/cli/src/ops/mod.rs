@@ -5,6 +5,7 @@ mod exec;
 mod image;
 mod inspect;
 mod lifecycle;
+mod lint;
 mod logs;
 mod ps;
 mod run;
@@ -19,6 +20,7 @@ use std::process::ExitCode;
 pub(crate) fn run(cli: Cli) -> Result {
     let Cli { global, command } = cli;
     match command {
+        Command::Lint(args) => lint::run(&args),
         Command::Doctor(args) => doctor::run(&global, &args),
         Command::Image(args) => image::run(&global, &args.command),
         Command::Keep(_) => keeper::keep(),

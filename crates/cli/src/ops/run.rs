@@ -88,7 +88,7 @@ fn wait_until_started(client: &Client, pods: &[PodRef], signals: &Signals) -> Re
 }
 
 /// All files, whole, before anything is looked at.
-fn read(files: &[impl AsRef<Path>]) -> Result<Vec<(String, Vec<u8>)>> {
+pub(crate) fn read(files: &[impl AsRef<Path>]) -> Result<Vec<(String, Vec<u8>)>> {
     let mut sources = Vec::new();
     for file in files.iter().map(AsRef::as_ref) {
         let mut bytes = Vec::new();

@@ -1,0 +1,41 @@
+//! The pages of the rules, from their data.
+
+use super::rule::{Rule, Severity};
+use super::rules::RULES;
+use std::fmt::Write as _;
+
+/// What stands over every page.
+const GENERATED: &str =
+    "<!-- Made from the rule's own data: RHIZOME_BLESS=1 cargo test -p explain writes it. -->\n";
+
+/// The page of a rule, in Markdown.
+#[must_use]
+pub fn page(rule: &Rule) -> String {
+    let Rule { id, summary, what, why, instead, fix, bad, good, .. } = rule;
+    let severity = rule.severity.word();
+    let fix = if fix.is_empty() { "None: what is right only you know." } else { fix };
+    format!(
+        "{GENERATED}# {id}\n\n{severity}: {summary}.\n\n## What it does\n\n{what}\n\n## Why is this bad\n\n{why}\n\n\
+         ## What to do\n\n{instead}\n\nFix (`rhizome lint --fix`): {fix}\n\n\
+         To silence it, annotate the object or its Pod template with `rhizome.dev/ignore: {id}`.\n\n\
+         ## Bad\n\n```yaml\n{bad}```\n\n## Good\n\n```yaml\n{good}```\n"
+    )
+}
+
+/// The index of the pages, in Markdown.
+#[must_use]
+pub fn index() -> String {
+    let mut text = format!(
+        "{GENERATED}# Rules of `rhizome lint`\n\n\
+         `error`: an API server refuses it, or would leave it out. `warning`: it is accepted, and does harm or not what it \
+         says. `note`: worth knowing; notes do not count for the exit status.\n"
+    );
+    for severity in [Severity::Error, Severity::Warning, Severity::Note] {
+        let _ = write!(text, "\n## {}s\n\n| rule | finds | fix |\n|---|---|---|\n", severity.word());
+        for rule in RULES.iter().filter(|rule| rule.severity == severity) {
+            let fix = if rule.fix.is_empty() { "" } else { "yes" };
+            let _ = writeln!(text, "| [{0}]({0}.md) | {1} | {fix} |", rule.id, rule.summary);
+        }
+    }
+    text
+}
