@@ -82,7 +82,7 @@ fn what_is_surely_meant_is_written_at_once() {
     assert!(ran.stdout.contains("-      mountPropogation: None\n+      mountPropagation: None\n"));
     assert_eq!(std::fs::read_to_string(&file).unwrap(), BAD, "--diff only shows");
 
-    let ran = run(&["lint", "--fix", link_name]);
+    let ran = run(&["lint", "--fix", link_name, link_name]);
     assert_eq!(ran.status, 1, "`mountpath` beside `mountPath` is for people to decide");
     assert!(ran.stdout.contains("mountpath") && !ran.stdout.contains("unknown-mode"), "{}", ran.stdout);
     let fixed = BAD.replace("HostToContaine\n", "HostToContainer\n").replace("Propogation", "Propagation");

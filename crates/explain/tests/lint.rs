@@ -204,10 +204,30 @@ fn the_maker_of_a_mount_may_be_in_another_file() {
 }
 
 #[test]
+fn large_input_takes_bounded_time() {
+    let mut mounts = String::new();
+    for index in 0..5_000 {
+        mounts.push_str(&format!(
+            "    - {{name: v{index}, mountPath: /m/{index}, mountPropagation: Bidirectional}}\n"
+        ));
+    }
+    let mut text = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec:\n  containers:\n  - name: main\n    image: busybox\n    volumeMounts:\n{mounts}  volumes:\n"
+    );
+    for index in 0..5_000 {
+        text.push_str(&format!("  - {{name: v{index}, hostPath: {{path: /p/{index}}}}}\n"));
+    }
+    let started = std::time::Instant::now();
+    assert!(!findings(&text).is_empty());
+    // It takes a second unoptimised; pairs of all mounts would take minutes.
+    assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
+}
+
+#[test]
 fn no_input_is_too_bad() {
     let inputs: [&[u8]; 7] = [
         b"",
-        b"\xff\xfe",
+        b"a: b\n\xff\xfe",
         b"%YAML",
         b"---\n",
         b"a: *b\n",
@@ -215,7 +235,10 @@ fn no_input_is_too_bad() {
         b"kind: Pod\napiVersion: v1\nspec: {containers: {}}\n",
     ];
     for bytes in inputs {
-        let _ = lint(&[Source { name: "x", bytes }]);
+        for finding in lint(&[Source { name: "x", bytes }]) {
+            let (start, end) = (finding.problem.position, finding.end);
+            assert!((start.line, start.column) <= (end.line, end.column), "{finding:?}");
+        }
     }
     for rule in RULES {
         for end in (0..rule.bad.len()).step_by(7) {

@@ -7,6 +7,7 @@ use crate::output;
 use explain::lint::{self, Finding, RULES, Severity};
 use manifest::Source;
 use manifest::nearest::nearest;
+use std::collections::{HashMap, HashSet};
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,8 @@ pub(crate) fn run(args: &args::Lint) -> Result {
     for path in &args.files {
         collect(path, &mut files)?;
     }
+    let mut seen = HashSet::new();
+    files.retain(|path| seen.insert(path.clone()));
     if files.is_empty() {
         return Err(Failure::wrong_use("no file ends in .yaml, .yml or .json"));
     }
@@ -120,10 +123,14 @@ fn mended<'a>(
     texts: &'a [(String, Vec<u8>)],
     findings: &[Finding],
 ) -> impl Iterator<Item = (usize, &'a str, &'a str, String)> {
-    texts.iter().enumerate().filter_map(|(at, (name, bytes))| {
-        let own: Vec<Finding> =
-            findings.iter().filter(|f| f.problem.source_name == *name && f.fix.is_some()).cloned().collect();
-        let text = std::str::from_utf8(bytes).ok().filter(|_| !own.is_empty())?;
+    let mut fixable: HashMap<String, Vec<Finding>> = HashMap::new();
+    for finding in findings.iter().filter(|finding| finding.fix.is_some()) {
+        fixable.entry(finding.problem.source_name.clone()).or_default().push(finding.clone());
+    }
+    // A file that is named twice is mended once.
+    texts.iter().enumerate().filter_map(move |(at, (name, bytes))| {
+        let own = fixable.remove(name)?;
+        let text = std::str::from_utf8(bytes).ok()?;
         Some((at, name.as_str(), text, lint::apply(text, &own)))
     })
 }

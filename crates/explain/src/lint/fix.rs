@@ -27,15 +27,16 @@ pub(super) fn word(text: &str, problem: &Problem) -> Option<Fix> {
 /// Takes back the fixes after which something would be refused that is not refused now: a field may be spelt like
 /// another and be meant for something else.
 pub(super) fn keep_sure(source: &Source<'_>, text: &str, findings: &mut [Finding]) {
-    // Each is tried alone at most this many times; who makes more mistakes than that mends them by hand.
-    const MOST: usize = 100;
+    // Each is tried alone, as long as that does not take seconds; who makes more mistakes mends them by hand.
+    const MOST_BYTES: usize = 16 << 20;
+    let most = MOST_BYTES / text.len().max(1);
     if findings.iter().all(|finding| finding.fix.is_none()) || harmless(source, text, findings) {
         return;
     }
     let mut tried = 0;
     for finding in findings.iter_mut().filter(|finding| finding.fix.is_some()) {
         tried += 1;
-        if tried > MOST || !harmless(source, text, std::slice::from_ref(finding)) {
+        if tried > most || !harmless(source, text, std::slice::from_ref(finding)) {
             finding.fix = None;
         }
     }

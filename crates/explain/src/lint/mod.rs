@@ -35,7 +35,7 @@ use manifest::nearest::nearest;
 use manifest::problem::{Problem, Stage};
 use manifest::source::Lines;
 use manifest::{Source, survey};
-use pod::Pod;
+use pod::{Makers, Pod};
 use report::Report;
 use rule::Finds;
 use std::collections::BTreeSet;
@@ -53,13 +53,14 @@ struct Read<'a> {
 pub fn lint(sources: &[Source<'_>]) -> Vec<Finding> {
     let read: Vec<Read<'_>> = sources.iter().map(Read::of).collect();
     let pods: Vec<Pod<'_>> = read.iter().flat_map(|read| &read.survey.objects).filter_map(Pod::of).collect();
+    let makers = Makers::of(&pods);
     let mut findings = Vec::new();
     let mut rest = pods.as_slice();
     for read in &read {
         let (own, others) =
             rest.split_at(read.survey.objects.iter().filter(|object| object.pod.is_some()).count());
         rest = others;
-        findings.append(&mut read.findings(own, &pods));
+        findings.append(&mut read.findings(own, &makers));
     }
     findings
 }
@@ -71,13 +72,13 @@ impl<'a> Read<'a> {
         Self { source, text, lines: Lines::new(text), survey: survey(source) }
     }
 
-    fn findings(&self, own: &[Pod<'_>], all: &[Pod<'_>]) -> Vec<Finding> {
+    fn findings(&self, own: &[Pod<'_>], makers: &Makers<'_>) -> Vec<Finding> {
         let mut findings = Vec::new();
         for rule in RULES {
             let mut report =
                 Report { rule, source_name: self.source.name, lines: &self.lines, findings: &mut findings };
             match rule.finds {
-                Finds::Pods(find) => own.iter().for_each(|pod| find(pod, all, &mut report)),
+                Finds::Pods(find) => own.iter().for_each(|pod| find(pod, makers, &mut report)),
                 Finds::Suppressions => {
                     self.survey.objects.iter().for_each(|object| suppressions(object, &mut report));
                 }
@@ -111,11 +112,10 @@ impl<'a> Read<'a> {
     }
 
     fn fix(&self, problem: &Problem) -> Option<Fix> {
-        let object = self
-            .survey
-            .objects
-            .iter()
-            .find(|object| (object.document, object.item) == (problem.document, problem.item))?;
+        let objects = &self.survey.objects;
+        let place = (problem.document, problem.item);
+        let object = objects.binary_search_by_key(&place, |object| (object.document, object.item)).ok()?;
+        let object = objects.get(object)?;
         let meant = problem.suggestion.as_deref()?;
         // Beside the right word the wrong one is something else.
         let taken = problem.stage == Stage::Strict

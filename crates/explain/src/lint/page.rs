@@ -28,7 +28,11 @@ pub fn index() -> String {
     let mut text = format!(
         "{GENERATED}# Rules of `rhizome lint`\n\n\
          `error`: an API server refuses it, or would leave it out. `warning`: it is accepted, and does harm or not what it \
-         says. `note`: worth knowing; notes do not count for the exit status.\n"
+         says. `note`: worth knowing.\n\n\
+         The exit status is 0 if there is nothing but notes, 1 if there are errors or warnings (with `--fix`: that are \
+         left), 2 if something could not be read. `--format` is `plain`, `json`, `sarif` (2.1.0) or `github`.\n\n\
+         The annotation `rhizome.dev/ignore: rule,rule` on an object or on its Pod template silences rules for this \
+         object.\n"
     );
     for severity in [Severity::Error, Severity::Warning, Severity::Note] {
         let _ = write!(text, "\n## {}s\n\n| rule | finds | fix |\n|---|---|---|\n", severity.word());

@@ -1,8 +1,9 @@
 //! What the rules look at: containers with their mounts, each mount with its volume.
 
-use super::paths::clean;
+use super::paths::{clean, within};
 use k8s_openapi::api::core::v1::{PodSpec, Volume, VolumeMount};
 use manifest::load::Surveyed;
+use std::collections::HashMap;
 
 /// A Pod, or the Pod of a workload.
 #[derive(Debug)]
@@ -46,14 +47,54 @@ pub(super) enum Mode {
     Unknown,
 }
 
+/// The Bidirectional folders of nodes, clean, of all Pods of the input, each with one container that has it.
+#[derive(Debug, Default)]
+pub(super) struct Makers<'a> {
+    folders: HashMap<&'a str, (&'a str, &'a Surveyed)>,
+}
+
+/// Folders of a node of which everybody has a part, so that who has one need not be who mounts in it.
+const SYSTEMS: [&str; 6] = ["/dev", "/etc", "/proc", "/run", "/sys", "/var/lib/kubelet"];
+
+impl<'a> Makers<'a> {
+    pub(super) fn of(pods: &'a [Pod<'a>]) -> Self {
+        let mounts =
+            pods.iter().flat_map(|pod| pod.mounts().map(move |(container, mount)| (pod, container, mount)));
+        let shared = mounts.filter(|(_, _, mount)| mount.mode == Mode::Bidirectional);
+        let folders = shared.filter_map(|(pod, container, mount)| {
+            Some((mount.host_path.as_deref()?, (container.name, pod.object)))
+        });
+        Self { folders: folders.collect() }
+    }
+
+    /// Who has a folder above this one Bidirectional, and so may have mounted it.
+    pub(super) fn of_mount_at(&self, host_path: &str) -> Option<String> {
+        if SYSTEMS.iter().any(|folder| within(host_path, folder)) {
+            return None;
+        }
+        let above =
+            host_path.rmatch_indices('/').map(|(at, _)| &host_path[..at]).filter(|path| !path.is_empty());
+        let (container, object) = above.into_iter().find_map(|folder| self.folders.get(folder))?;
+        Some(format!("container {container} of {} {}", object.id.kind, object.id.name))
+    }
+}
+
+/// Volumes by name.
+type Volumes<'a> = HashMap<&'a str, &'a Volume>;
+
+/// Mounts of a container that are looked at, so that pairs of them stay countable.
+const MAX_MOUNTS: usize = 1000;
+
 impl<'a> Pod<'a> {
     /// The Pod that an object is or makes.
     pub(super) fn of(object: &'a Surveyed) -> Option<Self> {
         let pod = object.pod.as_ref()?;
         let spec = pod.spec.as_ref();
+        let volumes: Volumes<'a> =
+            spec.volumes.iter().flatten().map(|volume| (volume.name.as_str(), volume)).collect();
         let containers = |list: &str, index: usize, parts: Parts<'a>| {
             let path = format!("{}.{list}[{index}].volumeMounts", pod.path);
-            ContainerOf::of(&path, parts, spec)
+            ContainerOf::of(&path, parts, &volumes)
         };
         let init = spec.init_containers.iter().flatten().enumerate();
         let init = init.map(|(index, c)| {
@@ -84,10 +125,10 @@ impl<'a> Pod<'a> {
 type Parts<'a> = (&'a str, Option<&'a str>, Option<&'a [VolumeMount]>);
 
 impl<'a> ContainerOf<'a> {
-    fn of(path: &str, (name, termination_log, mounts): Parts<'a>, spec: &'a PodSpec) -> Self {
-        let mounts = mounts.unwrap_or_default().iter().enumerate();
+    fn of(path: &str, (name, termination_log, mounts): Parts<'a>, volumes: &Volumes<'a>) -> Self {
+        let mounts = mounts.unwrap_or_default().iter().enumerate().take(MAX_MOUNTS);
         let mounts =
-            mounts.map(|(index, mount)| MountOf::of(format!("{path}[{index}]"), mount, spec)).collect();
+            mounts.map(|(index, mount)| MountOf::of(format!("{path}[{index}]"), mount, volumes)).collect();
         Self { name, termination_log, mounts }
     }
 
@@ -102,8 +143,8 @@ impl<'a> ContainerOf<'a> {
 }
 
 impl<'a> MountOf<'a> {
-    fn of(path: String, mount: &'a VolumeMount, spec: &'a PodSpec) -> Self {
-        let volume = spec.volumes.iter().flatten().find(|volume| volume.name == mount.name);
+    fn of(path: String, mount: &'a VolumeMount, volumes: &Volumes<'a>) -> Self {
+        let volume = volumes.get(mount.name.as_str()).copied();
         let mode = match mount.mount_propagation.as_deref() {
             None => Mode::Unset,
             Some("None") => Mode::None,
@@ -141,9 +182,10 @@ impl<'a> MountOf<'a> {
     /// A path of the node or of the container for people: `hostPath /a at /b`, `volume data at /b`.
     pub(super) fn named(&self) -> String {
         let target = &self.mount.mount_path;
-        match &self.host_path {
-            Some(host_path) if *host_path == self.target => format!("hostPath {host_path}"),
-            Some(host_path) => format!("hostPath {host_path} at {target}"),
+        // As they are written, so that they are found.
+        match self.volume.and_then(|volume| volume.host_path.as_ref()) {
+            Some(host_path) if host_path.path == *target => format!("hostPath {target}"),
+            Some(host_path) => format!("hostPath {} at {target}", host_path.path),
             None => format!("volume {} at {target}", self.mount.name),
         }
     }

@@ -73,7 +73,9 @@ impl Report<'_> {
     /// A problem that was found by reading.
     pub(super) fn push(&mut self, problem: Problem, fix: Option<Fix>) {
         if self.findings.len() < MAX_FINDINGS {
-            let end = self.lines.position(problem.span.end.max(problem.span.start));
+            // What is no text has no lines.
+            let is_text = problem.span.end <= self.lines.text.len();
+            let end = if is_text { self.lines.position(problem.span.end) } else { problem.position };
             let (rule, severity) = (self.rule, self.rule.severity);
             self.findings.push(Finding { rule, severity, problem, end, fix });
         }

@@ -1,6 +1,6 @@
 //! A [`Rule`]: its page and its check in one value.
 
-use super::pod::Pod;
+use super::pod::{Makers, Pod};
 use super::report::Report;
 use manifest::field::Check;
 use manifest::problem::{Level, Problem};
@@ -65,8 +65,8 @@ pub struct Rule {
 /// How findings of a rule come about.
 #[derive(Debug)]
 pub(super) enum Finds {
-    /// By looking at Pods, each among all Pods of the input.
-    Pods(fn(&Pod<'_>, &[Pod<'_>], &mut Report<'_>)),
+    /// By looking at a Pod, and at what all Pods of the input let out.
+    Pods(fn(&Pod<'_>, &Makers<'_>, &mut Report<'_>)),
     /// By a named check of the API server.
     Check(Check),
     /// By reading the source: the problems of which this holds, unless another rule comes first.

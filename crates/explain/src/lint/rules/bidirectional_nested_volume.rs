@@ -1,7 +1,7 @@
 //! A volume below a Bidirectional one.
 
 use crate::lint::paths::{below, clean};
-use crate::lint::pod::{Mode, Pod};
+use crate::lint::pod::{Makers, Mode, Pod};
 use crate::lint::report::Report;
 use crate::lint::rule::{Finds, Rule, Severity};
 
@@ -62,7 +62,7 @@ spec:
     finds: Finds::Pods(find),
 };
 
-fn find(pod: &Pod<'_>, _: &[Pod<'_>], report: &mut Report<'_>) {
+fn find(pod: &Pod<'_>, _: &Makers<'_>, report: &mut Report<'_>) {
     const HINT: &str = "it doubles on the node with every restart: 1, 2, 4, 8";
     for container in &pod.containers {
         for inner in &container.mounts {

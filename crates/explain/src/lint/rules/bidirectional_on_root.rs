@@ -1,6 +1,6 @@
 //! Bidirectional where the runtime mounts too.
 
-use crate::lint::pod::{Mode, Pod};
+use crate::lint::pod::{Makers, Mode, Pod};
 use crate::lint::report::Report;
 use crate::lint::rule::{Finds, Rule, Severity};
 
@@ -61,7 +61,7 @@ const RUNTIMES: [(&str, &str); 4] = [
     ("/", "all that it mounts for the container"),
 ];
 
-fn find(pod: &Pod<'_>, _: &[Pod<'_>], report: &mut Report<'_>) {
+fn find(pod: &Pod<'_>, _: &Makers<'_>, report: &mut Report<'_>) {
     for (_, mount) in pod.mounts().filter(|(_, mount)| mount.mode == Mode::Bidirectional) {
         let path = format!("{}.mountPropagation", mount.path);
         if let Some((folder, what)) = RUNTIMES.iter().find(|(folder, _)| *folder == mount.target) {

@@ -1,6 +1,6 @@
 //! `readOnly` beside Bidirectional.
 
-use crate::lint::pod::{Mode, Pod};
+use crate::lint::pod::{Makers, Mode, Pod};
 use crate::lint::report::Report;
 use crate::lint::rule::{Finds, Rule, Severity};
 
@@ -54,7 +54,7 @@ spec:
     finds: Finds::Pods(find),
 };
 
-fn find(pod: &Pod<'_>, _: &[Pod<'_>], report: &mut Report<'_>) {
+fn find(pod: &Pod<'_>, _: &Makers<'_>, report: &mut Report<'_>) {
     for (_, mount) in
         pod.mounts().filter(|(_, mount)| mount.mode == Mode::Bidirectional && mount.is_read_only())
     {

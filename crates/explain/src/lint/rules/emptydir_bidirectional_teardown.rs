@@ -1,6 +1,6 @@
 //! Mounts left in an emptyDir.
 
-use crate::lint::pod::{Mode, Pod};
+use crate::lint::pod::{Makers, Mode, Pod};
 use crate::lint::report::Report;
 use crate::lint::rule::{Finds, Rule, Severity};
 
@@ -52,7 +52,7 @@ spec:
     finds: Finds::Pods(find),
 };
 
-fn find(pod: &Pod<'_>, _: &[Pod<'_>], report: &mut Report<'_>) {
+fn find(pod: &Pod<'_>, _: &Makers<'_>, report: &mut Report<'_>) {
     for (_, mount) in pod.mounts().filter(|(_, mount)| mount.mode == Mode::Bidirectional) {
         if mount.volume.is_some_and(|volume| volume.empty_dir.is_some()) {
             let message =

@@ -1,8 +1,7 @@
 //! A volume that is itself a mount point.
 
-use crate::lint::paths::{below, within};
 use crate::lint::places;
-use crate::lint::pod::{Mode, MountOf, Pod};
+use crate::lint::pod::{Makers, Mode, Pod};
 use crate::lint::report::Report;
 use crate::lint::rule::{Finds, Rule, Severity};
 
@@ -51,12 +50,12 @@ spec:
     finds: Finds::Pods(find),
 };
 
-fn find(pod: &Pod<'_>, all: &[Pod<'_>], report: &mut Report<'_>) {
+fn find(pod: &Pod<'_>, makers: &Makers<'_>, report: &mut Report<'_>) {
     for (_, mount) in pod.mounts().filter(|(_, mount)| mount.mode == Mode::HostToContainer) {
         let Some(host_path) = mount.host_path.as_deref().filter(|_| !places::is_file(mount)) else {
             continue;
         };
-        let message = match maker(host_path, all) {
+        let message = match makers.of_mount_at(host_path) {
             Some(maker) => format!("{} is probably what {maker} mounts", mount.named()),
             None if last_part(host_path).contains("fuse") => {
                 format!("{} is probably itself a mount", mount.named())
@@ -69,24 +68,6 @@ fn find(pod: &Pod<'_>, all: &[Pod<'_>], report: &mut Report<'_>) {
         );
         report.at(pod.object, &format!("{}.mountPath", mount.path), message, hint);
     }
-}
-
-/// Who mounts in the folder above, if that is a volume for nothing else.
-fn maker(host_path: &str, all: &[Pod<'_>]) -> Option<String> {
-    // Of the system's own folders everybody has a part.
-    const SYSTEMS: [&str; 6] = ["/dev", "/etc", "/proc", "/run", "/sys", "/var/lib/kubelet"];
-    if SYSTEMS.iter().any(|folder| within(host_path, folder)) {
-        return None;
-    }
-    all.iter().find_map(|pod| {
-        let makes = |mount: &MountOf<'_>| {
-            let folder = mount.host_path.as_deref();
-            mount.mode == Mode::Bidirectional
-                && folder.is_some_and(|folder| folder != "/" && below(host_path, folder))
-        };
-        let (container, _) = pod.mounts().find(|(_, mount)| makes(mount))?;
-        Some(format!("container {} of {} {}", container.name, pod.object.id.kind, pod.object.id.name))
-    })
 }
 
 fn last_part(path: &str) -> &str {

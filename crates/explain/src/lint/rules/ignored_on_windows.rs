@@ -1,6 +1,6 @@
 //! Propagation on Windows.
 
-use crate::lint::pod::Pod;
+use crate::lint::pod::{Makers, Pod};
 use crate::lint::report::Report;
 use crate::lint::rule::{Finds, Rule, Severity};
 
@@ -52,7 +52,7 @@ spec:
     finds: Finds::Pods(find),
 };
 
-fn find(pod: &Pod<'_>, _: &[Pod<'_>], report: &mut Report<'_>) {
+fn find(pod: &Pod<'_>, _: &Makers<'_>, report: &mut Report<'_>) {
     let selected = pod.spec.node_selector.iter().flatten();
     let selected =
         selected.filter(|(label, _)| label.ends_with("kubernetes.io/os")).map(|(_, os)| os.as_str());

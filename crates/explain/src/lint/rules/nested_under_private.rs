@@ -1,7 +1,7 @@
 //! Bidirectional for a part only.
 
 use crate::lint::paths::below;
-use crate::lint::pod::{Mode, Pod};
+use crate::lint::pod::{Makers, Mode, Pod};
 use crate::lint::report::Report;
 use crate::lint::rule::{Finds, Rule, Severity};
 
@@ -60,7 +60,7 @@ spec:
     finds: Finds::Pods(find),
 };
 
-fn find(pod: &Pod<'_>, _: &[Pod<'_>], report: &mut Report<'_>) {
+fn find(pod: &Pod<'_>, _: &Makers<'_>, report: &mut Report<'_>) {
     for (inner, outer) in pod.containers.iter().flat_map(|container| container.pairs()) {
         let (Some(part), Some(whole)) = (&inner.host_path, &outer.host_path) else { continue };
         let nested = below(part, whole) && below(&inner.target, &outer.target);

@@ -1,6 +1,6 @@
 //! One folder mounted twice.
 
-use crate::lint::pod::{MountOf, Pod};
+use crate::lint::pod::{Makers, MountOf, Pod};
 use crate::lint::report::Report;
 use crate::lint::rule::{Finds, Rule, Severity};
 
@@ -51,7 +51,7 @@ spec:
     finds: Finds::Pods(find),
 };
 
-fn find(pod: &Pod<'_>, _: &[Pod<'_>], report: &mut Report<'_>) {
+fn find(pod: &Pod<'_>, _: &Makers<'_>, report: &mut Report<'_>) {
     for container in &pod.containers {
         for (at, later) in container.mounts.iter().enumerate() {
             for earlier in &container.mounts[..at] {

@@ -1,7 +1,7 @@
 //! Propagation of a single file.
 
 use crate::lint::places;
-use crate::lint::pod::Pod;
+use crate::lint::pod::{Makers, Pod};
 use crate::lint::report::Report;
 use crate::lint::rule::{Finds, Rule, Severity};
 
@@ -52,7 +52,7 @@ spec:
     finds: Finds::Pods(find),
 };
 
-fn find(pod: &Pod<'_>, _: &[Pod<'_>], report: &mut Report<'_>) {
+fn find(pod: &Pod<'_>, _: &Makers<'_>, report: &mut Report<'_>) {
     for (_, mount) in pod.mounts().filter(|(_, mount)| mount.propagates() && places::is_file(mount)) {
         let message = format!("{} is a file: nothing can be mounted below it", mount.named());
         let hint = "a file that is replaced on the node stays the old one: mount its folder";

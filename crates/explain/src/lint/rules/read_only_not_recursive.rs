@@ -1,7 +1,7 @@
 //! `readOnly` that stops at the next mount.
 
 use crate::lint::places;
-use crate::lint::pod::{Mode, Pod};
+use crate::lint::pod::{Makers, Mode, Pod};
 use crate::lint::report::Report;
 use crate::lint::rule::{Finds, Rule, Severity};
 
@@ -53,7 +53,7 @@ spec:
     finds: Finds::Pods(find),
 };
 
-fn find(pod: &Pod<'_>, _: &[Pod<'_>], report: &mut Report<'_>) {
+fn find(pod: &Pod<'_>, _: &Makers<'_>, report: &mut Report<'_>) {
     for (_, mount) in pod.mounts() {
         let Some(host_path) = mount.host_path.as_deref().filter(|_| mount.is_read_only()) else { continue };
         let recursive = mount.mount.recursive_read_only.as_deref().is_some_and(|how| how != "Disabled");

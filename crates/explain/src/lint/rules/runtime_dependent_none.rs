@@ -1,7 +1,7 @@
 //! None that is HostToContainer on some nodes.
 
 use crate::lint::paths::within;
-use crate::lint::pod::{Mode, Pod};
+use crate::lint::pod::{Makers, Mode, Pod};
 use crate::lint::report::Report;
 use crate::lint::rule::{Finds, Rule, Severity};
 
@@ -10,7 +10,7 @@ pub(super) static RULE: Rule = Rule {
     severity: Severity::Note,
     summary: "None that some runtimes turn into HostToContainer",
     what: "Finds hostPath volumes with None, or with nothing, of folders that hold CRI-O's storage (/var/lib/containers/storage) or that hold or are in docker's (/var/lib/docker).",
-    why: "CRI-O turns None into HostToContainer there, cri-dockerd an unset one; containerd does not. So the container follows the node's mounts on one node and not on the next, and nothing in the API says so.",
+    why: "CRI-O and cri-dockerd turn None into HostToContainer there (written or not, they cannot tell); containerd does not. So the container follows the node's mounts on one node and not on the next, and nothing in the API says so.",
     instead: "Write HostToContainer if the container may follow the node: that is the same everywhere.",
     fix: "",
     bad: r#"apiVersion: v1
@@ -55,12 +55,12 @@ const CRIO: &str = "/var/lib/containers/storage";
 /// dockerd's.
 const DOCKER: &str = "/var/lib/docker";
 
-fn find(pod: &Pod<'_>, _: &[Pod<'_>], report: &mut Report<'_>) {
+fn find(pod: &Pod<'_>, _: &Makers<'_>, report: &mut Report<'_>) {
     for (_, mount) in pod.mounts().filter(|(_, mount)| matches!(mount.mode, Mode::None | Mode::Unset)) {
         let Some(host_path) = mount.host_path.as_deref() else { continue };
         let crio = within(CRIO, host_path);
         let docker = within(DOCKER, host_path) || within(host_path, DOCKER);
-        let who = match (crio, docker && mount.mode == Mode::Unset) {
+        let who = match (crio, docker) {
             (true, true) => "CRI-O and cri-dockerd make",
             (true, false) => "CRI-O makes",
             (false, true) => "cri-dockerd makes",

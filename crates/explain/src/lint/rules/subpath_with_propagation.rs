@@ -1,6 +1,6 @@
 //! `subPath` beside propagation.
 
-use crate::lint::pod::Pod;
+use crate::lint::pod::{Makers, Pod};
 use crate::lint::report::Report;
 use crate::lint::rule::{Finds, Rule, Severity};
 
@@ -50,7 +50,7 @@ spec:
     finds: Finds::Pods(find),
 };
 
-fn find(pod: &Pod<'_>, _: &[Pod<'_>], report: &mut Report<'_>) {
+fn find(pod: &Pod<'_>, _: &Makers<'_>, report: &mut Report<'_>) {
     for (_, mount) in pod.mounts().filter(|(_, mount)| mount.propagates()) {
         let field = match (&mount.mount.sub_path, &mount.mount.sub_path_expr) {
             (Some(sub_path), _) if !sub_path.is_empty() => "subPath",

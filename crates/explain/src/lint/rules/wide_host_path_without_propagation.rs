@@ -1,7 +1,7 @@
 //! A frozen view of where the node mounts.
 
 use crate::lint::places;
-use crate::lint::pod::{Mode, Pod};
+use crate::lint::pod::{Makers, Mode, Pod};
 use crate::lint::report::Report;
 use crate::lint::rule::{Finds, Rule, Severity};
 
@@ -50,7 +50,7 @@ spec:
     finds: Finds::Pods(find),
 };
 
-fn find(pod: &Pod<'_>, _: &[Pod<'_>], report: &mut Report<'_>) {
+fn find(pod: &Pod<'_>, _: &Makers<'_>, report: &mut Report<'_>) {
     for (_, mount) in pod.mounts().filter(|(_, mount)| mount.mode == Mode::Unset) {
         let Some(host_path) = mount.host_path.as_deref() else { continue };
         if places::is_file(mount) || mount.mount.sub_path.is_some() || !places::is_mounted_in(host_path) {
