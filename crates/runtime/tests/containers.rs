@@ -486,6 +486,13 @@ fn exec_is_like_the_container(world: &World) {
         ..shell(&format!("{script}; exec sleep 1000"))
     };
     let mut container = world.start(&pod, &config);
+    // It says the same as the container, which is killed below and must have said it by then.
+    let comm = format!("/proc/{}/comm", container.pid.as_raw_nonzero());
+    let end = std::time::Instant::now() + Duration::from_secs(30);
+    while std::fs::read_to_string(&comm).expect("comm") != "sleep\n" {
+        assert!(std::time::Instant::now() < end, "the container's script does not end");
+        std::thread::sleep(Duration::from_millis(5));
+    }
     let (code, of_exec) = world.exec(&container.id, &["sh", "-c", script]);
     assert_eq!(code, 0);
     assert_eq!(world.exec(&container.id, &["sh", "-c", "exit 7"]).0, 7);
