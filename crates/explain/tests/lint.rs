@@ -170,12 +170,27 @@ fn annotations_silence_rules_for_their_object_only() {
 }
 
 #[test]
+fn the_kernels_words_are_translated() {
+    for (word, mode) in [("rshared", "Bidirectional"), ("Private", "None"), ("'slave'", "HostToContainer")] {
+        let found = findings(&POD.replace("'hosttocontainer'", word));
+        let hint = found[0].problem.hint.as_deref().unwrap_or_default();
+        assert!(hint.ends_with(&format!(" is {mode}")), "{word}: {hint}");
+    }
+}
+
+#[test]
 fn lists_and_several_documents_are_looked_into() {
     let item = |text: &str| text.lines().map(|line| format!("  {line}\n")).collect::<String>();
     let list = format!("apiVersion: v1\nkind: List\nitems:\n-{}-{}", &item(POD)[1..], &item(POD)[1..]);
     assert_eq!(ids(&list), ["unknown-mode", "misspelt-field", "unknown-mode", "misspelt-field"]);
     let custom = "apiVersion: example.com/v1\nkind: Pood\nmetadata: {name: x}\nspec: {mountPropagation: x}\n";
     assert_eq!(ids(&format!("{custom}---\n{POD}")), ["unknown-mode", "misspelt-field"]);
+}
+
+#[test]
+fn what_an_anchor_holds_is_told_once() {
+    let text = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  containers:\n  - &c\n    name: a\n    image: busybox\n    volumeMounts: [{name: v, mountPath: /v, mountPropagation: HostToContainer, subPath: x}]\n  - <<: *c\n    name: b\n  volumes: [{name: v, emptyDir: {}}]\n";
+    assert_eq!(ids(text), ["subpath-with-propagation"]);
 }
 
 #[test]

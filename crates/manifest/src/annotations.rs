@@ -77,6 +77,6 @@ mod tests {
             "metadata.annotations[rhizome.dev/make-shared]: Unsupported value: \"yes\": supported values: \"false\", \"true\""
         );
         assert!(read_one("rhizome.dev/make-share", "true").is_err());
-        assert!(read_one("example.com/x", "y").is_ok());
+        assert!(read_one("example.com/x", "y").is_ok() && read_one(IGNORE, "any").is_ok());
     }
 }

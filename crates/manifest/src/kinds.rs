@@ -101,6 +101,14 @@ pub fn serves(api_version: &str) -> bool {
     KINDS.iter().any(|group| group.api_version == api_version)
 }
 
+/// Whether an API version is one of a group of Kubernetes' own that is no longer served, or not yet by default.
+#[must_use]
+pub fn is_of_an_own_group(api_version: &str) -> bool {
+    let Some((group, _)) = api_version.split_once('/') else { return false };
+    let own = |known: &Kind| known.api_version.split_once('/').is_some_and(|(known, _)| known == group);
+    !serves(api_version) && (group == "extensions" || KINDS.iter().any(own))
+}
+
 /// The kind as it is really written: `Pod` for `pod`.
 #[must_use]
 pub(crate) fn canonical(kind: &str) -> &str {
@@ -141,6 +149,8 @@ mod tests {
 
     #[test]
     fn kinds_are_told_apart() {
+        let old = ["extensions/v1beta1", "apps/v1beta2", "apps/v1", "v2", "example.com/v1"];
+        assert_eq!(old.map(is_of_an_own_group), [true, true, false, false, false]);
         assert!(is_known("v1", "Pod") && is_known("v1", "pod") && is_known("apps/v1", "DaemonSet"));
         assert!(!is_known("v1", "POD") && !is_known("v2", "Pod") && !is_known("apps/v1", "Pod"));
         assert_eq!(canonical("pod"), "Pod");

@@ -54,7 +54,7 @@ pub const PODS: &[Row] = &[
     row(
         "metadata.annotations",
         Checked,
-        "rhizome.dev/make-shared and rhizome.dev/mounts-at-end have a meaning, other words of rhizome.dev/ are refused",
+        "rhizome.dev/ignore, rhizome.dev/make-shared and rhizome.dev/mounts-at-end have a meaning, other words of rhizome.dev/ are refused",
     ),
     row("metadata.uid", Done, "given anew, as by the API server"),
     row("metadata.resourceVersion", Done, "given anew, as by the API server"),

@@ -352,6 +352,12 @@ mod tests {
         let node = root("a: 1\na: 2\n");
         let Value::Mapping(mapping) = &node.value else { panic!() };
         assert_eq!(mapping.duplicates.len(), 1);
+        let merged = root("x: &x {a: 1}\nz: {<<: *x, a: 2, b: 3}\nw: {<<: *x, a: 2, a: 3}\n");
+        let duplicates = |key: &str| match &merged.get(key).unwrap().value {
+            Value::Mapping(mapping) => mapping.duplicates.len(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((duplicates("z"), duplicates("w")), (0, 1), "what is merged may be given again");
         assert_eq!(node.get("a").unwrap().value, Value::Number(Number::Int(2)));
     }
 

@@ -30,6 +30,7 @@ pub use rule::{Rule, Severity};
 pub use rules::RULES;
 
 use manifest::annotations::IGNORE;
+use manifest::field::Check;
 use manifest::load::{Survey, Surveyed};
 use manifest::nearest::nearest;
 use manifest::problem::{Problem, Stage};
@@ -86,6 +87,7 @@ impl<'a> Read<'a> {
             }
         }
         merge_non_objects(&mut findings);
+        tell_once(&mut findings);
         let ignored = self.ignored();
         findings.retain(|finding| {
             let problem = &finding.problem;
@@ -104,7 +106,7 @@ impl<'a> Read<'a> {
             }
             let mut problem = problem.clone();
             let fix = if report.rule.fix.is_empty() { None } else { self.fix(&problem) };
-            if problem.hint.is_none() && problem.suggestion.is_none() {
+            if problem.hint.is_none() {
                 problem.hint = hint_of(&problem, self.text);
             }
             report.push(problem, fix);
@@ -146,8 +148,29 @@ fn rule_of(problem: &Problem) -> Option<&'static Rule> {
 }
 
 fn hint_of(problem: &Problem, text: &str) -> Option<String> {
-    let template = problem.stage == Stage::Parse && text.contains("{{");
-    template.then(|| "is it a template? lint what `helm template` makes of it".to_owned())
+    if problem.stage == Stage::Parse && text.contains("{{") {
+        return Some("is it a template? lint what `helm template` makes of it".to_owned());
+    }
+    if problem.check != Some(Check::UnknownMode) {
+        return None;
+    }
+    let word = text.get(problem.span.start..problem.span.end)?.trim_matches(['"', '\'']).to_lowercase();
+    let mode = match word.trim_start_matches("ms_").trim_start_matches('r') {
+        "private" => "None",
+        "slave" => "HostToContainer",
+        "shared" => "Bidirectional",
+        _ => return None,
+    };
+    Some(format!("the API's word for the kernel's {word} is {mode}"))
+}
+
+/// What stands behind an anchor is found wherever it is used, and is one mistake.
+fn tell_once(findings: &mut Vec<Finding>) {
+    let mut told = BTreeSet::new();
+    findings.retain(|finding| {
+        let (problem, rule) = (&finding.problem, finding.rule.id);
+        told.insert((problem.span.start, problem.span.end, rule, problem.document, problem.message.clone()))
+    });
 }
 
 /// A document with neither apiVersion nor kind is no attempt at an object (a chart's values, say): that is told once,

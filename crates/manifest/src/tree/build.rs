@@ -4,7 +4,7 @@ use super::scalar::scalar;
 use super::{Entry, MAX_DEPTH, MAX_NODES, Mapping, Node, SyntaxError, Value, faults};
 use crate::source::Span;
 use granit_parser::{Event, Parser, ScalarStyle, StructureStyle};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A tree and what is wrong behind it.
 pub(super) type Parsed = Option<(Node, Option<SyntaxError>)>;
@@ -197,7 +197,9 @@ impl<'t> Builder<'t> {
                 return Err(self.no_key(key.span, style));
             }
             let (key, key_span) = (key_text(&key)?, key.span);
-            if !made.insert(Entry { key: key.clone(), key_span, value }) {
+            let is_new = made.insert(Entry { key: key.clone(), key_span, value });
+            // What is merged is there to be replaced.
+            if !made.merged.remove(&key) && !is_new {
                 made.mapping.duplicates.push((key, key_span));
             }
         }
@@ -209,6 +211,8 @@ impl<'t> Builder<'t> {
 struct MappingBuilder {
     mapping: Mapping,
     places: HashMap<String, usize>,
+    /// Keys whose value came by `<<`.
+    merged: HashSet<String>,
 }
 
 impl MappingBuilder {
@@ -233,6 +237,7 @@ impl MappingBuilder {
         match value.value {
             Value::Mapping(merged) => {
                 for entry in merged.entries {
+                    self.merged.insert(entry.key.clone());
                     self.insert(entry);
                 }
                 Ok(())

@@ -64,8 +64,9 @@ const RUNTIMES: [(&str, &str); 4] = [
 fn find(pod: &Pod<'_>, _: &Makers<'_>, report: &mut Report<'_>) {
     for (_, mount) in pod.mounts().filter(|(_, mount)| mount.mode == Mode::Bidirectional) {
         let path = format!("{}.mountPropagation", mount.path);
-        if let Some((folder, what)) = RUNTIMES.iter().find(|(folder, _)| *folder == mount.target) {
-            let message = format!("Bidirectional on {folder} lets out what the runtime mounts there");
+        if let Some((_, what)) = RUNTIMES.iter().find(|(folder, _)| *folder == mount.target) {
+            let message =
+                format!("Bidirectional on {} lets out what the runtime mounts there", mount.mount.mount_path);
             let hint = format!("that is {what}; it doubles with every restart: mount it elsewhere");
             report.at(pod.object, &path, message, hint);
         } else if mount.host_path.as_deref() == Some("/") {

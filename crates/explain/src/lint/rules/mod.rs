@@ -11,6 +11,7 @@ mod misspelt_field;
 mod nested_under_private;
 mod no_object;
 mod not_yaml;
+mod old_api_version;
 mod overlapping_volumes;
 mod propagation_on_file;
 mod read_only_not_recursive;
@@ -49,6 +50,7 @@ pub static RULES: &[&Rule] = &[
     &not_yaml::RULE,
     &no_object::RULE,
     &unknown_kind::RULE,
+    &old_api_version::RULE,
     &refused::RULE,
     &repeated_key::RULE,
     &repeated_object::RULE,
