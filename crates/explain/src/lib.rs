@@ -1,4 +1,4 @@
-//! `ContainerConfig` to mount operations; rules over snapshots.
+//! `ContainerConfig` to mount operations; rules over machines and over manifests.
 //!
 //! Architecture invariant: pure. No files, no clock, no threads, no logging, no unsafe. What it must know of
 //! the machine is an argument.

@@ -183,6 +183,8 @@ fn lists_and_several_documents_are_looked_into() {
     let item = |text: &str| text.lines().map(|line| format!("  {line}\n")).collect::<String>();
     let list = format!("apiVersion: v1\nkind: List\nitems:\n-{}-{}", &item(POD)[1..], &item(POD)[1..]);
     assert_eq!(ids(&list), ["unknown-mode", "misspelt-field", "unknown-mode", "misspelt-field"]);
+    assert!(ids("apiVersion: v1\nkind: List\nitems:\n").is_empty());
+    assert_eq!(ids("apiVersion: v1\nkind: List\nitems: [{kind: Pod}]\n"), ["no-object"]);
     let custom = "apiVersion: example.com/v1\nkind: Pood\nmetadata: {name: x}\nspec: {mountPropagation: x}\n";
     assert_eq!(ids(&format!("{custom}---\n{POD}")), ["unknown-mode", "misspelt-field"]);
 }

@@ -1,6 +1,6 @@
 //! Rules over manifests: what a Pod's mounts will do that its author did not mean, told from the text alone.
 //!
-//! A rule is a file of [`rules`]: data (name, severity, page, examples) and one function over a Pod. The data are the
+//! A rule is a file of the folder `rules`: data (name, severity, page, examples) and one function over a Pod. The data are the
 //! page in `docs/rules`, what `rhizome lint` prints and, through the examples, the rule's test.
 //!
 //! Severity: an [`Severity::Error`] is what an API server of Kubernetes 1.36 refuses or, decoding strictly, would leave
