@@ -24,7 +24,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     let images = images::assemble()?;
     let temporary = Temporary::new()?;
     let before = Machine::read()?;
-    let (passed, skipped) = run_cargo(args, &images, &temporary.path)?;
+    let (passed, skipped, totals) = run_cargo(args, &images, &temporary.path)?;
     // Supervisors run from the target directory; everything else has files in the temporary one.
     let ours = [temporary.path.clone(), host::target_dir().join("debug/rhizome")];
     let left = before.leftovers(&ours, &temporary.path)?;
@@ -37,6 +37,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
         eprintln!("{} tests were skipped:", skipped.len());
         skipped.iter().for_each(|line| eprintln!("  {line}"));
     }
+    println!("{} passed, {} failed, {} skipped", totals.passed, totals.failed, skipped.len());
     if !passed {
         return Ok(ExitCode::FAILURE);
     }
@@ -52,8 +53,33 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether all tests passed, and the lines of those that were skipped.
-fn run_cargo(args: &[String], images: &Path, temporary: &Path) -> Result<(bool, BTreeSet<String>)> {
+/// Tests of all programs together.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Totals {
+    passed: usize,
+    failed: usize,
+}
+
+impl Totals {
+    /// Adds a program's closing line: libtest's, or the plain one of those that bring their own `main`.
+    fn add(&mut self, line: &str) {
+        let line = line.trim();
+        let counts = match line.strip_prefix("test result: ") {
+            Some(rest) => rest.split_once(". ").map(|(_, counts)| counts),
+            None => line.starts_with(|first: char| first.is_ascii_digit()).then_some(line),
+        };
+        for count in counts.into_iter().flat_map(|counts| counts.split([';', ','])) {
+            match count.trim().split_once(' ') {
+                Some((number, "passed")) => self.passed += number.parse::<usize>().unwrap_or(0),
+                Some((number, "failed")) => self.failed += number.parse::<usize>().unwrap_or(0),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Whether all tests passed, the lines of those that were skipped, and how many there were.
+fn run_cargo(args: &[String], images: &Path, temporary: &Path) -> Result<(bool, BTreeSet<String>, Totals)> {
     let mut command = host::cargo();
     command.args(["test", "--workspace"]).args(args);
     command.env("RHIZOME_TEST_IMAGES", images).env("TMPDIR", temporary).stdin(Stdio::null());
@@ -64,6 +90,7 @@ fn run_cargo(args: &[String], images: &Path, temporary: &Path) -> Result<(bool, 
     }
     let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
     let mut skipped = BTreeSet::new();
+    let mut totals = Totals::default();
     if let Some(stdout) = child.stdout.take() {
         let mut terminal = io::stdout().lock();
         for line in BufReader::new(stdout).split(b'\n') {
@@ -72,12 +99,13 @@ fn run_cargo(args: &[String], images: &Path, temporary: &Path) -> Result<(bool, 
             if text.contains(SKIPPED) {
                 skipped.insert(text.trim().to_owned());
             }
+            totals.add(&text);
             let shown = terminal.write_all(&line).and_then(|()| terminal.write_all(b"\n"));
             shown.context("cannot write to standard output")?;
         }
     }
     let status = child.wait().context("cannot wait for cargo")?;
-    Ok((status.success(), skipped))
+    Ok((status.success(), skipped, totals))
 }
 
 fn is_ci() -> bool {
@@ -125,5 +153,25 @@ impl Drop for Temporary {
     fn drop(&mut self) {
         // What is in it was spoken of by then, or nothing ran at all.
         let _ = fs::remove_dir(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closing_lines_of_all_programs_are_added_up() {
+        let mut totals = Totals::default();
+        for line in [
+            "running 3 tests",
+            "test result: FAILED. 28 passed; 1 failed; 0 ignored; 0 measured; 4 filtered out; finished in 0.30s",
+            "33 passed, 2 failed, 1 skipped",
+            "20 mounts, 3 passed on",
+            "",
+        ] {
+            totals.add(line);
+        }
+        assert_eq!(totals, Totals { passed: 61, failed: 3 });
     }
 }
