@@ -424,6 +424,11 @@ pub enum Stage {
 const FIRST_RETRY_MS: u64 = 500;
 const LONGEST_RETRY_MS: u64 = 122_000;
 
+/// The reason of a warning: a hostPath that was missing is a directory now.
+pub const HOST_PATH_MADE: &str = "HostPathMade";
+/// The reason of a warning: this machine allows a container less than it asks for.
+pub const LIMITED: &str = "Limited";
+
 /// Something that happened, for the user (`Event` of the API).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -406,6 +406,7 @@ fn the_foreground_shows_everything(world: &World) {
                 }
                 ForegroundEvent::Ended { .. } => ended += 1,
                 ForegroundEvent::NotStarted { failures, .. } => panic!("{failures:?}"),
+                ForegroundEvent::Remark { event, .. } => panic!("{event:?}"),
             }
         }
     }
@@ -540,7 +541,8 @@ fn a_mount_that_stays_is_named_and_keeps_its_layer(world: &World) {
     let left = world.host.join("left");
     assert_eq!(status.left_mounts.len(), 1, "{:?}", status.left_mounts);
     assert_eq!(status.left_mounts[0].mount_point, left);
-    let removed = world.client.remove(&pod, false).unwrap();
+    let removed =
+        world.client.remove(&pod, false).expect("the end has kept the layer; to remove finds it kept");
     assert_eq!(removed.left, status.left_mounts);
     assert_eq!(removed.kept_layers.len(), 1);
     assert_eq!(std::fs::read_to_string(left.join("file")).unwrap(), "kept\n");

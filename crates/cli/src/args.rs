@@ -471,7 +471,7 @@ pub(crate) enum Propagation {
     Private,
     /// In only (HostToContainer)
     Slave,
-    /// In and out (Bidirectional), among the new namespace's own copies
+    /// In and out (Bidirectional): where the host's mount is shared, with the host too
     Shared,
     /// Private, and cannot be bound elsewhere
     Unbindable,

@@ -26,6 +26,9 @@ pub(crate) fn show(client: &Client, pods: &[PodRef], signals: &Signals) -> Resul
         for event in foreground.read(client)? {
             match event {
                 ForegroundEvent::Line { pod, container, line } => printer.line(pod, &container, line)?,
+                ForegroundEvent::Remark { pod, event } => {
+                    pods.get(pod).iter().for_each(|pod| pods::say_remark(pod, &event));
+                }
                 // Once it is to end, it does not matter any more what could not be started.
                 ForegroundEvent::NotStarted { pod, failures } if asked == 0 => {
                     return Err(pods

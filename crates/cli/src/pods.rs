@@ -5,7 +5,7 @@ use crate::exit::{Failure, Result};
 use crate::output;
 use crate::target::{Target, without_kind};
 use agent::client::{Client, ClientError, PodRef, PodView, StartFailure};
-use agent::lifecycle::ContainerState;
+use agent::lifecycle::{ContainerState, PodEvent};
 use agent::status_file::LeftMount;
 use serde_json::{Value, json};
 
@@ -82,6 +82,11 @@ pub(crate) fn say_left(pod: &PodRef, left: &[LeftMount]) {
             mount.command()
         ));
     }
+}
+
+/// Says what of a pod that starts is not quite as its manifest has it.
+pub(crate) fn say_remark(pod: &PodRef, event: &PodEvent) {
+    output::warning(&format!("pod {}: {}", pod.key.name, event.message));
 }
 
 /// Why a pod could not be started, a failure each, the last of them being the command's.

@@ -295,6 +295,36 @@ fn the_articles_volumes() {
 }
 
 #[test]
+fn what_is_made_for_a_pod_is_told() {
+    let Some(world) = World::isolated("what_is_made_for_a_pod_is_told") else { return };
+    let manifest = |name: &str, missing: &str| {
+        let pod = pod(name, "test -d /home", "Never", 1).replace("\n---\n", "\n");
+        let path = world.volume().join(missing).display().to_string();
+        let mounts = "    volumeMounts: [{name: v, mountPath: /home}]\n";
+        format!("{pod}{mounts}  volumes: [{{name: v, hostPath: {{path: {path}}}}}]\n---\n")
+    };
+    let both =
+        [("one", "missing/one"), ("two", "missing/two")].map(|(name, path)| manifest(name, path)).concat();
+    let told = |ran: &Ran, name: &str| {
+        let path = world.volume().join("missing").join(name).display().to_string();
+        let says = |line: &&str| {
+            line.starts_with(&format!(
+                "warning: pod {name}: hostPath {path} was missing and is now an empty directory"
+            ))
+        };
+        ran.stderr.lines().filter(says).count()
+    };
+    let ran = world.run_with_input(&world.run_args(&["-"]), both.as_bytes());
+    assert_eq!((ran.status, told(&ran, "one"), told(&ran, "two")), (0, 1, 1), "{ran:?}");
+    std::fs::remove_dir_all(world.volume().join("missing")).unwrap();
+    let detached = world.run_with_input(&world.run_args(&["-d", "-"]), both.as_bytes());
+    assert_eq!((detached.status, told(&detached, "one"), told(&detached, "two")), (0, 1, 1), "{detached:?}");
+    world.remember_pods();
+    world.run(&["rm", "-fa"]);
+    world.assert_nothing_left();
+}
+
+#[test]
 fn a_killed_keeper_is_replaced() {
     let Some(world) = World::isolated("a_killed_keeper_is_replaced") else { return };
     world.start(&with_volume(&world, "a", "Bidirectional"));

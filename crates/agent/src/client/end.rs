@@ -138,9 +138,8 @@ impl Client {
         let dirs = self.root.runtime_dirs();
         let sandboxes = self.sandboxes_of(file.sandbox_id.as_deref(), uid)?;
         for id in file.state.containers.iter().map(|c| &c.id).filter(|id| !id.is_empty()) {
-            if let Err(error) = pinned::keep_if_pinned(&self.root, id, &file.left_mounts) {
-                tracing::warn!(%error, id, "the layer of a container");
-            }
+            pinned::keep_if_pinned(&self.root, id, &file.left_mounts)
+                .map_err(|e| ClientError::Keep { container: id.clone(), source: Box::new(e) })?;
             runtime::remove_container(&dirs, id)?;
         }
         for id in sandboxes {

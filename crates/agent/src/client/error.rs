@@ -3,6 +3,7 @@
 use crate::record::{PodKey, RecordError};
 use crate::root::RootError;
 use crate::volumes::TearDownError;
+use crate::volumes::pinned::PinError;
 use std::io;
 
 /// What a command on pods gives.
@@ -88,6 +89,15 @@ pub enum ClientError {
     /// The runtime.
     #[error(transparent)]
     Runtime(Box<runtime::Error>),
+    /// A layer that a mount shows cannot be kept; its container is not removed then.
+    #[error("cannot keep what a mount shows of container {container}")]
+    Keep {
+        /// Its id.
+        container: String,
+        /// Why.
+        #[source]
+        source: Box<PinError>,
+    },
     /// The volumes cannot be taken away.
     #[error("cannot take away the volumes of pod {:?}", .pod.name)]
     Volumes {

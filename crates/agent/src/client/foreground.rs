@@ -1,7 +1,8 @@
 //! `run` in the foreground: the logs of several pods as they come, until all have ended.
 
 use super::watch::{Watch, wait_for};
-use super::{Client, ClientError, PodRef, Progress, Result, StartFailure, progress};
+use super::{Client, ClientError, PodRef, Progress, Result, StartFailure, progress, remarks};
+use crate::lifecycle::PodEvent;
 use crate::logs::{Follow, LogLine, LogSource};
 use crate::status_file::StatusFile;
 use std::os::fd::BorrowedFd;
@@ -23,6 +24,13 @@ pub enum ForegroundEvent {
         /// What. A part of a line has its rest in a later one of the same container and stream.
         line: LogLine,
     },
+    /// A pod starts, but not quite as its manifest says: see [`remarks`].
+    Remark {
+        /// Index of the pod.
+        pod: usize,
+        /// What.
+        event: PodEvent,
+    },
     /// Something of a pod cannot be started. Told once a pod.
     NotStarted {
         /// Index of the pod.
@@ -43,6 +51,8 @@ pub enum ForegroundEvent {
 #[derive(Debug)]
 struct Shown {
     watch: Watch,
+    /// How many remarks were told.
+    told_remarks: usize,
     told_failure: bool,
     told_end: bool,
 }
@@ -62,8 +72,9 @@ impl Client {
     /// # Errors
     /// A pod is not there, or its supervisor cannot be talked to.
     pub fn foreground(&self, pods: &[PodRef]) -> Result<Foreground> {
-        let shown =
-            |pod: &PodRef| Ok(Shown { watch: self.watch(pod)?, told_failure: false, told_end: false });
+        let shown = |pod: &PodRef| {
+            Ok(Shown { watch: self.watch(pod)?, told_remarks: 0, told_failure: false, told_end: false })
+        };
         let pods: Vec<Shown> = pods.iter().map(shown).collect::<Result<_>>()?;
         let (mut sources, mut from) = (Vec::new(), Vec::new());
         for (index, pod) in pods.iter().enumerate() {
@@ -118,6 +129,10 @@ impl Foreground {
         let mut events = Vec::new();
         for (index, pod) in self.pods.iter_mut().enumerate() {
             pod.watch.read(client)?;
+            for event in remarks(&pod.watch.latest().state).skip(pod.told_remarks).cloned() {
+                pod.told_remarks += 1;
+                events.push(ForegroundEvent::Remark { pod: index, event });
+            }
             if let Progress::Failed(failures) = progress(&pod.watch.latest().state)
                 && !pod.told_failure
             {

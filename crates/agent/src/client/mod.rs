@@ -10,7 +10,7 @@ mod error;
 mod foreground;
 mod watch;
 
-pub use begin::{Progress, StartFailure, progress};
+pub use begin::{Progress, StartFailure, progress, remarks};
 pub use end::{Removed, Stopped};
 pub use error::{ClientError, Result};
 pub use foreground::{Foreground, ForegroundEvent};

@@ -3,9 +3,10 @@
 use super::live::Live;
 use super::{Supervisor, SupervisorError};
 use crate::clock::read_now;
-use crate::lifecycle::{ContainerState, Event, Exit, NotCreated};
+use crate::lifecycle::{ContainerState, Event, Exit, HOST_PATH_MADE, LIMITED, NotCreated};
 use crate::logs::{LogWriter, log_path};
 use crate::status_file::StatusFile;
+use crate::volumes::host_path::os_words;
 use crate::volumes::{PodVolumes, node_files, pinned};
 use image::Image;
 use k8s_openapi::api::core::v1 as api;
@@ -31,8 +32,8 @@ fn chain(error: &dyn std::error::Error) -> String {
     let mut cause = error.source();
     while let Some(source) = cause {
         let words = source.to_string();
-        // Some errors print their source themselves.
-        if !text.ends_with(&words) {
+        // Some errors print their source themselves, those in Kubernetes' words as Go does.
+        if !text.ends_with(&words) && !text.ends_with(&os_words(&words)) {
             text = format!("{text}: {words}");
         }
         cause = source.source();
@@ -62,7 +63,7 @@ impl Supervisor {
             Err(error) => Event::VolumesFailed { message: chain(&error), hint: error.hint() },
         };
         let warning = |message: &String| Event::Warning {
-            reason: "HostPathMade".into(),
+            reason: HOST_PATH_MADE.into(),
             message: message.clone(),
             hint: None,
         };
@@ -183,7 +184,7 @@ impl Supervisor {
         let (id, reference) = (container.id.clone(), image.reference.clone());
         let warnings = std::mem::take(&mut container.warnings);
         let started = container.start();
-        let warning = |message| Event::Warning { reason: "Limited".into(), message, hint: None };
+        let warning = |message| Event::Warning { reason: LIMITED.into(), message, hint: None };
         self.queue.extend(warnings.into_iter().map(warning));
         if let Err(error) = started {
             return Ok(Event::ContainerNotStarted {
@@ -424,4 +425,19 @@ impl Supervisor {
 fn read_memory_bytes() -> i64 {
     let info = rustix::system::sysinfo();
     i64::try_from(u128::from(info.totalram) * u128::from(info.mem_unit)).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::chain;
+    use crate::volumes::host_path;
+
+    #[test]
+    fn what_the_kernel_said_is_said_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink("nowhere", &link).unwrap();
+        let error = host_path::check(&link, "DirectoryOrCreate").unwrap_err();
+        assert_eq!(chain(&error), format!("mkdir {}: file exists", link.display()));
+    }
 }

@@ -69,7 +69,7 @@ impl HostPathError {
 const ENOTCONN: i32 = rustix::io::Errno::NOTCONN.raw_os_error();
 
 /// An error as Go prints it after the path: the C library's words in lower case, without the number.
-pub(super) fn os_words(error: &io::Error) -> String {
+pub(crate) fn os_words(error: &impl ToString) -> String {
     let text = error.to_string();
     let words = text.split(" (os error").next().unwrap_or_default();
     words.to_lowercase()

@@ -33,7 +33,8 @@ fn below<'a>(table: &'a MountTable, path: &'a Path) -> impl Iterator<Item = &'a 
     table.mounts.iter().filter(move |mount| mount.mount_point.starts_with(path))
 }
 
-/// The mounts that are new, each once, in the table's order. `own` are our own folders, where others are at work.
+/// The mounts that are new, each once, what is mounted on another before that: in the order in which they can be
+/// detached. `own` are our own folders, where others are at work.
 pub fn left_mounts(before: &[Before], own: &[&Path], table: &MountTable) -> Vec<LeftMount> {
     let known = |mount: &Mount| {
         let is = |(id, place): &(u64, PathBuf)| *id == mount.id.0 && *place == mount.mount_point;
@@ -49,7 +50,11 @@ pub fn left_mounts(before: &[Before], own: &[&Path], table: &MountTable) -> Vec<
             source: mount.source.clone(),
         })
     };
-    table.mounts.iter().filter_map(left).collect()
+    let mut found: Vec<LeftMount> = table.mounts.iter().filter_map(left).collect();
+    // A path comes after the paths above it, and what was mounted there later is on top.
+    found.sort_by(|a, b| a.mount_point.cmp(&b.mount_point));
+    found.reverse();
+    found
 }
 
 #[cfg(test)]
@@ -82,7 +87,22 @@ mod tests {
         let left = left_mounts(&notes, &[Path::new("/mnt/a/state")], &now);
         let seen: Vec<_> =
             left.iter().map(|l| (l.volume.as_str(), l.mount_point.to_str().unwrap())).collect();
-        assert_eq!(seen, [("a", "/mnt/a/old"), ("a", "/mnt/a/sub/x")]);
-        assert_eq!(left[0].source, "source-5");
+        assert_eq!(seen, [("a", "/mnt/a/sub/x"), ("a", "/mnt/a/old")]);
+        assert_eq!(left[1].source, "source-5");
+    }
+
+    #[test]
+    fn what_is_mounted_on_another_is_named_before_it() {
+        let notes = [Before::note("a", Path::new("/mnt"), &table(&[(1, "/")]))];
+        let now = table(&[
+            (1, "/"),
+            (2, "/mnt/m"),
+            (3, "/mnt/m/n"),
+            (4, "/mnt/m-o"),
+            (5, "/mnt/m"),
+            (6, "/mnt/m/n"),
+        ]);
+        let ids: Vec<_> = left_mounts(&notes, &[], &now).into_iter().map(|l| l.source).collect();
+        assert_eq!(ids, ["source-4", "source-6", "source-3", "source-5", "source-2"]);
     }
 }

@@ -70,6 +70,10 @@ pub(crate) fn keep_if_pinned(root: &Root, id: &str, left: &[LeftMount]) -> Resul
     }
     let layer = root.runtime_dirs().data.join(id);
     let aside = kept(root).join(id);
+    // `stop` has kept it already, and the container is gone.
+    if aside.exists() && !layer.exists() {
+        return Ok(());
+    }
     make_private_directory(&kept(root)).map_err(failed("make", &kept(root)))?;
     let record = runtime::status(&root.runtime_dirs(), id)?;
     let store = image::Store::open(root.images())?;

@@ -6,7 +6,7 @@ use crate::exit::{self, Context as _, Exit, Failure, Result};
 use crate::ops::{self, lifecycle};
 use crate::world::{self, World};
 use crate::{foreground, output, pods};
-use agent::client::{PodRef, Progress, Removed};
+use agent::client::{PodRef, Progress, Removed, remarks};
 use agent::record::NewPod;
 use agent::{Client, Root};
 use image::{Image, Store};
@@ -73,15 +73,17 @@ fn run_pods(
 fn wait_until_started(client: &Client, pods: &[PodRef], signals: &Signals) -> Result {
     for pod in pods {
         loop {
-            let (progress, _) = client.wait_started(pod, Some(Duration::from_millis(100)))?;
+            let (progress, status) = client.wait_started(pod, Some(Duration::from_millis(100)))?;
             if signals.read()?.is_some() {
                 return Err(Failure::quiet(1));
             }
             match progress {
-                Progress::Starting => {}
-                Progress::Started => break,
+                Progress::Starting => continue,
+                Progress::Started => {}
                 Progress::Failed(failures) => return Err(pods::not_started(pod, &failures)),
             }
+            remarks(&status.state).for_each(|event| pods::say_remark(pod, event));
+            break;
         }
     }
     Ok(Exit::YES)
