@@ -139,6 +139,11 @@ fn read_record(root: &Root) -> Result<Option<Value>> {
     }
 }
 
+/// The process whose mounts the root's are, if it has some of its own.
+pub(crate) fn pid(root: &Root) -> Option<i64> {
+    read_record(root).ok()??["pid"].as_i64()
+}
+
 /// The keeper that the record names, if it is still that process.
 fn find_keeper(root: &Root) -> Result<Option<Keeper>> {
     let Some(record) = read_record(root)? else { return Ok(None) };

@@ -2,12 +2,14 @@
 
 use crate::args::Global;
 use crate::exit::{Failure, Result};
-use crate::output;
 use crate::target::{Target, without_kind};
+use crate::{keeper, output};
+use agent::Root;
 use agent::client::{Client, ClientError, PodRef, PodView, StartFailure};
 use agent::lifecycle::{ContainerState, PodEvent};
 use agent::status_file::LeftMount;
 use serde_json::{Value, json};
+use std::path::Path;
 
 /// The namespace of pods that is meant.
 pub(crate) fn namespace(global: &Global) -> &str {
@@ -71,7 +73,19 @@ pub(crate) fn container<'a>(pod: &'a PodView, target: &Target) -> Result<&'a Con
 }
 
 /// Says which mounts containers of the pod left on the host, and how to detach them.
-pub(crate) fn say_left(pod: &PodRef, left: &[LeftMount]) {
+pub(crate) fn say_left(root: &Root, pod: &PodRef, left: &[LeftMount]) {
+    if left.is_empty() {
+        return;
+    }
+    // A root with mounts of its own has them there, and not where the command will be typed.
+    let keeper = keeper::pid(root);
+    let detach = |mount: &LeftMount| match (keeper, mount.command()) {
+        (None, command) => command,
+        (Some(pid), command) => {
+            let command = mount_table::shell_word(Path::new(&command));
+            format!("nsenter --target {pid} --mount sh -c {command}")
+        }
+    };
     for mount in left {
         output::note(&format!(
             "pod {} left {} mounted ({}, in volume {}); to detach it: {}",
@@ -79,7 +93,7 @@ pub(crate) fn say_left(pod: &PodRef, left: &[LeftMount]) {
             mount.mount_point.display(),
             mount.fs_type,
             mount.volume,
-            mount.command()
+            detach(mount)
         ));
     }
 }

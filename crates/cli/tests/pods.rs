@@ -282,7 +282,10 @@ fn the_articles_volumes() {
     let left = world.run(&["exec", "shares", "--", "sh", "-c", "mount -t tmpfs none /home/inside"]);
     assert_eq!(left.status, 0, "{left:?}");
     let stopped = world.run(&["stop", "shares"]);
-    let command = format!("mount --make-rprivate {volume}/inside && umount {volume}/inside\n");
+    let keeper = world.keeper().unwrap();
+    let command = format!(
+        "nsenter --target {keeper} --mount sh -c 'mount --make-rprivate {volume}/inside && umount {volume}/inside'\n"
+    );
     assert!(stopped.stderr.starts_with("note: ") && stopped.stderr.ends_with(&command), "{stopped:?}");
     let inspected = world.run(&["inspect", "shares"]);
     assert!(inspected.stdout.contains(&format!("rhizome.dev/left-mounts: '[\"{volume}/inside\"]'\n")));

@@ -13,7 +13,7 @@ pub(crate) fn run(global: &Global, args: &args::Inspect) -> Result {
     let found = exit::each(&args.pods, |name| {
         let pod = pods::look(&world.client, global, name)?;
         objects.push(pods::object(&pod)?);
-        pods::say_left(&pod.pod, &pod.status.left_mounts);
+        pods::say_left(world.client.root(), &pod.pod, &pod.status.left_mounts);
         Ok(())
     })?;
     match objects.as_slice() {

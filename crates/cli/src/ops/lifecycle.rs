@@ -4,6 +4,7 @@ use crate::args::{self, Global};
 use crate::exit::{self, Result};
 use crate::world::{self, World};
 use crate::{output, pods};
+use agent::Root;
 use agent::client::{ClientError, PodRef, Progress, Removed};
 use agent::record::{PodKey, RecordError};
 
@@ -15,7 +16,7 @@ pub(crate) fn stop(global: &Global, args: &args::Stop) -> Result {
         let pod = pods::find(&world.client, global, name)?;
         let stopped = world.client.stop(&pod, grace)?;
         output::stdout(&format!("pod/{} stopped\n", pod.key.name))?;
-        pods::say_left(&pod, &stopped.left);
+        pods::say_left(world.client.root(), &pod, &stopped.left);
         Ok(())
     })
 }
@@ -63,9 +64,10 @@ pub(crate) fn remove(global: &Global, args: &args::Rm) -> Result {
 /// last pods. Else says what they left.
 pub(crate) fn end(world: World, result: Result, gone: &[(PodRef, Removed)]) -> Result {
     world.client.sweep();
+    let root = world.client.root().clone();
     let ended = world.end_if_unused();
     if !matches!(ended, Ok(true)) {
-        gone.iter().for_each(|(pod, removed)| say_what_stays(pod, removed));
+        gone.iter().for_each(|(pod, removed)| say_what_stays(&root, pod, removed));
     }
     let status = result?;
     ended.map(|_| status)
@@ -76,8 +78,8 @@ fn is_missing(error: &ClientError) -> bool {
 }
 
 /// What of a removed pod is still on the machine, and why.
-fn say_what_stays(pod: &PodRef, removed: &Removed) {
-    pods::say_left(pod, &removed.left);
+fn say_what_stays(root: &Root, pod: &PodRef, removed: &Removed) {
+    pods::say_left(root, pod, &removed.left);
     let PodKey { name, .. } = &pod.key;
     for (path, mount) in &removed.still_shared {
         output::note(&format!(
