@@ -96,7 +96,7 @@ pub fn sarif(findings: &[Finding], version: &str) -> Value {
                 "fullDescription": { "text": rule.what },
                 "help": {
                     "text": format!("{} {}", rule.why, rule.instead),
-                    "markdown": explain::lint::page(rule),
+                    "markdown": explain::lint::text(rule),
                 },
                 "defaultConfiguration": { "level": rule.severity.word() },
             })

@@ -73,7 +73,7 @@ fn explain(rule: Option<&str>) -> Result {
             None => failure.hint("`rhizome lint --explain` lists them"),
         });
     };
-    output::stdout(&lint::page(rule))?;
+    output::stdout(&lint::text(rule))?;
     Ok(Exit::YES)
 }
 

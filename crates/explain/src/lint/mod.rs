@@ -24,7 +24,7 @@ mod rule;
 mod rules;
 
 pub use fix::{apply, diff};
-pub use page::{index, page};
+pub use page::{index, page, text};
 pub use report::{Finding, Fix};
 pub use rule::{Rule, Severity};
 pub use rules::RULES;

@@ -8,14 +8,20 @@ use std::fmt::Write as _;
 const GENERATED: &str =
     "<!-- Made from the rule's own data: RHIZOME_BLESS=1 cargo test -p explain writes it. -->\n";
 
-/// The page of a rule, in Markdown.
+/// The file of a rule's page.
 #[must_use]
 pub fn page(rule: &Rule) -> String {
+    format!("{GENERATED}{}", text(rule))
+}
+
+/// What the page of a rule says, in Markdown.
+#[must_use]
+pub fn text(rule: &Rule) -> String {
     let Rule { id, summary, what, why, instead, fix, bad, good, .. } = rule;
     let severity = rule.severity.word();
     let fix = if fix.is_empty() { "None: what is right only you know." } else { fix };
     format!(
-        "{GENERATED}# {id}\n\n{severity}: {summary}.\n\n## What it does\n\n{what}\n\n## Why is this bad\n\n{why}\n\n\
+        "# {id}\n\n{severity}: {summary}.\n\n## What it does\n\n{what}\n\n## Why is this bad\n\n{why}\n\n\
          ## What to do\n\n{instead}\n\nFix (`rhizome lint --fix`): {fix}\n\n\
          To silence it, annotate the object or its Pod template with `rhizome.dev/ignore: {id}`.\n\n\
          ## Bad\n\n```yaml\n{bad}```\n\n## Good\n\n```yaml\n{good}```\n"

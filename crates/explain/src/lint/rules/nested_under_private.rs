@@ -9,7 +9,7 @@ pub(super) static RULE: Rule = Rule {
     id: "nested-under-private",
     severity: Severity::Warning,
     summary: "only a part of a folder is Bidirectional, the rest of it is not",
-    what: "Finds a container that has a hostPath folder without propagation and a folder of it, at the same place within it, with Bidirectional.",
+    what: "Finds a container that has a hostPath folder without propagation and, mounted below it, a folder of that folder with Bidirectional.",
     why: "Mounts that the container makes in the outer folder, beside the inner one, stay in the container: nothing says so, and the kubelet or the other containers find an empty folder. CSI drivers whose staging folder is not shared fail this way.",
     instead: "Make the outer one Bidirectional and leave the inner one out, or mount only the parts that are shared.",
     fix: "",
