@@ -34,7 +34,7 @@ pub enum Request {
     /// Answered with the status now and, from then on, after every change, until the pod is done. A client that reads
     /// slowly gets the latest one and not those between.
     Subscribe,
-    /// End the pod; answered with the status at once, not when it has ended.
+    /// End the pod; answered with the status once that is on the disk, not when it has ended.
     #[serde(rename_all = "camelCase")]
     Stop {
         /// None takes the pod's own.

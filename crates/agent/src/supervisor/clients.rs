@@ -8,7 +8,7 @@ use crate::root::Root;
 use crate::status_file::StatusFile;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
@@ -38,6 +38,8 @@ pub(super) struct Clients {
     listener: UnixListener,
     connected: BTreeMap<u64, Client>,
     next: u64,
+    /// Who has asked for an end and is told once that is on the disk, in the order in which they asked.
+    asked_to_stop: VecDeque<u64>,
 }
 
 /// One of them.
@@ -64,7 +66,7 @@ impl Clients {
         let listener = UnixListener::bind(&path)?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
         listener.set_nonblocking(true)?;
-        Ok(Clients { listener, connected: BTreeMap::new(), next: 0 })
+        Ok(Clients { listener, connected: BTreeMap::new(), next: 0, asked_to_stop: VecDeque::new() })
     }
 
     /// To wait for who comes; none while there are too many.
@@ -105,11 +107,26 @@ impl Clients {
         for line in asked.as_deref().unwrap_or_default() {
             events.extend(client.answer(line, file));
         }
+        // Each is told once. Who does not wait for it is dropped with its connection.
+        self.asked_to_stop.extend(events.iter().map(|_| id));
         let alive = asked.is_ok() && client.update(file).is_ok() && client.waiting.len() <= MAX_WAITING_BYTES;
         if !alive {
             self.connected.remove(&id);
         }
         events
+    }
+
+    /// A stop is on the disk: whoever asked for it may know, and we may be killed. What was promised before would be
+    /// forgotten with us.
+    pub(super) fn answer_stop(&mut self, file: &StatusFile) {
+        let asked = self.asked_to_stop.pop_front();
+        let Some((id, client)) = asked.and_then(|id| Some((id, self.connected.get_mut(&id)?))) else {
+            return;
+        };
+        client.push(&Answer::Status { status: Box::new(file.clone()) });
+        if client.flush().is_err() {
+            self.connected.remove(&id);
+        }
     }
 
     /// Tells the subscribers; who has not read the last status yet gets this one in its place, later.
@@ -170,10 +187,7 @@ impl Client {
         match serde_json::from_slice(line) {
             Ok(Request::Status) => self.push(&status()),
             Ok(Request::Subscribe) => (self.subscribed, self.stale) = (true, true),
-            Ok(Request::Stop { grace_seconds }) => {
-                self.push(&status());
-                return Some(Event::Stop { grace_seconds });
-            }
+            Ok(Request::Stop { grace_seconds }) => return Some(Event::Stop { grace_seconds }),
             Err(error) => self.push(&Answer::Error { message: error.to_string() }),
         }
         None

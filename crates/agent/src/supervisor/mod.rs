@@ -380,6 +380,7 @@ impl Supervisor {
     fn settle(&mut self) {
         while let Some(event) = self.queue.pop_front() {
             let lasting = matches!(event, Event::Begin | Event::SandboxStopped);
+            let stop = matches!(event, Event::Stop { .. });
             tracing::debug!(?event, "event");
             let state = std::mem::replace(&mut self.file.state, PodState::new(Default::default()));
             let (state, actions) = step(state, event, read_now());
@@ -387,6 +388,9 @@ impl Supervisor {
             self.file.state = state;
             if changed {
                 self.publish(lasting);
+            }
+            if stop {
+                self.clients.answer_stop(&self.file);
             }
             for action in actions {
                 self.act(action);
