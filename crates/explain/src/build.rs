@@ -155,6 +155,15 @@ pub enum BuildError {
         /// Mount point of the mount that carries it.
         carrier: PathBuf,
     },
+    /// A source on an unbindable mount: open_tree(2) with OPEN_TREE_CLONE refuses it as mount(2) with MS_BIND does
+    /// (mount_namespaces(7)), with no more than EINVAL.
+    #[error("path {source_path:?} is mounted on {carrier:?}, which is unbindable")]
+    Unbindable {
+        /// The volume's source.
+        source_path: PathBuf,
+        /// Mount point of the mount that carries it.
+        carrier: PathBuf,
+    },
     /// No mount of the namespace carries the path.
     #[error("path {source_path:?} is on no mount of this mount namespace")]
     NoCarrier {
@@ -174,6 +183,9 @@ impl BuildError {
                      (mounts already below it stay outside), or let rhizome do and undo that: annotate the pod with \
                      rhizome.dev/make-shared: \"true\""
                 ))
+            }
+            BuildError::Unbindable { carrier, .. } => {
+                Some(format!("let it be bound: mount --make-private {}", mount_table::shell_word(carrier)))
             }
             BuildError::NoCarrier { .. } => None,
         }
@@ -210,13 +222,14 @@ pub fn build(mounts: &ContainerMounts, facts: Facts<'_>) -> Result<Build, BuildE
 }
 
 /// containerd's rule: the mount that carries the source must be shared for Bidirectional, shared or a slave
-/// for HostToContainer. Only that mount is looked at, not those below it.
+/// for HostToContainer. Only that mount is looked at, not those below it. And the kernel's: it must not be unbindable.
 fn check_source(bind: &Bind, host: &MountTable) -> Result<(), BuildError> {
-    if bind.propagation == MountPropagation::Private {
-        return Ok(());
-    }
     let source_path = bind.source.clone();
-    let Some(mount) = host.carrier(&bind.source) else { return Err(BuildError::NoCarrier { source_path }) };
+    let Some(mount) = host.carrier(&bind.source) else {
+        // A plan may be of a source that is yet to be made; who receives mounts needs to know from where.
+        let private = bind.propagation == MountPropagation::Private;
+        return if private { Ok(()) } else { Err(BuildError::NoCarrier { source_path }) };
+    };
     let carrier = mount.mount_point.clone();
     let shared = mount.propagation.shared.is_some();
     match bind.propagation {
@@ -224,6 +237,7 @@ fn check_source(bind: &Bind, host: &MountTable) -> Result<(), BuildError> {
         MountPropagation::HostToContainer if !shared && mount.propagation.master.is_none() => {
             Err(BuildError::NotSharedOrSlave { source_path, carrier })
         }
+        _ if mount.propagation.unbindable => Err(BuildError::Unbindable { source_path, carrier }),
         _ => Ok(()),
     }
 }

@@ -33,6 +33,7 @@ const CASES: &[Case] = &[
     ("a_mount_of_the_host_after_the_window_arrives", a_mount_of_the_host_after_the_window_arrives),
     ("a_mount_elsewhere_is_nobodys_business", a_mount_elsewhere_is_nobodys_business),
     ("sources_that_are_not_shared", sources_that_are_not_shared),
+    ("a_source_that_is_unbindable", a_source_that_is_unbindable),
     ("a_source_that_is_a_slave", a_source_that_is_a_slave),
     ("several_layers_and_a_long_path", several_layers_and_a_long_path),
     ("masked_and_read_only_paths", masked_and_read_only_paths),
@@ -286,6 +287,20 @@ fn sources_that_are_not_shared(world: &World) {
     let container = world.start(&config(vec![world.volume("private/dir", "/data", Bidirectional)]));
     container.mount("/data/x");
     assert!(world.has("private/dir/x"));
+}
+
+fn a_source_that_is_unbindable(world: &World) {
+    world.mount("fixed");
+    rustix::mount::mount_change(world.path("fixed"), MountPropagationFlags::UNBINDABLE).expect("unbindable");
+    let config = config(vec![world.volume("fixed", "/data", Private)]);
+    let error = world.plan(&config).expect_err("refused");
+    let path = "/tmp/fixed";
+    assert_eq!(error.to_string(), format!("path {path:?} is mounted on {path:?}, which is unbindable"));
+    let mend = error.hint().expect("a hint");
+    let mend = mend.split_once(": ").expect("a command").1;
+    let mended = std::process::Command::new("sh").args(["-c", mend]).status().expect("sh");
+    assert!(mended.success(), "{mend}");
+    world.start(&config);
 }
 
 fn a_source_that_is_a_slave(world: &World) {
