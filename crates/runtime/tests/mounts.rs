@@ -33,6 +33,7 @@ const CASES: &[Case] = &[
     ("a_mount_of_the_host_after_the_window_arrives", a_mount_of_the_host_after_the_window_arrives),
     ("a_mount_elsewhere_is_nobodys_business", a_mount_elsewhere_is_nobodys_business),
     ("sources_that_are_not_shared", sources_that_are_not_shared),
+    ("a_volume_over_the_root", a_volume_over_the_root),
     ("a_source_that_is_unbindable", a_source_that_is_unbindable),
     ("a_source_that_is_a_slave", a_source_that_is_a_slave),
     ("several_layers_and_a_long_path", several_layers_and_a_long_path),
@@ -287,6 +288,13 @@ fn sources_that_are_not_shared(world: &World) {
     let container = world.start(&config(vec![world.volume("private/dir", "/data", Bidirectional)]));
     container.mount("/data/x");
     assert!(world.has("private/dir/x"));
+}
+
+fn a_volume_over_the_root(world: &World) {
+    for path in ["/", "//.", "/data/.."] {
+        let error = world.plan(&config(vec![world.volume("vol", path, Private)])).expect_err("refused");
+        assert_eq!(error.to_string(), format!("cannot mount at {path}: that is the root of the container"));
+    }
 }
 
 fn a_source_that_is_unbindable(world: &World) {

@@ -96,6 +96,13 @@ pub enum MountError {
     /// A mountPath that leads nowhere.
     #[error(transparent)]
     Target(#[from] ResolveError),
+    /// A mountPath that is the container's root directory. A mount there would be seen by nobody: a process' root is
+    /// the mount that it was given, not what is mounted on it later.
+    #[error("cannot mount at {}: that is the root of the container", path.display())]
+    OverRoot {
+        /// As given; a link of the image may lead to the root.
+        path: PathBuf,
+    },
     /// A rule of propagation that is not met.
     #[error(transparent)]
     Build(#[from] BuildError),
@@ -247,6 +254,9 @@ fn place_all(request: &MountRequest<'_>) -> Result<Vec<Placed>, MountError> {
     let mut placed = Vec::new();
     for (path, what) in in_order(defaults::default_mounts(&wanted), &request.config.mounts)? {
         let target = view.resolve(&path)?;
+        if target == Path::new("/") {
+            return Err(MountError::OverRoot { path });
+        }
         let tree = match &what {
             What::Bind(bind) => Some(open_source(&bind.source)?),
             _ => None,
