@@ -424,8 +424,9 @@ pub enum Stage {
 const FIRST_RETRY_MS: u64 = 500;
 const LONGEST_RETRY_MS: u64 = 122_000;
 
-/// The reason of a warning: a hostPath that was missing is a directory now.
-pub const HOST_PATH_MADE: &str = "HostPathMade";
+/// The reason of a warning: a volume is not quite what its author may think. A hostPath that was missing, say, is a
+/// directory now.
+pub const VOLUME_WARNING: &str = "VolumeWarning";
 /// The reason of a warning: this machine allows a container less than it asks for.
 pub const LIMITED: &str = "Limited";
 

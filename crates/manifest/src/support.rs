@@ -68,7 +68,11 @@ pub const PODS: &[Row] = &[
     row("spec.volumes[].name", Done, ""),
     row("spec.volumes[].hostPath", Done, "every type, with the kubelet's checks"),
     row("spec.volumes[].emptyDir.medium", Values(&["", "Memory"]), ""),
-    row("spec.volumes[].emptyDir.sizeLimit", Done, "the size of the tmpfs with medium Memory"),
+    row(
+        "spec.volumes[].emptyDir.sizeLimit",
+        Done,
+        "the size of the tmpfs with medium Memory; on disk it is not enforced yet, with a warning",
+    ),
     row("spec.volumes[].configMap", Done, ""),
     row("spec.volumes[].secret", Done, ""),
     row("spec.volumes[]", Refused, "volumes of other kinds"),

@@ -3,7 +3,7 @@
 use super::watch::wait_for;
 use super::{Client, ClientError, PodRef, Result};
 use crate::clock::read_now;
-use crate::lifecycle::{Current, HOST_PATH_MADE, LIMITED, PodEvent, PodState, Stage};
+use crate::lifecycle::{Current, LIMITED, PodEvent, PodState, Stage, VOLUME_WARNING};
 use crate::record::{self, NewPod, PodLock};
 use crate::root::make_private_directory;
 use crate::status_file::StatusFile;
@@ -45,7 +45,7 @@ pub struct StartFailure {
 /// What the user may not have meant and should know of a pod that starts nevertheless: a source that was made, a limit
 /// that was lowered. Pure.
 pub fn remarks(state: &PodState) -> impl Iterator<Item = &PodEvent> {
-    state.events.iter().filter(|e| e.warning && [HOST_PATH_MADE, LIMITED].contains(&e.reason.as_str()))
+    state.events.iter().filter(|e| e.warning && [VOLUME_WARNING, LIMITED].contains(&e.reason.as_str()))
 }
 
 /// How far a pod is with its start. Pure.

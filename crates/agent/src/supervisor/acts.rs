@@ -3,7 +3,7 @@
 use super::live::Live;
 use super::{Supervisor, SupervisorError};
 use crate::clock::read_now;
-use crate::lifecycle::{ContainerState, Event, Exit, HOST_PATH_MADE, LIMITED, NotCreated};
+use crate::lifecycle::{ContainerState, Event, Exit, LIMITED, NotCreated, VOLUME_WARNING};
 use crate::logs::{LogWriter, log_path};
 use crate::status_file::StatusFile;
 use crate::volumes::host_path::os_words;
@@ -63,7 +63,7 @@ impl Supervisor {
             Err(error) => Event::VolumesFailed { message: chain(&error), hint: error.hint() },
         };
         let warning = |message: &String| Event::Warning {
-            reason: HOST_PATH_MADE.into(),
+            reason: VOLUME_WARNING.into(),
             message: message.clone(),
             hint: None,
         };

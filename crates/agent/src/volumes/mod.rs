@@ -236,6 +236,7 @@ impl PodVolumes<'_> {
             warnings.extend(checked.map_err(|e| of(e.into()))?);
             Ok(writable(path))
         } else if let Some(source) = &volume.empty_dir {
+            warnings.extend(unenforced_limit(&volume.name, source));
             self.make_empty_dir(&volume.name, source).map(writable).map_err(of)
         } else if let Some(source) = &volume.config_map {
             let object = self.record.config_maps.get(&source.name);
@@ -282,7 +283,7 @@ impl PodVolumes<'_> {
     ) -> Result<PathBuf, VolumeCause> {
         let path = self.volume_folder("empty-dir", volume)?;
         match source.medium.as_deref().unwrap_or_default() {
-            // A sizeLimit on disk is enforced by measuring, which is still to come; the record keeps it.
+            // A sizeLimit on disk is enforced by measuring, which is still to come: see `unenforced_limit`.
             "" => {}
             "Memory" => {
                 let size = source.size_limit.as_ref().map(|limit| bytes_of(&limit.0)).transpose()?;
@@ -484,6 +485,16 @@ fn detach_sub_paths(folder: &Path) -> Result<(), TearDownError> {
         }
     }
     Ok(())
+}
+
+/// What to say of a sizeLimit on disk. The kubelet measures, and evicts a pod that has more there.
+fn unenforced_limit(volume: &str, source: &api::EmptyDirVolumeSource) -> Option<String> {
+    let on_disk = source.medium.as_deref().unwrap_or_default().is_empty();
+    let limit = source.size_limit.as_ref().filter(|_| on_disk)?;
+    Some(format!(
+        "emptyDir {volume}: sizeLimit {} is not enforced on disk by this version of rhizome; with medium Memory it is",
+        limit.0
+    ))
 }
 
 /// The field that says what kind a volume is, for messages.
