@@ -38,6 +38,8 @@ pub(crate) struct Super {
     pub(crate) root: DentryIx,
     /// Whether a name that is not here does not exist.
     pub(crate) known: bool,
+    /// Whether nothing in it can be changed, whatever its mounts say.
+    read_only: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -79,7 +81,7 @@ impl Files {
         let at = SuperIx(self.supers.len() as u32);
         let name = self.name_number(b"");
         let root = self.push(at, DentryIx::NONE, name, root_kind);
-        self.supers.push(Super { device, root, known });
+        self.supers.push(Super { device, root, known, read_only: false });
         at
     }
 
@@ -89,6 +91,18 @@ impl Files {
 
     pub(crate) fn device_of(&self, at: DentryIx) -> Device {
         self[self[at].file_system].device
+    }
+
+    /// Whether nothing can be changed in the file system that has this dentry.
+    pub(crate) fn is_read_only(&self, at: DentryIx) -> bool {
+        self[self[at].file_system].read_only
+    }
+
+    /// Makes the file system of this dentry read-only or writable; whether that is a change.
+    pub(crate) fn set_read_only(&mut self, at: DentryIx, read_only: bool) -> bool {
+        let file_system = self[at].file_system;
+        let entry = &mut self.supers[file_system.0 as usize];
+        std::mem::replace(&mut entry.read_only, read_only) != read_only
     }
 
     fn push(&mut self, file_system: SuperIx, parent: DentryIx, name: u32, kind: Kind) -> DentryIx {

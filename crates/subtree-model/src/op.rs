@@ -222,6 +222,17 @@ pub enum Op {
         /// Mount attributes.
         attributes: Attributes,
     },
+    /// mount(2) with `MS_REMOUNT`: these are all attributes that the mount has from now on. Without `bind`
+    /// (`MS_BIND`) the file system, too, becomes read-only or writable.
+    Remount {
+        /// The root of a mount.
+        #[serde(with = "mount_table::path_as_text")]
+        target: PathBuf,
+        /// What the attributes are to be.
+        attributes: Attributes,
+        /// Only the mount, not its file system.
+        bind: bool,
+    },
     /// mount(2) with `MS_BIND`, and `MS_REC` if `recursive`.
     Bind {
         /// What to copy.

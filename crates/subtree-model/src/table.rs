@@ -168,7 +168,17 @@ impl World {
             propagation,
             fs_type: label.fs_type.clone(),
             source: label.source.clone(),
-            super_options: label.super_options.clone(),
+            super_options: self.super_options_text(mount.root, &label.super_options),
+        }
+    }
+
+    /// What the file system's options were, beginning with whether it is read-only now.
+    fn super_options_text(&self, dentry: DentryIx, options: &str) -> String {
+        let now = if self.files.is_read_only(dentry) { "ro" } else { "rw" };
+        match options.split_once(',') {
+            Some(("ro" | "rw", others)) => format!("{now},{others}"),
+            None if matches!(options, "ro" | "rw") => now.to_owned(),
+            _ => options.to_owned(),
         }
     }
 
@@ -297,6 +307,10 @@ impl Builder {
 
     fn add_row(&mut self, row: &Mount, namespace: NamespaceIx) -> Result<(), TableError> {
         let file_system = self.file_system(row.device);
+        if row.super_options.split(',').next() == Some("ro") {
+            let top = self.world.files[file_system].root;
+            self.world.files.set_read_only(top, true);
+        }
         let root = self.root_dentry(file_system, row)?;
         let (attributes, options) = split_options(&row.options);
         let world = &mut self.world;

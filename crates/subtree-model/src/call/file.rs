@@ -102,6 +102,12 @@ impl World {
         Ok(place)
     }
 
+    /// Whether the mount or its file system keeps names from being changed in a directory.
+    fn is_read_only(&self, directory: Place) -> bool {
+        let mount = self.mounts[directory.mount].attributes & attribute::READ_ONLY != 0;
+        mount || self.files.is_read_only(directory.dentry)
+    }
+
     fn make_entry(
         &mut self,
         directory: Place,
@@ -109,7 +115,7 @@ impl World {
         kind: Kind,
         effects: &mut Effects,
     ) -> Result<DentryIx, Refused> {
-        let read_only = self.mounts[directory.mount].attributes & attribute::READ_ONLY != 0;
+        let read_only = self.is_read_only(directory);
         check(!read_only, RuleId::PathReadOnly)?;
         let dentry = self.files.create(directory.dentry, name, kind)?;
         effects.push(RuleId::FileMade, Change::Other);
@@ -171,7 +177,7 @@ impl World {
         let (start, namespace) = (Start::of(acting), acting.namespace);
         let (directory, name) = self.walk_to_parent(start, path, Links::Follow)?;
         check(!is_nameless(name), nameless(name))?;
-        let read_only = self.mounts[directory.mount].attributes & attribute::READ_ONLY != 0;
+        let read_only = self.is_read_only(directory);
         check(!read_only, RuleId::PathReadOnly)?;
         let dentry = self.files.look_up(directory.dentry, name)?;
         Ok((dentry, self.is_mount_point_in(dentry, namespace)))
@@ -253,7 +259,7 @@ impl World {
         let (to_directory, to_name) = self.walk_to_parent(start, to, Links::Follow)?;
         check(from_directory.mount == to_directory.mount, RuleId::PathAcrossMounts)?;
         check(!is_nameless(from_name) && !is_nameless(to_name), RuleId::PathNoName)?;
-        let read_only = self.mounts[from_directory.mount].attributes & attribute::READ_ONLY != 0;
+        let read_only = self.is_read_only(from_directory);
         check(!read_only, RuleId::PathReadOnly)?;
         let moved = self.files.look_up(from_directory.dentry, from_name)?;
         check(!self.files.is_below(to_directory.dentry, moved), RuleId::RenameIntoItself)?;

@@ -64,6 +64,9 @@ impl World {
             Op::Mount { fs_type, source, target, attributes } => {
                 self.mount(task, fs_type, source, target, *attributes, effects)
             }
+            Op::Remount { target, attributes, bind } => {
+                self.remount(task, target, *attributes, *bind, effects)
+            }
             Op::Bind { source, target, recursive } => self.bind(task, source, target, *recursive, effects),
             Op::Move { source, target } => self.move_path(task, source, target, false, effects),
             Op::MoveBeneath { source, target } => self.move_path(task, source, target, true, effects),

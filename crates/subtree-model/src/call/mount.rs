@@ -183,8 +183,36 @@ impl World {
         self.survey(to, 1, true, effects)?;
         check(self.has_room(self.receivers.len()), RuleId::TooLarge)?;
         let mount = self.make_file_system(fs_type, source, attributes);
+        // mount(2)'s MS_RDONLY is for the file system as well as for the mount.
+        self.files.set_read_only(self.mounts[mount].root, attributes.read_only);
         effects.push(RuleId::NewMount, Change::Created { mount: self.id(mount) });
         self.attach(mount, to, actor, effects);
+        Ok(())
+    }
+
+    /// mount(2) with `MS_REMOUNT`.
+    pub(crate) fn remount(
+        &mut self,
+        task: TaskId,
+        target: &Path,
+        attributes: Attributes,
+        bind: bool,
+        effects: &mut Effects,
+    ) -> Result<(), Refused> {
+        let place = self.walk_task(task, target)?;
+        let acting = self.task(task)?;
+        self.may_mount(acting)?;
+        check(self.is_mount_root(place), RuleId::TargetNotMountRoot)?;
+        check(self.is_ours(acting, place.mount), RuleId::TargetElsewhere)?;
+        let entry = &mut self.mounts[place.mount];
+        check(!attributes.bits() & entry.attributes & entry.attribute_locks == 0, RuleId::AttributeLocked)?;
+        let mut changed = std::mem::replace(&mut entry.attributes, attributes.bits()) != attributes.bits();
+        if !bind {
+            changed |= self.files.set_read_only(place.dentry, attributes.read_only);
+        }
+        if changed {
+            effects.push(RuleId::SetAttributes, Change::AttributesChanged { mount: self.id(place.mount) });
+        }
         Ok(())
     }
 
