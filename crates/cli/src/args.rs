@@ -68,6 +68,8 @@ pub(crate) enum Command {
     Unshare(Unshare),
     /// Judge manifests: what they will do with mounts that was not meant, and what an API server refuses
     Lint(Lint),
+    /// Say what a script of mount commands would do, in every namespace
+    Simulate(Simulate),
     /// Say what on this machine would stop pods or mount propagation, and how to mend it
     Doctor(Doctor),
     /// A pod's supervisor (started by `run` and `start`)
@@ -535,6 +537,40 @@ pub(crate) enum LintFormat {
     Sarif,
     /// GitHub's workflow commands
     Github,
+}
+
+/// `rhizome simulate`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A script has one command a line: mount, umount, pivot_root, mkdir, touch, rmdir and mv as in a shell, and
+`ns NAME [from NS] [--user]`, which copies a mount namespace. A line that begins with @NAME is run in that
+namespace, any other in `host`. Nothing is done to this machine.
+
+Exit status: 0 simulated, whether or not commands fail (with --check: and the kernel agrees), 1 the
+kernel does something else, 2 an error in the script, or it could not be found out.
+
+Examples:
+  rhizome simulate script.txt
+  printf 'mkdir /a\\nmount -t tmpfs none /a\\n' | rhizome simulate -
+  rhizome simulate -o json script.txt | jq .namespaces.host
+  rhizome simulate --here script.txt      Beginning with the mounts of this machine
+  rhizome simulate --check script.txt     Also on the running kernel, in throw-away namespaces")]
+pub(crate) struct Simulate {
+    /// The script; `-` is standard input
+    #[arg(value_name = "SCRIPT", value_hint = ValueHint::FilePath)]
+    pub(crate) script: PathBuf,
+    /// Begin with the mount namespaces in FILE (JSON: a list of {id, mounts}), the first being `host`
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "here")]
+    pub(crate) snapshot: Option<PathBuf>,
+    /// Begin with the mount namespaces of this machine; ours is `host`, the others are ns-ID
+    #[arg(long)]
+    pub(crate) here: bool,
+    /// Also run it on the running kernel, in throw-away namespaces, and compare after every line
+    #[arg(long, conflicts_with_all = ["here", "snapshot"])]
+    pub(crate) check: bool,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Document::Table)]
+    pub(crate) output: Document,
 }
 
 /// `rhizome supervise`: read by `agent`.

@@ -29,6 +29,7 @@ mod output;
 mod pods;
 mod process;
 mod relay;
+mod simulate_check;
 mod target;
 mod terminal;
 mod world;

@@ -26,6 +26,7 @@ fn version_and_help_are_data() {
         &["unshare", "--help"],
         &["lint", "--help"],
         &["doctor", "--help"],
+        &["simulate", "--help"],
     ] {
         let help = run(command);
         assert_eq!((help.status, help.stderr.as_str()), (0, ""), "{command:?}");
@@ -52,6 +53,8 @@ fn wrong_use_is_2_and_says_so_on_standard_error() {
         &["lint", "no-such-file.yaml"],
         &["lint", "--explain", "no-such-rule"],
         &["rm", "--all", "pod"],
+        &["simulate"],
+        &["simulate", "--here", "--check", "-"],
         &["unshare", "--pid", "--propagation", "slave", "--", "true"],
         &["unshare", "--propagation", "unchanged", "--no-recursive", "--", "true"],
     ] {

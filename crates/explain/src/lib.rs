@@ -8,3 +8,4 @@ pub mod build;
 pub mod doctor;
 pub mod finding;
 pub mod lint;
+pub mod simulate;

@@ -17,5 +17,6 @@ pub mod lint;
 pub mod plan;
 pub mod pods;
 pub mod pull;
+pub mod simulation;
 pub mod table;
 pub mod text;

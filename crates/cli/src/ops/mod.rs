@@ -9,6 +9,7 @@ mod lint;
 mod logs;
 mod ps;
 mod run;
+mod simulate;
 mod unshare;
 
 use crate::args::{self, Cli, Command};
@@ -24,6 +25,7 @@ pub(crate) fn run(cli: Cli) -> Result {
         Command::Doctor(args) => doctor::run(&global, &args),
         Command::Image(args) => image::run(&global, &args.command),
         Command::Keep(_) => keeper::keep(),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Unshare(args) => unshare::run(args),
         Command::Ps(args) => ps::run(&global, &args),
         Command::Inspect(args) => inspect::run(&global, &args),

@@ -1,0 +1,390 @@
+//! `rhizome simulate --check`: the script on the running kernel, with the tools of this machine, compared with the
+//! model after every line.
+//!
+//! The world is thrown away afterwards: a process in a mount namespace of its own makes a tmpfs its root, with a
+//! `/proc` (which mount(8) reads) and copies of the tools. It is the shell of `host`; each `ns` line makes another such
+//! process. The model begins with the same `/proc` and folder.
+//!
+//! The tools do not tell the errors of their system calls: what is compared is whether a line succeeds, and all tables.
+
+use crate::exit::{Context as _, Failure, Result};
+use explain::simulate::{Line, Row, Script, Simulation, Step, rows};
+use mount_table::MountTable;
+use rustix::fd::{AsFd as _, OwnedFd};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+use rustix::pipe::PipeFlags;
+use rustix::process::{Pid, Signal, WaitOptions};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::ffi::CStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use sys::namespace::Namespaces;
+
+/// What came of it.
+pub(crate) struct Report {
+    /// The kernel's release.
+    pub(crate) kernel: String,
+    /// Lines that were compared.
+    pub(crate) lines: usize,
+    /// The first difference, in words; what follows it means nothing.
+    pub(crate) difference: Option<String>,
+    /// Why the lines after these were not compared.
+    pub(crate) stopped: Option<String>,
+}
+
+/// Where the tools are in the world.
+const TOOLS: &str = "/.rhizome-check";
+/// Where the world is made; it is mounted over in the child's namespace only.
+const STAGING: &str = "/tmp";
+/// What the model's world has beside an empty root.
+const PRELUDE: &str = "mkdir /proc /.rhizome-check\nmount -t proc proc /proc";
+
+/// Runs the script and compares.
+pub(crate) fn check(script: &Script) -> Result<Report> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(Failure::wrong_use("--check makes mount namespaces, for which it must be root"));
+    }
+    let shells = Shells::start(script)?;
+    let report = compare(script, &shells);
+    shells.stop();
+    report
+}
+
+fn compare(script: &Script, shells: &Shells<'_>) -> Result<Report> {
+    let mut model = Simulation::default();
+    for line in Script::parse(PRELUDE)?.lines() {
+        model.step(line);
+    }
+    let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut report = Report { kernel, lines: 0, difference: None, stopped: None };
+    let mut pids = vec![shells.host];
+    for (index, line) in script.lines().iter().enumerate() {
+        let step = model.step(line);
+        let answer = shells.ask(line, index)?;
+        if let Some(why) = answer["unable"].as_str() {
+            report.stopped = Some(format!("line {}: {why}", line.number));
+            return Ok(report);
+        }
+        pids.extend(answer["pid"].as_i64().map(|pid| pid as u32));
+        report.lines += 1;
+        report.difference = difference(line, &step, &answer, &model, &pids)?;
+        if report.difference.is_some() {
+            return Ok(report);
+        }
+    }
+    Ok(report)
+}
+
+fn difference(
+    line: &Line,
+    step: &Step,
+    answer: &Value,
+    model: &Simulation,
+    pids: &[u32],
+) -> Result<Option<String>> {
+    let said = answer["said"].as_str().unwrap_or("").trim();
+    let succeeded = answer["succeeded"] == true;
+    let what = format!("line {}: {}", line.number, line.text);
+    if succeeded != step.fault.is_none() {
+        let kernel = if succeeded { "it succeeds".to_owned() } else { format!("it fails ({said})") };
+        let model = match &step.fault {
+            None => "succeeds".to_owned(),
+            Some(fault) => format!("{} ({})", fault.errno, fault.reason),
+        };
+        return Ok(Some(format!("{what}\n  the kernel: {kernel}\n  the model:  {model}")));
+    }
+    let mut kernel: Vec<(String, MountTable)> = Vec::new();
+    for (name, pid) in model.names().zip(pids) {
+        kernel.push((name.to_owned(), observe::read_mounts_of(*pid)?));
+    }
+    let (kernel, model) = (comparable(kernel), comparable(model.tables()));
+    if kernel == model {
+        return Ok(None);
+    }
+    let mut text = what;
+    for ((name, kernel), (_, model)) in kernel.iter().zip(&model).filter(|(kernel, model)| kernel != model) {
+        for (title, rows) in [("the kernel", kernel), ("the model", model)] {
+            text.push_str(&format!("\n  {name}, {title}:"));
+            rows.iter().for_each(|row| text.push_str(&format!("\n    {}", row_text(row))));
+        }
+    }
+    Ok(Some(text))
+}
+
+/// Without the types of file systems: the root is a tmpfs here.
+fn comparable(mut tables: Vec<(String, MountTable)>) -> Vec<(String, Vec<Row>)> {
+    for mount in tables.iter_mut().flat_map(|(_, table)| &mut table.mounts) {
+        mount.fs_type = "fs".to_owned();
+    }
+    rows(&tables)
+}
+
+fn row_text(row: &Row) -> String {
+    let groups = row.propagation;
+    let named = [("shared", groups.shared), ("master", groups.master), ("from", groups.propagate_from)];
+    let named =
+        named.into_iter().filter_map(|(word, group)| group.map(|group| format!(" {word}:{}", group.0)));
+    let unbindable = if groups.unbindable { " unbindable" } else { "" };
+    let named: String = named.collect();
+    format!("{} {} {}{named}{unbindable}", row.path.display(), row.filesystem, row.root)
+}
+
+/// The processes that run the lines, a namespace each; this side of them.
+struct Shells<'a> {
+    script: &'a Script,
+    /// The names of the namespaces, in the order in which they are made.
+    names: Vec<String>,
+    requests: Vec<(OwnedFd, OwnedFd)>,
+    answers: (OwnedFd, OwnedFd),
+    /// `/proc` of the outside.
+    proc: OwnedFd,
+    tools: Tools,
+    /// The first one's process id.
+    host: u32,
+}
+
+impl<'a> Shells<'a> {
+    fn start(script: &'a Script) -> Result<Shells<'a>> {
+        let names = std::iter::once(explain::simulate::HOST)
+            .chain(script.lines().iter().filter_map(|line| line.makes_namespace().map(|(name, _)| name)));
+        let names: Vec<String> = names.map(str::to_owned).collect();
+        let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC);
+        let mut shells = Shells {
+            script,
+            requests: names.iter().map(|_| pipe()).collect::<std::result::Result<_, _>>()?,
+            names,
+            answers: pipe()?,
+            proc: rustix::fs::open("/proc", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?,
+            tools: Tools::find()?,
+            host: 0,
+        };
+        let child = sys::process::spawn(Namespaces::MOUNT, None, || {
+            die_with_parent();
+            match shells.make_world() {
+                Ok(()) => {
+                    shells.answer(&json!({"succeeded": true}));
+                    shells.serve(0)
+                }
+                Err(error) => {
+                    shells.answer(&json!({"unable": format!("making a world to throw away: {error}")}));
+                    sys::process::exit(1)
+                }
+            }
+        })
+        .context("making a mount namespace to throw away")?;
+        shells.host = child.pid.as_raw_nonzero().get().cast_unsigned();
+        match read_line(&shells.answers.0)?.as_deref().map(serde_json::from_str::<Value>) {
+            Some(Ok(answer)) if answer["succeeded"] == true => Ok(shells),
+            Some(Ok(answer)) => Err(Failure::wrong_use(answer["unable"].as_str().unwrap_or("").to_owned())),
+            _ => Err(Failure::wrong_use("the throw-away world's process died")),
+        }
+    }
+
+    /// Has a line run in its namespace.
+    fn ask(&self, line: &Line, index: usize) -> Result<Value> {
+        let at = self.names.iter().position(|name| *name == line.namespace).unwrap_or(0);
+        write_all(&self.requests[at].1, format!("{index}\n").as_bytes())?;
+        let answer = read_line(&self.answers.0)?.unwrap_or_default();
+        serde_json::from_str(&answer).context("reading what the throw-away world answers")
+    }
+
+    /// They end with the first of them, which is waited for.
+    fn stop(&self) {
+        let Some(pid) = i32::try_from(self.host).ok().and_then(Pid::from_raw) else { return };
+        let _ = rustix::process::kill_process(pid, Signal::KILL);
+        let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
+    }
+
+    /// In the first child: leaves the machine's mounts for a root of its own.
+    fn make_world(&self) -> std::io::Result<()> {
+        let none: Option<&CStr> = None;
+        rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+        // Read before the folder that they may be in is covered.
+        let files = self.tools.read()?;
+        rustix::mount::mount("world", STAGING, "tmpfs", MountFlags::empty(), none)?;
+        std::fs::create_dir(format!("{STAGING}/proc"))?;
+        std::fs::create_dir(format!("{STAGING}{TOOLS}"))?;
+        for (name, bytes) in files {
+            let path = format!("{STAGING}{TOOLS}/{name}");
+            std::fs::write(&path, bytes)?;
+            rustix::fs::chmod(&path, Mode::from_raw_mode(0o755))?;
+        }
+        rustix::process::chdir(STAGING)?;
+        rustix::process::pivot_root(".", ".")?;
+        rustix::mount::unmount(".", UnmountFlags::DETACH)?;
+        rustix::process::chdir("/")?;
+        rustix::mount::mount("proc", "/proc", "proc", MountFlags::empty(), none)?;
+        Ok(())
+    }
+
+    /// In a child: runs the lines that it is asked to, for ever.
+    fn serve(&self, at: usize) -> Infallible {
+        loop {
+            let index = read_line(&self.requests[at].0).ok().flatten().and_then(|line| line.parse().ok());
+            let Some(line) = index.and_then(|index: usize| self.script.lines().get(index)) else {
+                sys::process::exit(1)
+            };
+            self.answer(&self.run_line(line).unwrap_or_else(|why| json!({"unable": why})));
+        }
+    }
+
+    fn run_line(&self, line: &Line) -> std::result::Result<Value, String> {
+        if let Some((name, user)) = line.makes_namespace() {
+            let made = self.make_namespace(name, user).map_err(|why| format!("making {name}: {why}"))?;
+            return Ok(json!({"succeeded": true, "pid": made.as_raw_nonzero()}));
+        }
+        if let Some((source, target)) = line.beneath() {
+            let done = move_beneath(source, target);
+            return Ok(json!({"succeeded": done.is_ok(), "said": done.err().map(|errno| errno.to_string())}));
+        }
+        let output = self.tools.command(&line.words).output();
+        let output = output
+            .map_err(|error| format!("the tools cannot be run any more, as after pivot_root: {error}"))?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        Ok(json!({"succeeded": output.status.success(), "said": said}))
+    }
+
+    fn answer(&self, answer: &Value) {
+        // Whoever does not listen any more has killed us or is about to.
+        let _ = write_all(&self.answers.1, format!("{answer}\n").as_bytes());
+    }
+
+    /// Another process that serves, in a copy of this one's mount namespace.
+    fn make_namespace(&self, name: &str, user: bool) -> std::result::Result<Pid, anyhow::Error> {
+        let at = self.names.iter().position(|known| known == name).unwrap_or(0);
+        let (ready, say_ready) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+        let child = if user {
+            let owner = self.copy_for_new_user()?;
+            sys::process::spawn(Namespaces::empty(), None, || {
+                die_with_parent();
+                match sys::mount::enter_mount_namespace(owner.as_fd()) {
+                    Ok(()) => self.get_ready(&say_ready, at),
+                    Err(_) => sys::process::exit(1),
+                }
+            })?
+        } else {
+            sys::process::spawn(Namespaces::MOUNT, None, || {
+                die_with_parent();
+                self.get_ready(&say_ready, at)
+            })?
+        };
+        drop(say_ready);
+        let mut byte = [0];
+        match rustix::io::read(&ready, &mut byte)? {
+            0 => Err(anyhow::Error::msg("its process died")),
+            _ => Ok(child.pid),
+        }
+    }
+
+    fn get_ready(&self, say_ready: &OwnedFd, at: usize) -> Infallible {
+        let _ = rustix::io::write(say_ready, b".");
+        self.serve(at)
+    }
+
+    /// A child makes a user namespace and a mount namespace owned by it, which outlives it by our descriptor.
+    fn copy_for_new_user(&self) -> std::result::Result<OwnedFd, anyhow::Error> {
+        let (wait, go) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+        let child = sys::process::spawn(Namespaces::USER | Namespaces::MOUNT, None, || {
+            let _ = rustix::io::read(&wait, &mut [0]);
+            sys::process::exit(0)
+        })?;
+        let path = format!("{}/ns/mnt", child.pid.as_raw_nonzero());
+        let opened = rustix::fs::openat(&self.proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        rustix::io::write(&go, b".")?;
+        rustix::process::waitpid(Some(child.pid), WaitOptions::empty())?;
+        Ok(opened?)
+    }
+}
+
+/// Nothing of the world outlives whoever made it.
+fn die_with_parent() {
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+}
+
+/// What later versions of mount(8) do for `--beneath`.
+fn move_beneath(source: &Path, target: &Path) -> std::result::Result<(), Errno> {
+    let open = |path| rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    let (source, target) = (open(source)?, open(target)?);
+    sys::mount::move_mount_beneath(source.as_fd(), target.as_fd())
+}
+
+fn write_all(fd: &OwnedFd, mut bytes: &[u8]) -> std::result::Result<(), Errno> {
+    while !bytes.is_empty() {
+        let written = rustix::io::retry_on_intr(|| rustix::io::write(fd, bytes))?;
+        bytes = &bytes[written..];
+    }
+    Ok(())
+}
+
+/// A line; nobody says more than one before the other side has answered. None at the end.
+fn read_line(fd: &OwnedFd) -> std::result::Result<Option<String>, Errno> {
+    let (mut line, mut page) = (Vec::new(), [0; 4096]);
+    while !line.ends_with(b"\n") {
+        match rustix::io::retry_on_intr(|| rustix::io::read(fd, &mut page))? {
+            0 => return Ok(None),
+            count => line.extend_from_slice(&page[..count]),
+        }
+    }
+    Ok(Some(String::from_utf8_lossy(&line).trim_end().to_owned()))
+}
+
+/// The tools that lines name, and the libraries that those need.
+struct Tools {
+    files: Vec<PathBuf>,
+    /// The dynamic loader, if they have one.
+    loader: Option<String>,
+}
+
+impl Tools {
+    fn find() -> Result<Tools> {
+        let mut files = BTreeSet::new();
+        let mut loader = None;
+        for name in ["mount", "umount", "pivot_root", "mkdir", "touch", "rmdir", "mv"] {
+            let folders = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"];
+            let tool = folders.iter().map(|folder| Path::new(folder).join(name)).find(|path| path.exists());
+            let tool =
+                tool.ok_or_else(|| Failure::wrong_use(format!("--check needs {name}, which is not here")))?;
+            let listed = Command::new("ldd").arg(&tool).output().context("running ldd")?;
+            for line in String::from_utf8_lossy(&listed.stdout).lines() {
+                let path = line.rsplit_once("=>").map_or(line, |(_, path)| path).trim();
+                let path = path.rsplit_once(" (").map_or(path, |(path, _)| path);
+                if !path.starts_with('/') {
+                    continue;
+                }
+                // The one line without an arrow is the loader's.
+                if !line.contains("=>") {
+                    loader = Path::new(path).file_name().map(|name| name.to_string_lossy().into_owned());
+                }
+                files.insert(PathBuf::from(path));
+            }
+            files.insert(tool);
+        }
+        Ok(Tools { files: files.into_iter().collect(), loader })
+    }
+
+    fn read(&self) -> std::io::Result<Vec<(String, Vec<u8>)>> {
+        let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        self.files.iter().map(|path| Ok((name(path), std::fs::read(path)?))).collect()
+    }
+
+    /// The command of a line, in the world.
+    fn command(&self, words: &[String]) -> Command {
+        let (tool, arguments) = words.split_first().map_or(("", words), |(tool, rest)| (tool.as_str(), rest));
+        let tool = format!("{TOOLS}/{tool}");
+        let mut command = match &self.loader {
+            Some(loader) => {
+                let mut command = Command::new(format!("{TOOLS}/{loader}"));
+                command.args(["--library-path", TOOLS]).arg(tool);
+                command
+            }
+            None => Command::new(tool),
+        };
+        // There is no /dev/null.
+        command.args(arguments).env_clear().env("LC_ALL", "C").stdin(Stdio::piped());
+        command
+    }
+}

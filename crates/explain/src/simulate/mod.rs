@@ -1,0 +1,46 @@
+//! What a script of mount commands does, without doing it: a script's text is parsed, each line becomes the system
+//! calls that the tool makes for it, and those are given to the model of the kernel.
+//!
+//! Everything is run by root in a shell that each namespace has to itself: its root and its working directory are the
+//! namespace's `/` from when it was made, and pivot_root(2) takes them along. `ns NAME --user` makes a namespace
+//! that belongs to a user namespace of its own; what is run in it is still run by the machine's root, as
+//! `nsenter --mount` would.
+//!
+//! What the tools do before and between the calls is theirs: see the modules `mount` and `tools`.
+
+mod mount;
+mod options;
+mod run;
+mod script;
+#[cfg(test)]
+mod tests;
+mod tools;
+mod words;
+
+pub use run::{Call, Event, Fault, Outcome, Row, Simulation, Step, rows, simulate};
+pub use script::{HOST, Line, MAX_LINES, Script};
+
+/// A line that is not one of a script's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {what}\n  {text}\n  {}^", " ".repeat(self.column))]
+pub struct ScriptError {
+    /// The line, from 1.
+    pub line: usize,
+    /// Where in it, in characters from 0.
+    pub column: usize,
+    /// What is wrong.
+    pub what: String,
+    /// The line's text; control characters stand as blanks.
+    pub text: String,
+}
+
+impl ScriptError {
+    pub(crate) fn new(line: usize, text: &str, column: usize, what: String) -> ScriptError {
+        let printable = |letter: char| if letter.is_control() { ' ' } else { letter };
+        ScriptError { line, column, what, text: text.chars().map(printable).collect() }
+    }
+}
+
+/// What is wrong with a command that is not simulated or known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ScriptFault(pub(crate) String);
