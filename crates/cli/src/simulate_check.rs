@@ -40,6 +40,8 @@ pub(crate) struct Report {
 const TOOLS: &str = "/.rhizome-check";
 /// Where the world is made; it is mounted over in the child's namespace only.
 const STAGING: &str = "/tmp";
+/// mount(8)'s exit status when it mounted but could not write that down in /run, which the world has not.
+const MOUNTED_UNRECORDED: i32 = 16;
 /// What the model's world has beside an empty root.
 const PRELUDE: &str = "mkdir /proc /.rhizome-check\nmount -t proc proc /proc";
 
@@ -48,20 +50,19 @@ pub(crate) fn check(script: &Script) -> Result<Report> {
     if !rustix::process::geteuid().is_root() {
         return Err(Failure::wrong_use("--check makes mount namespaces, for which it must be root"));
     }
-    let shells = Shells::start(script)?;
-    let report = compare(script, &shells);
+    let mut shells = Shells::start(script)?;
+    let report = compare(script, &mut shells);
     shells.stop();
     report
 }
 
-fn compare(script: &Script, shells: &Shells<'_>) -> Result<Report> {
+fn compare(script: &Script, shells: &mut Shells<'_>) -> Result<Report> {
     let mut model = Simulation::default();
     for line in Script::parse(PRELUDE)?.lines() {
         model.step(line);
     }
     let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
     let mut report = Report { kernel, lines: 0, difference: None, stopped: None };
-    let mut pids = vec![shells.host];
     for (index, line) in script.lines().iter().enumerate() {
         let step = model.step(line);
         let answer = shells.ask(line, index)?;
@@ -69,9 +70,8 @@ fn compare(script: &Script, shells: &Shells<'_>) -> Result<Report> {
             report.stopped = Some(format!("line {}: {why}", line.number));
             return Ok(report);
         }
-        pids.extend(answer["pid"].as_i64().map(|pid| pid as u32));
         report.lines += 1;
-        report.difference = difference(line, &step, &answer, &model, &pids)?;
+        report.difference = difference(line, &step, &answer, &model, &shells.pids)?;
         if report.difference.is_some() {
             return Ok(report);
         }
@@ -84,7 +84,7 @@ fn difference(
     step: &Step,
     answer: &Value,
     model: &Simulation,
-    pids: &[u32],
+    pids: &[Pid],
 ) -> Result<Option<String>> {
     let said = answer["said"].as_str().unwrap_or("").trim();
     let succeeded = answer["succeeded"] == true;
@@ -99,7 +99,7 @@ fn difference(
     }
     let mut kernel: Vec<(String, MountTable)> = Vec::new();
     for (name, pid) in model.names().zip(pids) {
-        kernel.push((name.to_owned(), observe::read_mounts_of(*pid)?));
+        kernel.push((name.to_owned(), observe::read_mounts_of(pid.as_raw_nonzero().get().cast_unsigned())?));
     }
     let (kernel, model) = (comparable(kernel), comparable(model.tables()));
     if kernel == model {
@@ -140,11 +140,9 @@ struct Shells<'a> {
     names: Vec<String>,
     requests: Vec<(OwnedFd, OwnedFd)>,
     answers: (OwnedFd, OwnedFd),
-    /// `/proc` of the outside.
-    proc: OwnedFd,
     tools: Tools,
-    /// The first one's process id.
-    host: u32,
+    /// Those that run, in that order.
+    pids: Vec<Pid>,
 }
 
 impl<'a> Shells<'a> {
@@ -158,9 +156,8 @@ impl<'a> Shells<'a> {
             requests: names.iter().map(|_| pipe()).collect::<std::result::Result<_, _>>()?,
             names,
             answers: pipe()?,
-            proc: rustix::fs::open("/proc", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?,
             tools: Tools::find()?,
-            host: 0,
+            pids: Vec::new(),
         };
         let child = sys::process::spawn(Namespaces::MOUNT, None, || {
             die_with_parent();
@@ -176,7 +173,7 @@ impl<'a> Shells<'a> {
             }
         })
         .context("making a mount namespace to throw away")?;
-        shells.host = child.pid.as_raw_nonzero().get().cast_unsigned();
+        shells.pids.push(child.pid);
         match read_line(&shells.answers.0)?.as_deref().map(serde_json::from_str::<Value>) {
             Some(Ok(answer)) if answer["succeeded"] == true => Ok(shells),
             Some(Ok(answer)) => Err(Failure::wrong_use(answer["unable"].as_str().unwrap_or("").to_owned())),
@@ -185,18 +182,66 @@ impl<'a> Shells<'a> {
     }
 
     /// Has a line run in its namespace.
-    fn ask(&self, line: &Line, index: usize) -> Result<Value> {
+    fn ask(&mut self, line: &Line, index: usize) -> Result<Value> {
         let at = self.names.iter().position(|name| *name == line.namespace).unwrap_or(0);
+        if let Some((name, user)) = line.makes_namespace() {
+            let made = self.make_namespace(self.pids[at], user).context(format!("making {name}"))?;
+            self.pids.push(made);
+            return Ok(json!({"succeeded": true}));
+        }
         write_all(&self.requests[at].1, format!("{index}\n").as_bytes())?;
         let answer = read_line(&self.answers.0)?.unwrap_or_default();
         serde_json::from_str(&answer).context("reading what the throw-away world answers")
     }
 
-    /// They end with the first of them, which is waited for.
+    /// A process that serves in a copy of the namespace that another one is in.
+    fn make_namespace(&self, from: Pid, user: bool) -> std::result::Result<Pid, anyhow::Error> {
+        let from = sys::namespace::open_of(from, "mnt")?;
+        let kind = if user { Namespaces::USER | Namespaces::MOUNT } else { Namespaces::MOUNT };
+        let (maker, serves) = self.spawn_in(&from, kind, !user)?;
+        if serves {
+            return Ok(maker);
+        }
+        // Whoever made the user namespace is root only in there: another one enters the mount namespace.
+        let made = sys::namespace::open_of(maker, "mnt");
+        end(maker);
+        Ok(self.spawn_in(&made?, Namespaces::empty(), true)?.0)
+    }
+
+    /// A process in a namespace, with namespaces of its own beside; it serves or waits to be ended. When this returns,
+    /// it is there.
+    fn spawn_in(
+        &self,
+        namespace: &OwnedFd,
+        unshared: Namespaces,
+        serves: bool,
+    ) -> std::result::Result<(Pid, bool), anyhow::Error> {
+        let (ready, say_ready) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+        let at = self.pids.len();
+        let child = sys::process::spawn(Namespaces::empty(), None, || {
+            die_with_parent();
+            let entered = sys::mount::enter_mount_namespace(namespace.as_fd());
+            if entered.and_then(|()| sys::namespace::unshare(unshared)).is_err() {
+                sys::process::exit(1);
+            }
+            let _ = rustix::io::write(&say_ready, b".");
+            if serves {
+                self.serve(at);
+            }
+            // Until it is ended: nobody writes.
+            let _ = read_line(&self.requests[at].0);
+            sys::process::exit(0)
+        })?;
+        drop(say_ready);
+        if rustix::io::read(&ready, &mut [0])? == 0 {
+            end(child.pid);
+            return Err(anyhow::Error::msg("the kernel refuses a new namespace"));
+        }
+        Ok((child.pid, serves))
+    }
+
     fn stop(&self) {
-        let Some(pid) = i32::try_from(self.host).ok().and_then(Pid::from_raw) else { return };
-        let _ = rustix::process::kill_process(pid, Signal::KILL);
-        let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
+        self.pids.iter().rev().for_each(|pid| end(*pid));
     }
 
     /// In the first child: leaves the machine's mounts for a root of its own.
@@ -233,10 +278,6 @@ impl<'a> Shells<'a> {
     }
 
     fn run_line(&self, line: &Line) -> std::result::Result<Value, String> {
-        if let Some((name, user)) = line.makes_namespace() {
-            let made = self.make_namespace(name, user).map_err(|why| format!("making {name}: {why}"))?;
-            return Ok(json!({"succeeded": true, "pid": made.as_raw_nonzero()}));
-        }
         if let Some((source, target)) = line.beneath() {
             let done = move_beneath(source, target);
             return Ok(json!({"succeeded": done.is_ok(), "said": done.err().map(|errno| errno.to_string())}));
@@ -245,59 +286,20 @@ impl<'a> Shells<'a> {
         let output = output
             .map_err(|error| format!("the tools cannot be run any more, as after pivot_root: {error}"))?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        Ok(json!({"succeeded": output.status.success(), "said": said}))
+        let done = output.status.success() || output.status.code() == Some(MOUNTED_UNRECORDED);
+        Ok(json!({"succeeded": done, "said": said}))
     }
 
     fn answer(&self, answer: &Value) {
         // Whoever does not listen any more has killed us or is about to.
         let _ = write_all(&self.answers.1, format!("{answer}\n").as_bytes());
     }
+}
 
-    /// Another process that serves, in a copy of this one's mount namespace.
-    fn make_namespace(&self, name: &str, user: bool) -> std::result::Result<Pid, anyhow::Error> {
-        let at = self.names.iter().position(|known| known == name).unwrap_or(0);
-        let (ready, say_ready) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
-        let child = if user {
-            let owner = self.copy_for_new_user()?;
-            sys::process::spawn(Namespaces::empty(), None, || {
-                die_with_parent();
-                match sys::mount::enter_mount_namespace(owner.as_fd()) {
-                    Ok(()) => self.get_ready(&say_ready, at),
-                    Err(_) => sys::process::exit(1),
-                }
-            })?
-        } else {
-            sys::process::spawn(Namespaces::MOUNT, None, || {
-                die_with_parent();
-                self.get_ready(&say_ready, at)
-            })?
-        };
-        drop(say_ready);
-        let mut byte = [0];
-        match rustix::io::read(&ready, &mut byte)? {
-            0 => Err(anyhow::Error::msg("its process died")),
-            _ => Ok(child.pid),
-        }
-    }
-
-    fn get_ready(&self, say_ready: &OwnedFd, at: usize) -> Infallible {
-        let _ = rustix::io::write(say_ready, b".");
-        self.serve(at)
-    }
-
-    /// A child makes a user namespace and a mount namespace owned by it, which outlives it by our descriptor.
-    fn copy_for_new_user(&self) -> std::result::Result<OwnedFd, anyhow::Error> {
-        let (wait, go) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
-        let child = sys::process::spawn(Namespaces::USER | Namespaces::MOUNT, None, || {
-            let _ = rustix::io::read(&wait, &mut [0]);
-            sys::process::exit(0)
-        })?;
-        let path = format!("{}/ns/mnt", child.pid.as_raw_nonzero());
-        let opened = rustix::fs::openat(&self.proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-        rustix::io::write(&go, b".")?;
-        rustix::process::waitpid(Some(child.pid), WaitOptions::empty())?;
-        Ok(opened?)
-    }
+/// Ends one of ours.
+fn end(pid: Pid) {
+    let _ = rustix::process::kill_process(pid, Signal::KILL);
+    let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
 }
 
 /// Nothing of the world outlives whoever made it.

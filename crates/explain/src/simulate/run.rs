@@ -211,6 +211,10 @@ impl Simulation {
 
     fn copy_namespace(&mut self, from: TaskId, user: bool) -> Result<(TaskId, Effects), Refused> {
         let child = self.world.fork(from)?;
+        // Whoever makes it enters the old one first (setns(2)): its root is what is topmost there.
+        self.world.apply(child, &Op::OpenNamespace { out: BETWEEN })?;
+        self.world.apply(child, &Op::EnterNamespace { namespace: BETWEEN })?;
+        self.world.apply(child, &Op::Close { handle: BETWEEN })?;
         if !user {
             return match self.world.apply(child, &Op::UnshareMounts) {
                 Ok(effects) => Ok((child, effects)),

@@ -1,0 +1,158 @@
+//! `rhizome simulate`: the document, and the model beside the running kernel with the machine's own tools.
+
+mod support;
+
+use support::{is_root, run, run_with_input, skipped};
+
+#[test]
+fn the_document_of_a_script() {
+    let script = "# beginning\nmkdir -p /mnt/a\nmount -t tmpfs none /mnt/a\nmount --make-shared /mnt/a  # so\n\
+                  umount /mnt\nmount -o shared /mnt/a\nns zoo\nns ape from zoo --user\n";
+    let ran = run_with_input(&["simulate", "-o", "json", "-"], script.as_bytes());
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
+    let document: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(
+        (&document["apiVersion"], &document["kind"]),
+        (&"rhizome.dev/v1".into(), &"Simulation".into())
+    );
+    let steps = document["steps"].as_array().unwrap();
+    let told: Vec<String> =
+        steps.iter().map(|step| format!("{} {} {}", step["line"], step["command"], step["errno"])).collect();
+    let expected = [
+        r#"2 "mkdir -p /mnt/a" null"#,
+        r#"3 "mount -t tmpfs none /mnt/a" null"#,
+        r#"4 "mount --make-shared /mnt/a" null"#,
+        r#"5 "umount /mnt" "EINVAL""#,
+        r#"6 "mount -o shared /mnt/a" "refused""#,
+        r#"7 "ns zoo" null"#,
+        r#"8 "ns ape from zoo --user" null"#,
+    ];
+    assert_eq!(told, expected);
+    let at = |name: &str| ran.stdout.find(&format!("\n    \"{name}\": [")).unwrap();
+    assert!(at("host") < at("zoo") && at("zoo") < at("ape"), "in the order in which they were made");
+    let row = &document["namespaces"]["ape"][1];
+    let expected = r#"{"path":"/mnt/a","filesystem":"tmpfs-1","root":"/","shared":null,"master":1,"propagateFrom":null,"unbindable":false}"#;
+    assert_eq!(row.to_string(), expected);
+}
+
+#[test]
+fn an_error_in_a_script_shows_where() {
+    let ran = run_with_input(&["simulate", "-"], b"mkdir /a\n@b mount --bind /a /a\n");
+    assert_eq!((ran.status, ran.stdout.as_str()), (2, ""));
+    let expected = "error: standard input, line 2: there is no namespace `b` yet; there is: host\n  \
+                    @b mount --bind /a /a\n  ^\n";
+    assert_eq!(ran.stderr, expected);
+    let ran = run(&["simulate", "/no/such/script"]);
+    assert_eq!(
+        (ran.status, ran.stderr.as_str()),
+        (2, "error: reading /no/such/script: No such file or directory\n")
+    );
+}
+
+#[test]
+fn begins_with_what_a_snapshot_or_the_machine_has() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("snapshot.json");
+    let mount = |id: u32, path: &str| {
+        serde_json::json!({
+            "id": id, "parent": 1, "device": {"major": 8, "minor": id}, "root": "/", "mount_point": path,
+            "options": "rw", "propagation": {"shared": id, "master": null, "propagate_from": null, "unbindable": false},
+            "fs_type": "ext4", "source": "/dev/sda", "super_options": "rw",
+        })
+    };
+    let tables = serde_json::json!([{"id": 7, "mounts": [mount(1, "/"), mount(2, "/data")]}]);
+    std::fs::write(&file, tables.to_string()).unwrap();
+    let args = ["simulate", "-o", "json", "--snapshot", file.to_str().unwrap(), "-"];
+    let ran = run_with_input(&args, b"mount -t tmpfs x /data/x\nns c\n");
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
+    let document: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let paths = |name: &str| {
+        let rows = document["namespaces"][name].as_array().unwrap();
+        rows.iter().map(|row| format!("{} {}", row["path"], row["filesystem"])).collect::<Vec<_>>()
+    };
+    let expected = [r#""/" "rootfs""#, r#""/data" "ext4-1""#, r#""/data/x" "tmpfs-2""#];
+    assert_eq!(
+        (paths("host"), paths("c")),
+        (expected.map(str::to_owned).to_vec(), expected.map(str::to_owned).to_vec())
+    );
+
+    std::fs::write(&file, "{}").unwrap();
+    assert_eq!(run_with_input(&args, b"").status, 2);
+    let here = run_with_input(&["simulate", "--here", "-"], b"mkdir /x\n");
+    assert_eq!(here.status, 0, "{here:?}");
+    assert!(here.stderr.starts_with("note: "), "{here:?}");
+}
+
+/// What `--check` says, which must be that all is the same.
+fn check(name: &str, script: &str) {
+    if !is_root(name) {
+        return;
+    }
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    if !release.starts_with("6.17.") && !release.starts_with("6.18.") {
+        return skipped(
+            name,
+            &format!("the model's rules are those of Linux 6.17 and 6.18, not of {release}"),
+        );
+    }
+    let mounts = || std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let before = mounts();
+    let ran = run_with_input(&["simulate", "--check", "-"], script.as_bytes());
+    assert_eq!(mounts(), before);
+    let end = ran.stdout.find("\ncheck: ").map_or("", |at| &ran.stdout[at..]);
+    let lines = script.lines().count();
+    assert_eq!(ran.status, 0, "{end}{}", ran.stderr);
+    assert!(end.contains(&format!("all {lines} lines are as on Linux")), "{end}");
+}
+
+#[test]
+fn propagation_is_as_on_the_kernel() {
+    check(
+        "propagation_is_as_on_the_kernel",
+        "mkdir -p /a /b /c\nmount -t tmpfs a /a\nmount --make-shared /a\nmkdir /a/x /a/y\nns peer\nns slave from peer\n\
+         @slave mount --make-rslave /\n@slave mount -t tmpfs own /a/x\nmount -t tmpfs new /a/x\n@peer umount /a/x\n\
+         ns inner from slave --user\nns deep from inner\n@inner umount /a\n@inner mount --rbind /a /b\n\
+         @inner mount --make-rshared /b\nmount --bind /a /c\n@peer mount --rbind -o ro,slave /a /c\nmount -t ramfs r /a/y\n\
+         @deep umount /a/y\n@deep mount --bind /a /a/x\n@slave umount -l /a\numount -R /c\numount -R /a\n\
+         mount --make-unbindable /\nmount --bind / /c\nns late",
+    );
+}
+
+#[test]
+fn the_tools_are_as_on_the_machine() {
+    check(
+        "the_tools_are_as_on_the_machine",
+        "mkdir -p /a/x /b ./c/../d\nmkdir /a\ntouch /f /a /no/f\nmount -t tmpfs a /a\nmount --bind /f /a\n\
+         mount --bind --make-private /a /b\nmount -o bind,ro,shared /b /c\ntouch /c/f\nmount -o remount,bind,rw /c\n\
+         touch /c/f\nmount -r -B /f /a/f\nmount --make-shared --make-rshared /c\nmount --make-shared /f\n\
+         mount -o shared /c\nmount --bind --rbind /a /b\nmount --bind /a\nmount -t bogus x /b\nmount -t tmpfs -o bogus x /b\n\
+         mount -o remount,ro /b\nmkdir /c/x\nmount -o remount,rw /b\nmkdir /c/x\nmv /f /c\nmv /c /e\nmv /d /e\nmv /c/x /c/z\n\
+         umount /a\numount a/f\numount zzz\numount -R /a/z\numount -l /a /b /b\nrmdir /b /c\nmount -t tmpfs q /b\n\
+         umount q\nmount --move /c /b\nmount --move /c\npivot_root /b /b\nmount --beneath /b /b\nmount -m -t tmpfs x /n/m",
+    );
+}
+
+#[test]
+fn covered_roots_and_moves_are_as_on_the_kernel() {
+    check(
+        "covered_roots_and_moves_are_as_on_the_kernel",
+        "mkdir -p /a /b /c\nmount -t tmpfs a /a\nmount -t tmpfs b /b\nmount --beneath /a /b\nmount --move /b /c\n\
+         mount --bind / /\nmount --make-rshared /\nmkdir /c/x\nns u --user\nns v from u\nmount -t tmpfs x /c/x\n\
+         @u umount /c/x\n@u umount /c\n@v mount --make-rslave /\nmount --rbind -o ro,shared /c /b\numount -R /b\n\
+         umount -l /c\n@u mv /c /c2\nrmdir /b\numount /\numount /\nmkdir /z",
+    );
+}
+
+#[test]
+fn a_script_that_takes_the_tools_away_is_not_said_to_agree() {
+    let name = "a_script_that_takes_the_tools_away_is_not_said_to_agree";
+    if !is_root(name) {
+        return;
+    }
+    let script = "mkdir /n\nmount -t tmpfs n /n\nmkdir /n/old\npivot_root /n /n/old\nmkdir /x\n";
+    let ran = run_with_input(&["simulate", "--check", "-o", "json", "-"], script.as_bytes());
+    let document: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let why = document["check"]["stopped"].as_str().unwrap_or_default();
+    assert!(why.starts_with("line 5: the tools cannot be run any more"), "{}", document["check"]);
+    assert_eq!((ran.status, &document["check"]["lines"]), (2, &4.into()));
+}
