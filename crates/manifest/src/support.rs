@@ -341,7 +341,7 @@ impl Walk<'_> {
             for (index, port) in container.ports.iter().flatten().enumerate() {
                 let path = path.child("ports").index(index);
                 if port.host_port.unwrap_or_default() != 0 {
-                    found.errors.other(&path.child("hostPort"), &format!("without hostNetwork {NOT_YET}"));
+                    found.errors.other(&path.child("hostPort"), &format!("{NOT_YET} without hostNetwork"));
                 }
             }
         });
@@ -400,7 +400,7 @@ impl Walk<'_> {
                     );
                 }
                 Some(_) => {}
-                None => found.errors.other(&here, &format!("without runAsUser {NOT_YET}")),
+                None => found.errors.other(&here, &format!("{NOT_YET} without runAsUser")),
             }
         });
     }
@@ -551,7 +551,7 @@ mod tests {
             ),
             (
                 "  securityContext: {runAsNonRoot: true}",
-                "spec.securityContext.runAsNonRoot: without runAsUser not supported yet by this version of rhizome",
+                "spec.securityContext.runAsNonRoot: not supported yet by this version of rhizome without runAsUser",
             ),
         ] {
             assert_eq!(refused(spec), [message], "{spec}");

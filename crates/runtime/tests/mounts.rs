@@ -38,6 +38,7 @@ const CASES: &[Case] = &[
     ("a_source_that_is_a_slave", a_source_that_is_a_slave),
     ("several_layers_and_a_long_path", several_layers_and_a_long_path),
     ("masked_and_read_only_paths", masked_and_read_only_paths),
+    ("a_volume_at_proc_masks_only_what_it_has", a_volume_at_proc_masks_only_what_it_has),
     ("paths_with_blanks_and_newlines", paths_with_blanks_and_newlines),
     ("detach_tree_takes_all_and_only_that", detach_tree_takes_all_and_only_that),
 ];
@@ -384,6 +385,22 @@ fn masked_and_read_only_paths(world: &World) {
     assert!(container.inside(|| std::fs::write("/data/x", "x").is_ok()));
     assert!(!container.inside(|| std::fs::write("/proc/sys/kernel/hostname", "x").is_ok()));
     assert!(!container.has("/not/there"));
+}
+
+/// A volume instead of the container's /proc: what it has not cannot be masked.
+fn a_volume_at_proc_masks_only_what_it_has(world: &World) {
+    let mut config = config(vec![world.volume("vol", "/proc", Private)]);
+    std::fs::write(world.path("vol/keys"), "secret").expect("write");
+    config.security_context.masked_paths = ["/proc/keys", "/proc/timer_list"].map(str::to_owned).to_vec();
+    config.security_context.readonly_paths = ["/proc/sys", "/proc/a"].map(str::to_owned).to_vec();
+    let prepared = world.plan(&config).expect("prepare");
+    let placed: Vec<&str> = prepared.plan().sections.iter().map(|section| section.title.as_str()).collect();
+    assert!(
+        placed.contains(&"/dev/null at /proc/keys") && placed.contains(&"/proc/a read-only"),
+        "{placed:?}"
+    );
+    let container = Container::start(&prepared);
+    assert!(container.has("/proc/keys") && !container.has("/proc/sys") && !container.has("/proc/timer_list"));
 }
 
 fn paths_with_blanks_and_newlines(world: &World) {

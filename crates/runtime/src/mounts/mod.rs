@@ -278,11 +278,12 @@ fn place_all(request: &MountRequest<'_>) -> Result<Vec<Placed>, MountError> {
 /// Whether there will be a directory at a place that is to be masked, or nothing. `/proc` and `/sys` of the
 /// container are new, with what this machine's have.
 fn what_is_at(view: &View, target: &Path) -> Option<bool> {
-    view.is_directory(target).or_else(|| {
-        let of_the_kernel = target.starts_with("/proc") || target.starts_with("/sys");
-        let metadata = of_the_kernel.then(|| std::fs::symlink_metadata(target).ok()).flatten()?;
-        Some(metadata.is_dir())
-    })
+    if !view.is_new(target) {
+        return view.is_directory(target);
+    }
+    let of_the_kernel = target.starts_with("/proc") || target.starts_with("/sys");
+    let metadata = of_the_kernel.then(|| std::fs::symlink_metadata(target).ok()).flatten()?;
+    Some(metadata.is_dir())
 }
 
 /// Defaults and volumes in mounting order. A volume at a default's path replaces it; one at `/dev` replaces

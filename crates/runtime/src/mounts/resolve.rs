@@ -69,6 +69,11 @@ impl View {
         Ok(done)
     }
 
+    /// Whether `path` (canonical) is in a tree that is not there yet, so that nothing can be said of it.
+    pub(super) fn is_new(&self, path: &Path) -> bool {
+        self.tree_of(path).0.is_none()
+    }
+
     /// Whether anything is at `path` (canonical), as far as the trees tell; `None` where they do not.
     pub(super) fn is_directory(&self, path: &Path) -> Option<bool> {
         let (tree, inside) = self.tree_of(path);

@@ -95,9 +95,11 @@ impl World {
         table("/proc/self/mountinfo").mounts.iter().any(|mount| mount.mount_point == self.path(name))
     }
 
-    /// Number of mounts of the host.
+    /// Number of mounts on this host's own file system: the rest of the table is a copy of the machine's, from which a
+    /// mount goes when somebody there removes its directory.
     pub(crate) fn count(&self) -> usize {
-        table("/proc/self/mountinfo").mounts.len()
+        let table = table("/proc/self/mountinfo");
+        table.mounts.iter().filter(|mount| mount.mount_point.starts_with(&self.base)).count()
     }
 
     pub(crate) fn plan(&self, config: &ContainerConfig) -> Result<Prepared, MountError> {
