@@ -126,7 +126,8 @@ impl World {
                 }
                 kid = self.mounts[child].next_kid;
             }
-            if from == entry.root {
+            // A reader's root may be unmounted: it is in no table then.
+            if from == entry.root && entry.namespace.is_some() {
                 reached.push((entry.age, mount, path));
             }
         }

@@ -444,6 +444,8 @@ fn calls(
 ) -> Vec<MountCall> {
     let target = PathBuf::from(target);
     let has = |bit: u32| merged.flags & bit != 0;
+    // Several types are a pattern for what is guessed, as is what not to try.
+    let is_one_type = !matches!(types, "" | "auto") && !types.starts_with("no") && !types.contains(',');
     let types = match types {
         "" | "auto" => Types::Guessed,
         negative if negative.starts_with("no") => Types::Guessed,
@@ -458,7 +460,7 @@ fn calls(
         && merged.flags == 0
         && !moves
         && !merged.sets_attributes()
-        && types == Types::Guessed
+        && !is_one_type
         && source.is_none_or(|source| source == "none");
     if only_propagation {
         return changes.collect();

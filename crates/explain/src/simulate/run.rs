@@ -288,7 +288,7 @@ impl Run<'_> {
                 {
                     self.make_parents(target)?;
                 }
-                calls.iter().try_for_each(|call| self.mount_call(call))
+                self.mount_calls(calls)
             }
             Command::Tool(tool) => self.tool(tool),
         }
@@ -347,7 +347,17 @@ impl Run<'_> {
         }
     }
 
-    fn mount_call(&mut self, call: &MountCall) -> Result<(), Fault> {
+    fn mount_calls(&mut self, calls: &[MountCall]) -> Result<(), Fault> {
+        let found = match calls.first() {
+            Some(MountCall::Remount { target, known: true, .. }) => self.mounted_as(target),
+            _ => None,
+        };
+        calls.iter().try_for_each(|call| self.mount_call(call, found.as_ref()))
+    }
+
+    /// `found` is the mount that the line is about, if the tool looked for it in the mount table.
+    fn mount_call(&mut self, call: &MountCall, found: Option<&Mount>) -> Result<(), Fault> {
+        let place = |target: PathBuf| found.map_or(target, |row| row.mount_point.clone());
         let op = match call.clone() {
             MountCall::New { types, source, target, attributes, data } => {
                 return self.new_mount(&types, &source, &target, attributes, &data);
@@ -355,30 +365,24 @@ impl Run<'_> {
             MountCall::Bind { source, target, recursive } => Op::Bind { source, target, recursive },
             MountCall::Move { source, target } => Op::Move { source, target },
             MountCall::MoveBeneath { source, target } => Op::MoveBeneath { source, target },
-            MountCall::ChangeType { target, to, recursive } => Op::ChangeType { target, to, recursive },
-            MountCall::Remount { target, bind, asked, known } => {
-                let mut attributes = if known { self.attributes_at(&target) } else { Attributes::default() };
+            MountCall::ChangeType { target, to, recursive } => {
+                Op::ChangeType { target: place(target), to, recursive }
+            }
+            MountCall::Remount { target, bind, asked, known: _ } => {
+                let mut attributes = found.map_or(Attributes::default(), attributes_of);
                 asked.iter().for_each(|(which, on)| which.set(&mut attributes, *on));
-                Op::Remount { target, attributes, bind }
+                Op::Remount { target: place(target), attributes, bind }
             }
         };
         self.call(&op)
     }
 
-    /// As the mount table has them for whoever wants to keep them.
-    fn attributes_at(&self, target: &Path) -> Attributes {
-        let target = absolute(target);
-        let table = self.table();
-        let Some(row) = table.mounts.iter().rev().find(|row| row.mount_point == target) else {
-            return Attributes::default();
-        };
-        let has = |word: &str| row.options.split(',').any(|option| option == word);
-        Attributes {
-            read_only: has("ro") || row.super_options.split(',').any(|option| option == "ro"),
-            no_suid: has("nosuid"),
-            no_dev: has("nodev"),
-            no_exec: has("noexec"),
-        }
+    /// The row that the tools find for a word: the latest at that place, or else the latest of that source.
+    fn mounted_as(&self, word: &Path) -> Option<Mount> {
+        let path = absolute(word);
+        let rows = self.table().mounts;
+        let by_place = rows.iter().rev().find(|row| row.mount_point == path);
+        by_place.or_else(|| rows.iter().rev().find(|row| Path::new(&row.source) == word)).cloned()
     }
 
     fn table(&self) -> MountTable {
@@ -509,11 +513,11 @@ impl Run<'_> {
 
     fn touch(&mut self, path: &Path, create: bool) -> Result<(), Fault> {
         match self.there(path) {
-            Ok(There::Directory) => Ok(()),
-            Ok(There::NoDirectory) => {
-                // Whether the file could be written: what removing it would be told.
-                let mut elsewhere = self.simulation.world.clone();
-                match elsewhere.apply(self.task, &Op::Unlink { path: path.to_path_buf() }) {
+            Ok(there) => {
+                // Whether it could be changed: what removing it, or something in it, would be told.
+                let within = there == There::Directory;
+                let path = if within { path.join("name that nobody has") } else { path.to_path_buf() };
+                match self.simulation.world.clone().apply(self.task, &Op::Unlink { path }) {
                     Err(refused) if refused.rule == RuleId::PathReadOnly => Err(refused.into()),
                     _ => Ok(()),
                 }
@@ -525,7 +529,7 @@ impl Run<'_> {
 
     fn remove_directories(&mut self, path: &Path, parents: bool) -> Result<(), Fault> {
         self.call(&Op::RemoveDirectory { path: path.to_path_buf() })?;
-        let above = path.ancestors().skip(1).filter(|above| parents && above.file_name().is_some());
+        let above = path.ancestors().skip(1).filter(|above| parents && !above.as_os_str().is_empty());
         for path in above {
             self.call(&Op::RemoveDirectory { path: path.to_path_buf() })?;
         }
@@ -541,6 +545,9 @@ impl Run<'_> {
                 Some(Component::Normal(name)) => to.push(name),
                 _ => return Err(Refused::from(RuleId::PathNoName).into()),
             }
+        }
+        if absolute(from) == absolute(&to) {
+            return Err(refused_by_tool("they are the same"));
         }
         let renamed = self.call(&Op::Rename { from: from.to_path_buf(), to: to.clone() });
         let crosses = |fault: &Fault| fault.rule == Some(RuleId::PathAcrossMounts);
@@ -657,6 +664,17 @@ fn absolute(path: &Path) -> PathBuf {
         }
     }
     absolute
+}
+
+/// As the mount table has them for whoever wants to keep them.
+fn attributes_of(row: &Mount) -> Attributes {
+    let has = |word: &str| row.options.split(',').any(|option| option == word);
+    Attributes {
+        read_only: has("ro") || row.super_options.split(',').any(|option| option == "ro"),
+        no_suid: has("nosuid"),
+        no_dev: has("nodev"),
+        no_exec: has("noexec"),
+    }
 }
 
 /// Options of tmpfs(5).
