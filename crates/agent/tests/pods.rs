@@ -4,7 +4,7 @@
 //! supervisors are this program too.
 
 use agent::client::{Client, ClientError, ForegroundEvent, PodRef, Progress};
-use agent::lifecycle::{Current, Phase};
+use agent::lifecycle::{Current, Goal, Phase};
 use agent::record::NewPod;
 use agent::{Root, supervisor};
 use rustix::mount::{MountFlags, MountPropagationFlags};
@@ -19,6 +19,9 @@ fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
     if args.next().is_some_and(|first| first == supervisor::SUBCOMMAND) {
         return supervisor::main(args);
+    }
+    if std::env::args().nth(1).is_some_and(|first| first == START) {
+        return start_all(std::env::args_os().skip(2).map(PathBuf::from).collect());
     }
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
     let before = mounts();
@@ -36,9 +39,23 @@ fn main() -> ExitCode {
     ExitCode::from(u8::from(failed > 0))
 }
 
-/// The machine's own mounts, which must be after the tests what they were before.
-fn mounts() -> String {
-    std::fs::read_to_string("/proc/self/mountinfo").expect("mountinfo")
+/// As a subcommand of this program: starts the pods of a root, so that their supervisors inherit its environment.
+const START: &str = "start-pods";
+
+fn start_all(root: Vec<PathBuf>) -> ExitCode {
+    let [lib, run] = <[PathBuf; 2]>::try_from(root).expect("LIB RUN");
+    let client = Client::open(&Root { lib, run }).expect("root");
+    for view in client.list(None).expect("list").pods {
+        client.start(&view.pod).expect("start");
+    }
+    ExitCode::SUCCESS
+}
+
+/// The machine's own mounts where the worlds are, which must be after the tests what they were before. Elsewhere others
+/// may mount things meanwhile.
+fn mounts() -> Vec<String> {
+    let table = std::fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+    table.lines().filter(|line| line.contains(" /media")).map(str::to_owned).collect()
 }
 
 type Case = (&'static str, fn(&World));
@@ -60,6 +77,7 @@ const CASES: &[Case] = &[
     ("another_supervisor_goes_on_with_a_stop", another_supervisor_goes_on_with_a_stop),
     ("a_mount_that_stays_is_named_and_keeps_its_layer", a_mount_that_stays_is_named_and_keeps_its_layer),
     ("a_terminal", a_terminal),
+    ("a_supervisor_killed_while_it_makes_its_sandbox", a_supervisor_killed_while_it_makes_its_sandbox),
     ("supervisors_killed_at_any_moment", supervisors_killed_at_any_moment),
     ("commands_killed_at_any_moment", commands_killed_at_any_moment),
     ("commands_at_once_on_one_pod", commands_at_once_on_one_pod),
@@ -179,7 +197,9 @@ impl World {
             self.client.remove(&pod.pod, true).unwrap_or_else(|e| panic!("rm {}: {e}", pod.pod.key));
         }
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
-        let ours: Vec<&str> = mounts.lines().filter(|l| l.contains("/root/")).collect();
+        // Below this world's own folder only: other roots on this machine have mounts too, which we have inherited.
+        let base = self.host.parent().expect("parent").join("root").display().to_string();
+        let ours: Vec<&str> = mounts.lines().filter(|l| l.contains(&base)).collect();
         assert_eq!(ours, [] as [&str; 0], "mounts are left");
         let root = self.client.root();
         let folders = [
@@ -229,9 +249,9 @@ fn import_busybox(root: &Root) {
 }
 
 fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(20);
+    let until = Instant::now() + Duration::from_secs(60);
     while !holds() {
-        assert!(Instant::now() < until, "not within 20 s: {what}");
+        assert!(Instant::now() < until, "not within 60 s: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -295,7 +315,7 @@ fn a_container_is_restarted(world: &World) {
     // It waits ten seconds by now: a stop must not.
     let begun = Instant::now();
     assert_eq!(world.client.stop(&pod, None).unwrap().status.state.exit_code(), 1);
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(begun.elapsed() < Duration::from_secs(9));
 }
 
 fn a_pod_is_started_again(world: &World) {
@@ -517,6 +537,9 @@ fn another_supervisor_goes_on_with_a_stop(world: &World) {
     let pod = world.run(world.shell("p", "Always", "trap '' TERM; while :; do sleep 0.1; done"));
     assert!(world.client.ask_to_stop(&pod, Some(2)).unwrap());
     world.kill_supervisor(&pod);
+    // On disk before it was answered, whenever the supervisor dies.
+    let written = agent::status_file::StatusFile::read(world.client.root(), &pod.uid).unwrap().unwrap();
+    assert!(matches!(written.state.goal, Goal::Stop { .. }), "{:?}", written.state.goal);
     world.client.start(&pod).unwrap();
     let status = world.client.wait(&pod, MINUTE).unwrap();
     assert!(status.state.done(), "a stop that was asked for is not forgotten: {:?}", status.state);
@@ -591,6 +614,31 @@ fn busy_pod(world: &World, name: &str) -> NewPod {
 /// Delays that spread over the time that something takes, and are the same in every run.
 fn delays(count: u32, longest: Duration) -> impl Iterator<Item = Duration> {
     (0..count).map(move |n| longest * (n * 7 % count) / count)
+}
+
+/// What it has made of the sandbox is found by the id that was written down before, with or without a record.
+fn a_supervisor_killed_while_it_makes_its_sandbox(world: &World) {
+    if !cfg!(debug_assertions) {
+        println!(
+            "  a_supervisor_killed_while_it_makes_its_sandbox: SKIPPED, there are no fault points in a release build"
+        );
+        return;
+    }
+    for point in ["sandbox.state", "sandbox.record", "sandbox.cgroup", "sandbox.namespaces", "sandbox.shm"] {
+        let pod = world.client.create(vec![busy_pod(world, "p")]).unwrap().remove(0);
+        // By a process of its own, so that only this supervisor inherits the fault.
+        let root = world.client.root();
+        let mut starter = std::process::Command::new(std::env::current_exe().unwrap());
+        starter.arg(START).args([&root.lib, &root.run]).env("RHIZOME_FAULT", format!("{point}:kill"));
+        assert!(starter.status().unwrap().success(), "at {point}");
+        eventually("the supervisor is gone", || !world.client.view(&pod).expect("view").supervised);
+        assert!(
+            !world.client.view(&pod).unwrap().state().sandbox_ready,
+            "the fault at {point} did not happen"
+        );
+        world.client.remove(&pod, true).unwrap_or_else(|e| panic!("at {point}: {e:?}"));
+        world.check_empty();
+    }
 }
 
 fn supervisors_killed_at_any_moment(world: &World) {

@@ -209,10 +209,12 @@ fn fork_reaps_orphans() {
     if !is_root("fork_reaps_orphans") {
         return;
     }
-    let script = "sh -c 'true & exec true'; sleep 0.3; cat /proc/[0-9]*/stat | grep -c ' Z '";
+    // Looked at again for as long as there is one: on a busy machine the reaping takes a moment.
+    let script = "sh -c 'true & exec true'; for n in $(seq 100); do sleep 0.3; \
+                  cat /proc/[0-9]*/stat 2>/dev/null | grep -q ' Z ' || { echo none; exit; }; done; echo zombies";
     let args = ["unshare", "--mount", "--pid", "--mount-proc", "--fork", "--", "sh", "-c", script];
     let ran = run(&args);
-    assert_eq!(inside(&ran.stdout), ["0"], "{ran:?}");
+    assert_eq!(inside(&ran.stdout), ["none"], "{ran:?}");
 }
 
 #[test]
@@ -220,7 +222,7 @@ fn nothing_outlives_a_killed_parent() {
     if !is_root("nothing_outlives_a_killed_parent") {
         return;
     }
-    let mut child = rhizome(&["unshare", "--", "sh", "-c", "echo $$; exec sleep 60"])
+    let mut child = rhizome(&["unshare", "--", "sh", "-c", "echo $$; exec sleep 600"])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -229,7 +231,7 @@ fn nothing_outlives_a_killed_parent() {
     child.kill().unwrap();
     child.wait().unwrap();
     let path = format!("/proc/{inside}/comm");
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while std::fs::read_to_string(&path).is_ok_and(|name| name == "sleep\n") {
         assert!(Instant::now() < deadline, "{inside} is still there");
         std::thread::sleep(Duration::from_millis(10));

@@ -8,7 +8,7 @@ use crate::cgroup::{Cgroup, Hierarchies};
 use crate::error::{Error, Result, Step, StepFailure};
 use crate::fault;
 use crate::state::{
-    Dirs, ProcessId, SANDBOX_FILE, SandboxRecord, make_private_directory, new_id, write_record,
+    Dirs, ProcessId, SANDBOX_FILE, SandboxRecord, check_id, make_private_directory, new_id, write_record,
 };
 use jiff::Timestamp;
 use manifest::cri::{NamespaceMode, PodSandboxConfig};
@@ -53,9 +53,20 @@ impl Sandbox {
     ///
     /// The calling process must have one thread; it comes back in its own namespaces.
     pub fn run(dirs: &Dirs, config: PodSandboxConfig) -> Result<Sandbox> {
+        Sandbox::run_as(dirs, Sandbox::new_id()?, config)
+    }
+
+    /// An id for [`Sandbox::run_as`].
+    pub fn new_id() -> Result<String> {
+        new_id()
+    }
+
+    /// As [`Sandbox::run`], with an id that the caller has written down before: until the record is there, whoever
+    /// removes what a killed supervisor has left can know the sandbox by nothing else.
+    pub fn run_as(dirs: &Dirs, id: String, config: PodSandboxConfig) -> Result<Sandbox> {
+        check_id("sandbox", &id)?;
         let hierarchies = Hierarchies::read().map_err(Error::file("read", "/proc/self/mountinfo"))?;
         let cgroup = Cgroup::at(&hierarchies, &config.cgroup_parent)?;
-        let id = new_id()?;
         let record = SandboxRecord { id: id.clone(), init: None, created_at: Timestamp::now(), config };
         let mut sandbox = Sandbox {
             dirs: dirs.clone(),
@@ -101,6 +112,7 @@ impl Sandbox {
     fn set_up(&mut self, cgroup: &Cgroup) -> Result<()> {
         point("sandbox.state")?;
         make_private_directory(&self.dirs.members_of(&self.record.id))?;
+        point("sandbox.record")?;
         self.write()?;
         point("sandbox.cgroup")?;
         cgroup.create()?;

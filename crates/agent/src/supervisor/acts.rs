@@ -148,13 +148,14 @@ impl Supervisor {
         let folder = self.root.pod_lib(&self.uid);
         let files = node_files::write(&folder, &self.record.pod, config.dns_config.as_ref())
             .map_err(|(path, e)| (format!("cannot write {}: {e}", path.display()), None))?;
-        let sandbox = runtime::Sandbox::run(&self.dirs, config)
-            .map_err(|e| (format!("Failed to create pod sandbox: {}", chain(&e)), e.hint()))?;
-        self.node_files = Some(files);
-        self.file.sandbox_id = Some(sandbox.id().to_owned());
-        self.sandbox = Some(sandbox);
-        // Before anything runs in it: whoever cleans up after us must know it.
+        let failed = |e: runtime::Error| (format!("Failed to create pod sandbox: {}", chain(&e)), e.hint());
+        let id = runtime::Sandbox::new_id().map_err(failed)?;
+        // Before there is anything of it: whoever cleans up after us must know it, also while it has no record.
+        self.file.sandbox_id = Some(id.clone());
         self.publish(false);
+        let sandbox = runtime::Sandbox::run_as(&self.dirs, id, config).map_err(failed)?;
+        self.node_files = Some(files);
+        self.sandbox = Some(sandbox);
         Ok(())
     }
 

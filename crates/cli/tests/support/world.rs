@@ -115,7 +115,7 @@ impl World {
 
     /// Waits until nothing of ours runs or is mounted any more, and that what lies there is only the images.
     pub fn assert_nothing_left(&self) {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while !self.processes().is_empty() {
             assert!(Instant::now() < deadline, "{:?}", self.processes());
             std::thread::sleep(Duration::from_millis(10));
