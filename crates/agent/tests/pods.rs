@@ -30,8 +30,9 @@ fn main() -> ExitCode {
         if !wanted.is_empty() && !wanted.iter().any(|part| name.contains(part.as_str())) {
             continue;
         }
+        let begun = Instant::now();
         let ok = run_apart(*case);
-        println!("test {name} ... {}", if ok { "ok" } else { "FAILED" });
+        println!("test {name} ... {} ({} ms)", if ok { "ok" } else { "FAILED" }, begun.elapsed().as_millis());
         if ok { passed += 1 } else { failed += 1 }
     }
     assert_eq!(before, mounts(), "mounts were left behind");

@@ -200,9 +200,19 @@ fn exec_on_a_terminal() {
 #[test]
 fn logs_of_a_run() {
     let Some(world) = World::isolated("logs_of_a_run") else { return };
-    world.start(&pod("a", "for i in 1 2 3; do echo $i; done; sleep 2; printf end", "Never", 1));
-    let follow = world.command(&["logs", "-f", "--tail", "2", "a"]).output().unwrap();
-    assert_eq!(String::from_utf8(follow.stdout).unwrap(), "2\n3\nend\n");
+    let script = "for i in 1 2 3; do echo $i; done; while [ ! -e /go ]; do sleep 0.05; done; printf end";
+    world.start(&pod("a", script, "Never", 1));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while world.run(&["logs", "a"]).stdout != "1\n2\n3\n" {
+        assert!(Instant::now() < deadline, "{:?}", world.run(&["logs", "a"]));
+    }
+    let mut follow =
+        world.command(&["logs", "-f", "--tail", "2", "a"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!([lines.next(), lines.next()], [Some("2".to_owned()), Some("3".to_owned())]);
+    assert_eq!(world.run(&["exec", "a", "--", "sh", "-c", ": > /go"]).status, 0);
+    assert_eq!((lines.next(), lines.next()), (Some("end".to_owned()), None));
+    assert!(follow.wait().unwrap().success());
     assert_eq!(world.run(&["logs", "a"]).stdout, "1\n2\n3\nend\n");
     assert_eq!(world.run(&["logs", "--tail", "1", "a/main"]).stdout, "end\n");
     assert_eq!(world.run(&["logs", "--tail", "0", "a"]).stdout, "");

@@ -16,7 +16,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
-use support::{World, chain, command, finish, read_all, shell, strings, usual};
+use support::{CGROUP_TOP, World, cgroup_top, chain, command, finish, read_all, shell, strings, usual};
 use sys::namespace::Namespaces;
 use sys::process::{exit, spawn};
 
@@ -39,6 +39,8 @@ fn main() {
         return;
     }
     let wanted: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
+    // Named here, where our pid is one of the machine's.
+    let top = cgroup_top();
     let (mut passed, mut failed) = (0, 0);
     for (name, case) in CASES {
         if !wanted.is_empty() && !wanted.iter().any(|part| name.contains(part.as_str())) {
@@ -49,7 +51,7 @@ fn main() {
         println!("test {name} ... {} ({} ms)", if ok { "ok" } else { "FAILED" }, begin.elapsed().as_millis());
         if ok { passed += 1 } else { failed += 1 }
     }
-    let cgroups = runtime::cgroup::Cgroup::at(&hierarchies(), "/rhizome-test").expect("cgroup");
+    let cgroups = runtime::cgroup::Cgroup::at(&hierarchies(), top).expect("cgroup");
     if let Some((_, dir)) = cgroups.directories().find(|(_, dir)| dir.exists()) {
         println!("{} was left{}", dir.display(), if failed == 0 { "" } else { " by a failed case" });
         failed += i32::from(failed == 0);
@@ -734,12 +736,11 @@ fn fail(error: &dyn std::error::Error) -> ! {
 }
 
 /// Starts a supervisor; its first line, and the process.
-fn start_supervisor(world: &World, what: &str, fault: &str) -> (String, std::process::Child) {
-    let pod = world.cgroup_parent.rsplit_once("pod").expect("pod").1.to_owned();
+fn start_supervisor(what: &str, fault: &str) -> (String, std::process::Child) {
     let mut child = Command::new(std::env::current_exe().expect("exe"))
         .args([SUPERVISOR, what])
         .env("RHIZOME_FAULT", fault)
-        .env("RHIZOME_TEST_POD", pod)
+        .env(CGROUP_TOP, cgroup_top())
         .stdout(std::process::Stdio::piped())
         .spawn()
         .expect("supervisor");
@@ -761,7 +762,7 @@ fn remove_everything(world: &World) {
 }
 
 fn a_supervisor_that_is_killed_later(world: &World) {
-    let (id, mut child) = start_supervisor(world, "started", "");
+    let (id, mut child) = start_supervisor("started", "");
     child.kill().expect("kill");
     child.wait().expect("wait");
     assert_eq!(runtime::status(&world.dirs, &id).expect("status").status, Status::Running);
@@ -786,7 +787,7 @@ fn a_supervisor_that_is_killed_later(world: &World) {
 }
 
 fn a_supervisor_that_is_killed_before_the_start(world: &World) {
-    let (id, mut child) = start_supervisor(world, "created", "");
+    let (id, mut child) = start_supervisor("created", "");
     assert_eq!(runtime::status(&world.dirs, &id).expect("status").status, Status::Created);
     child.kill().expect("kill");
     child.wait().expect("wait");
@@ -832,7 +833,7 @@ fn every_fault_leaves_nothing(world: &World) {
     }
     for point in POINTS {
         for action in ["error", "kill"] {
-            let (line, mut child) = start_supervisor(world, "started", &format!("{point}:{action}"));
+            let (line, mut child) = start_supervisor("started", &format!("{point}:{action}"));
             if line.len() == 64 {
                 // A first process that dies in its last step is a container that has ended.
                 assert_eq!((*point, action), ("child.execute", "kill"), "not passed");
@@ -903,14 +904,13 @@ fn every_fault_at_the_end_can_be_mended(world: &World) {
     }
     for point in END_POINTS {
         for action in ["error", "kill"] {
-            let (id, mut child) = start_supervisor(world, "started", "");
+            let (id, mut child) = start_supervisor("started", "");
             assert_eq!(id.len(), 64, "{id}");
             child.kill().expect("kill");
             child.wait().expect("wait");
             let remove = |fault: &str| {
                 let mut command = Command::new(std::env::current_exe().expect("exe"));
-                let pod = world.cgroup_parent.rsplit_once("pod").expect("pod").1;
-                command.arg(REMOVER).env("RHIZOME_FAULT", fault).env("RHIZOME_TEST_POD", pod);
+                command.arg(REMOVER).env("RHIZOME_FAULT", fault).env(CGROUP_TOP, cgroup_top());
                 command.output().expect("remover").status.code()
             };
             let expected = if action == "error" { Some(3) } else { None };

@@ -31,6 +31,17 @@ impl Outcome {
     }
 }
 
+/// The cgroup of all worlds of one run of a test program: another run, of another checkout, has another. Known from the
+/// first call on, which must be outside of the worlds' pid namespaces; programs that are started in a world are told.
+pub(crate) fn cgroup_top() -> &'static str {
+    static TOP: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    let new = || format!("/rhizome-test-{}", std::process::id());
+    TOP.get_or_init(|| std::env::var(CGROUP_TOP).unwrap_or_else(|_| new()))
+}
+
+/// The variable that tells a program in a world of its [`cgroup_top`].
+pub(crate) const CGROUP_TOP: &str = "RHIZOME_TEST_CGROUP";
+
 pub(crate) struct World {
     pub(crate) base: PathBuf,
     pub(crate) dirs: Dirs,
@@ -63,8 +74,7 @@ impl World {
             layers: vec![base.join("image")],
             size: 0,
         };
-        let cgroup_parent = "/rhizome-test/pod".to_owned()
-            + &std::env::var("RHIZOME_TEST_POD").unwrap_or(std::process::id().to_string());
+        let cgroup_parent = format!("{}/pod", cgroup_top());
         World { base, dirs, image, cgroup_parent }
     }
 
