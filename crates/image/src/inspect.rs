@@ -150,7 +150,7 @@ impl Store {
     /// [`Error::Busy`] while something is pulled or imported.
     pub fn prune(&self, unused: bool) -> Result<Pruned> {
         let path = self.path("import.lock");
-        let Some(_importing) = lock::try_now(&path)? else { return Err(Error::Busy { path }) };
+        let Some(_importing) = lock::try_for_a_moment(&path)? else { return Err(Error::Busy { path }) };
         let references = if unused { self.forget_unused()? } else { Vec::new() };
         let collected = self.collect()?;
         let mut pruned = Pruned {

@@ -2,11 +2,16 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
+
+/// A second in all.
+const MOMENT_TRIES: u32 = 100;
+const MOMENT_PAUSE: Duration = Duration::from_millis(10);
 
 /// Held until dropped.
 #[derive(Debug)]
@@ -43,6 +48,18 @@ pub(crate) fn try_now(path: &Path) -> Result<Option<Lock>> {
         Err(Errno::WOULDBLOCK | Errno::INTR) => Ok(None),
         Err(errno) => Err(Error::io("lock", path)(errno.into())),
     }
+}
+
+/// The lock, unless somebody has it for longer than a moment. For that long it can be had by nobody: a process that
+/// another thread has just forked holds all descriptors until its execve.
+pub(crate) fn try_for_a_moment(path: &Path) -> Result<Option<Lock>> {
+    for _ in 0..MOMENT_TRIES {
+        if let Some(lock) = try_now(path)? {
+            return Ok(Some(lock));
+        }
+        std::thread::sleep(MOMENT_PAUSE);
+    }
+    try_now(path)
 }
 
 fn open(path: &Path) -> Result<File> {

@@ -67,8 +67,13 @@ fn config_of(host: &str, user: &str, password: &str) -> DockerConfig {
 /// The store has nothing of an image: no name, no layer, nothing in the making.
 fn assert_nothing(world: &World) {
     assert_eq!(world.store.list().unwrap(), []);
-    Store::open(world.path("store")).unwrap();
-    assert_eq!(world.in_store("tmp"), [""; 0]);
+    // Whoever opens the store tidies it, unless somebody uses it; here another test may just have forked.
+    let tidied = (0..100).any(|_| {
+        Store::open(world.path("store")).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        world.in_store("tmp") == [""; 0]
+    });
+    assert!(tidied, "{:?}", world.in_store("tmp"));
     world.store.prune(false).unwrap();
     for dir in ["layers", "images", "blobs"] {
         assert_eq!(world.in_store(dir), [""; 0], "{dir}");
