@@ -30,7 +30,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};
-use subtree_model::{Attributes, Op};
+use subtree_model::{Attributes, Handle, Op};
 
 /// How often a container's mounts are made again because the host's changed meanwhile.
 pub const REDO_MAX: u32 = 16;
@@ -343,7 +343,7 @@ fn open_image(layers: &[PathBuf]) -> Result<OwnedFd, MountError> {
         .rev()
         .map(|path| ("lowerdir+".to_owned(), Some(path.to_string_lossy().into_owned())))
         .collect();
-    let out = subtree_model::Handle(1);
+    let out = Handle(1);
     let attributes = Attributes { read_only: true, ..Attributes::default() };
     let (fs_type, source) = ("overlay".to_owned(), "overlay".to_owned());
     let fail = |source| MountError::Execute { section: Some("image, to resolve paths".to_owned()), source };
@@ -352,22 +352,19 @@ fn open_image(layers: &[PathBuf]) -> Result<OwnedFd, MountError> {
     handles.take(out).ok_or_else(|| MountError::NoLayers { image: String::new() })
 }
 
+/// Holds a place that is there, from the acting task's root; no symbolic link is crossed.
+fn open_on_host(path: &Path, out: Handle) -> Op {
+    Op::Open { root: Handle::HOST, path: path.to_path_buf(), follow: false, missing: None, out }
+}
+
 /// Puts a terminal at `/dev/console`, as container runtimes do. To be called in the container, once its root is
 /// the root, with the path of the terminal's device below `/dev/pts` (of the container's own devpts).
 pub fn attach_console(terminal: &Path) -> Result<(), ExecuteError> {
-    use subtree_model::Handle;
     let [source, clone, console] = [Handle(1), Handle(2), Handle(3)];
-    let open = |path: &Path, out| Op::Open {
-        root: Handle::HOST,
-        path: path.to_path_buf(),
-        follow: false,
-        missing: None,
-        out,
-    };
     execute(&[
-        open(terminal, source),
+        open_on_host(terminal, source),
         Op::CloneTree { from: source, recursive: false, out: clone },
-        open(Path::new("/dev/console"), console),
+        open_on_host(Path::new("/dev/console"), console),
         Op::MoveMount { from: clone, to: console },
     ])
     .map(drop)

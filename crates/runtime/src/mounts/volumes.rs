@@ -1,7 +1,7 @@
 //! The few mounts that volumes need on the host: a directory shared on itself, a tmpfs, and taking both away
 //! again. All through [`execute`](super::execute()).
 
-use super::{ExecuteError, MountError, execute, read_own_table};
+use super::{ExecuteError, MountError, execute, open_on_host, read_own_table};
 use mount_table::{Mount, MountTable};
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ pub fn share_directory(path: &Path, recursive: bool) -> Result<(), ExecuteError>
         propagation: Some(propagation),
     };
     execute(&[
-        Op::Open { root: Handle::HOST, path: path.to_path_buf(), follow: false, missing: None, out: at },
+        open_on_host(path, at),
         Op::CloneTree { from: at, recursive, out: clone },
         // Out of the carrier's group, so that what is mounted below reaches only who asked for it.
         change(PropagationType::Private),
@@ -44,7 +44,7 @@ pub fn mount_tmpfs(
     let [at, tmpfs] = [Handle(1), Handle(2)];
     let propagation = if shared { PropagationType::Shared } else { PropagationType::Private };
     execute(&[
-        Op::Open { root: Handle::HOST, path: path.to_path_buf(), follow: false, missing: None, out: at },
+        open_on_host(path, at),
         Op::NewFileSystem {
             fs_type: "tmpfs".to_owned(),
             source: "tmpfs".to_owned(),
@@ -68,16 +68,9 @@ pub fn mount_tmpfs(
 /// subPath of Kubernetes does. No symbolic link is followed in either path.
 pub fn bind(source: &Path, target: &Path) -> Result<(), ExecuteError> {
     let [from, to, clone] = [Handle(1), Handle(2), Handle(3)];
-    let open = |path: &Path, out| Op::Open {
-        root: Handle::HOST,
-        path: path.to_path_buf(),
-        follow: false,
-        missing: None,
-        out,
-    };
     execute(&[
-        open(source, from),
-        open(target, to),
+        open_on_host(source, from),
+        open_on_host(target, to),
         Op::CloneTree { from, recursive: false, out: clone },
         Op::MoveMount { from: clone, to },
     ])
@@ -89,7 +82,7 @@ pub fn bind(source: &Path, target: &Path) -> Result<(), ExecuteError> {
 pub fn detach_bind(path: &Path) -> Result<(), ExecuteError> {
     let at = Handle(1);
     execute(&[
-        Op::Open { root: Handle::HOST, path: path.to_path_buf(), follow: false, missing: None, out: at },
+        open_on_host(path, at),
         Op::SetAttributes {
             mount: at,
             recursive: true,
@@ -173,7 +166,7 @@ fn would_tear(parent: &Mount, table: &MountTable, path: &Path) -> bool {
 fn make_private(path: &Path) -> Result<(), ExecuteError> {
     let at = Handle(1);
     execute(&[
-        Op::Open { root: Handle::HOST, path: path.to_path_buf(), follow: false, missing: None, out: at },
+        open_on_host(path, at),
         Op::SetAttributes {
             mount: at,
             recursive: false,
@@ -188,10 +181,7 @@ fn make_private(path: &Path) -> Result<(), ExecuteError> {
 /// Detaches what shows at a mount point.
 fn detach_topmost(path: &Path) -> Result<(), ExecuteError> {
     let at = Handle(1);
-    let result = execute(&[
-        Op::Open { root: Handle::HOST, path: path.to_path_buf(), follow: false, missing: None, out: at },
-        Op::Unmount { at, detach: true },
-    ]);
+    let result = execute(&[open_on_host(path, at), Op::Unmount { at, detach: true }]);
     match result {
         // Gone meanwhile, with a peer's unmount.
         Err(error) if matches!(error.errno, Errno::INVAL | Errno::NOENT) => Ok(()),
