@@ -6,12 +6,13 @@
 mod support;
 
 use manifest::cri::{
-    Capability, ContainerConfig, LinuxContainerResources, LinuxContainerSecurityContext, NamespaceMode,
-    NamespaceOption, SeccompProfile,
+    Capability, ContainerConfig, LinuxContainerResources, LinuxContainerSecurityContext, Mount,
+    MountPropagation, NamespaceMode, NamespaceOption, SeccompProfile,
 };
 use runtime::{Error, ExecConfig, ExecStdio, Io, START_ERROR_EXIT_CODE, Status};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
+use rustix::mount::{MountFlags, MountPropagationFlags};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -95,6 +96,7 @@ const CASES: &[Case] = &[
     ("a_supervisor_that_is_killed_before_the_start", a_supervisor_that_is_killed_before_the_start),
     ("every_fault_leaves_nothing", every_fault_leaves_nothing),
     ("every_fault_at_the_end_can_be_mended", every_fault_at_the_end_can_be_mended),
+    ("a_mount_of_the_host_in_the_window_arrives", a_mount_of_the_host_in_the_window_arrives),
     ("our_executable_is_read_only", our_executable_is_read_only),
     ("a_wrong_configuration_makes_nothing", a_wrong_configuration_makes_nothing),
 ];
@@ -711,11 +713,15 @@ fn removing_a_running_container(world: &World) {
 /// is told.
 fn supervisor(what: &str) -> ! {
     let world = World::at(PathBuf::from("/media"));
-    let pod = match runtime::Sandbox::run(&world.dirs, world.pod_config(usual())) {
+    let (namespaces, config) = match what {
+        "volumes" => (NamespaceOption { pid: NamespaceMode::Node, ..usual() }, with_volumes(&world)),
+        _ => (usual(), command(&["sleep", "1000"])),
+    };
+    let pod = match runtime::Sandbox::run(&world.dirs, world.pod_config(namespaces)) {
         Ok(pod) => pod,
         Err(error) => fail(&error),
     };
-    let mut container = match pod.create_container(&command(&["sleep", "1000"]), &world.image) {
+    let mut container = match pod.create_container(&config, &world.image) {
         Ok(container) => container,
         Err(error) => fail(&error),
     };
@@ -735,19 +741,47 @@ fn fail(error: &dyn std::error::Error) -> ! {
     std::process::exit(3)
 }
 
+/// The host's volume in each mode that receives, with a mount of the container's own below each.
+fn with_volumes(world: &World) -> ContainerConfig {
+    let mount = |host: &str, container: &str, propagation| Mount {
+        host_path: world.base.join(host),
+        container_path: PathBuf::from(container),
+        readonly: false,
+        recursive_read_only: false,
+        propagation,
+        volume: None,
+    };
+    let mounts = vec![
+        mount("vol", "/received", MountPropagation::HostToContainer),
+        mount("own", "/received/own", MountPropagation::Private),
+        mount("vol", "/both", MountPropagation::Bidirectional),
+        mount("own", "/both/own", MountPropagation::Private),
+    ];
+    ContainerConfig { mounts, ..command(&["sleep", "1000"]) }
+}
+
 /// Starts a supervisor; its first line, and the process.
 fn start_supervisor(what: &str, fault: &str) -> (String, std::process::Child) {
-    let mut child = Command::new(std::env::current_exe().expect("exe"))
+    let mut child = spawn_supervisor(what, fault);
+    let line = first_line(&mut child);
+    (line, child)
+}
+
+fn first_line(supervisor: &mut std::process::Child) -> String {
+    let mut line = String::new();
+    let stdout = supervisor.stdout.take().expect("stdout");
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).expect("read");
+    line.trim().to_owned()
+}
+
+fn spawn_supervisor(what: &str, fault: &str) -> std::process::Child {
+    Command::new(std::env::current_exe().expect("exe"))
         .args([SUPERVISOR, what])
         .env("RHIZOME_FAULT", fault)
         .env(CGROUP_TOP, cgroup_top())
         .stdout(std::process::Stdio::piped())
         .spawn()
-        .expect("supervisor");
-    let mut line = String::new();
-    let stdout = child.stdout.take().expect("stdout");
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).expect("read");
-    (line.trim().to_owned(), child)
+        .expect("supervisor")
 }
 
 fn remove_everything(world: &World) {
@@ -815,6 +849,7 @@ const POINTS: &[&str] = &[
     "child.cgroup",
     "child.namespaces",
     "child.mounts",
+    "mounts.unshare",
     "child.user",
     "child.cwd",
     "child.capabilities",
@@ -919,6 +954,83 @@ fn every_fault_at_the_end_can_be_mended(world: &World) {
             world.check_nothing_left();
         }
     }
+}
+
+/// The child of a supervisor that has stopped itself at a fault point.
+fn stopped_child(supervisor: u32) -> rustix::process::Pid {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let children = std::fs::read_to_string(format!("/proc/{supervisor}/task/{supervisor}/children"));
+        for pid in children.expect("children").split_whitespace() {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            if status.contains("State:\tT") {
+                return rustix::process::Pid::from_raw(pid.parse().expect("a pid")).expect("a pid");
+            }
+        }
+        assert!(Instant::now() < deadline, "no child of {supervisor} stops");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The window: what the host mounts after the sources are cloned and before the container's first process is in its own
+/// mount namespace. The first process is stopped there, once an attempt.
+fn a_mount_of_the_host_in_the_window_arrives(world: &World) {
+    if !cfg!(debug_assertions) {
+        println!("  window: SKIPPED, there are no fault points in a release build");
+        return;
+    }
+    for directory in ["vol/own", "vol/late", "own"] {
+        std::fs::create_dir_all(world.base.join(directory)).expect("mkdir");
+    }
+    let volume = world.base.join("vol");
+    rustix::mount::mount_bind(&volume, &volume).expect("bind");
+    rustix::mount::mount_change(&volume, MountPropagationFlags::SHARED).expect("share");
+    let mount = || {
+        let none: Option<&std::ffi::CStr> = None;
+        rustix::mount::mount("tmpfs", volume.join("late"), "tmpfs", MountFlags::empty(), none)
+            .expect("mount");
+    };
+    let go_on =
+        |child| rustix::process::kill_process(child, rustix::process::Signal::CONT).expect("continue");
+
+    let mut supervisor = spawn_supervisor("volumes", "mounts.unshare:stop");
+    let first = stopped_child(supervisor.id());
+    mount();
+    go_on(first);
+    let second = stopped_child(supervisor.id());
+    assert_ne!(first, second, "the one that missed it was thrown away");
+    go_on(second);
+    let id = first_line(&mut supervisor);
+    let (code, table) = world.exec(&id, &["cat", "/proc/self/mountinfo"]);
+    assert_eq!(code, 0, "{table}");
+    for place in ["/received/late", "/both/late", "/received/own", "/both/own"] {
+        let rows = table.lines().filter(|line| line.split(' ').nth(4) == Some(place)).count();
+        assert_eq!(rows, 1, "{place} in {table}");
+    }
+    supervisor.kill().expect("kill");
+    supervisor.wait().expect("wait");
+    remove_everything(world);
+
+    // A host that mounts something in every attempt ends in an error, not in a loop.
+    let mut supervisor = spawn_supervisor("volumes", "mounts.unshare:stop");
+    for _ in 0..runtime::mounts::REDO_MAX {
+        let child = stopped_child(supervisor.id());
+        mount();
+        go_on(child);
+    }
+    let line = first_line(&mut supervisor);
+    assert!(line.contains("changed during each of 16 attempts"), "{line}");
+    assert_eq!(supervisor.wait().expect("wait").code(), Some(3));
+    remove_everything(world);
+    let ours = 1 + runtime::mounts::REDO_MAX as usize;
+    let table = std::fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+    assert_eq!(
+        table.lines().filter(|line| line.contains("/vol/late ")).count(),
+        ours,
+        "none of them is doubled"
+    );
+    rustix::mount::unmount(&volume, rustix::mount::UnmountFlags::DETACH).expect("umount");
+    world.check_nothing_left();
 }
 
 fn exe_check() -> ! {

@@ -151,6 +151,8 @@ impl Handles {
                 self.with(*at, |at, path| sys::mount::unmount(at, *detach).map_err(failed("umount2", path)))?;
             }
             Op::UnshareMounts => {
+                // In the window: the sources are cloned, and the host's mounts do not reach the clones.
+                crate::fault::point("mounts.unshare").map_err(failed("unshare", Path::new("/")))?;
                 sys::mount::unshare_mounts().map_err(failed("unshare(CLONE_NEWNS)", Path::new("/")))?;
             }
             Op::PivotRoot { new_root } => {
