@@ -82,6 +82,7 @@ const CASES: &[Case] = &[
     ("supervisors_killed_at_any_moment", supervisors_killed_at_any_moment),
     ("commands_killed_at_any_moment", commands_killed_at_any_moment),
     ("commands_at_once_on_one_pod", commands_at_once_on_one_pod),
+    ("a_stop_waits_for_the_run_that_it_ends", a_stop_waits_for_the_run_that_it_ends),
 ];
 
 fn run_apart(case: fn(&World)) -> bool {
@@ -721,4 +722,32 @@ fn commands_at_once_on_one_pod(world: &World) {
         }
         world.check_empty();
     }
+}
+
+/// Somebody starts the pod again the moment that it has ended: the stop is done nevertheless, and does not wait for the
+/// new run, whose containers would go on for 1000 s.
+fn a_stop_waits_for_the_run_that_it_ends(world: &World) {
+    let pod = world.run(busy_pod(world, "p"));
+    let starter = spawn(Namespaces::empty(), None, || {
+        let client = Client::open(world.client.root()).unwrap();
+        loop {
+            match client.start(&pod) {
+                Ok(()) | Err(ClientError::Running { .. }) => {}
+                Err(_) => exit(0),
+            }
+        }
+    });
+    let starter = starter.unwrap();
+    for round in 0..20 {
+        // The first container of this round may be on its way still.
+        world.client.wait_until(&pod, MINUTE, |status| status.state.containers[0].running()).unwrap();
+        let begun = Instant::now();
+        world.client.stop(&pod, Some(0)).unwrap_or_else(|e| panic!("round {round}: {e}"));
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(25), "round {round}: {took:?}, less than an END_TIMEOUT");
+    }
+    let _ = rustix::process::pidfd_send_signal(&starter.pidfd, rustix::process::Signal::KILL);
+    wait(&starter);
+    world.client.remove(&pod, true).unwrap();
+    world.check_empty();
 }

@@ -1,11 +1,12 @@
 //! Stopping and removing pods, with or without a supervisor.
 
+use super::watch::ANSWER_TIMEOUT;
 use super::{Client, ClientError, PodRef, Result};
 use crate::clock::read_now;
 use crate::lifecycle::{ContainerState, Event, Goal, PodState, Stage, Uptime, step};
 use crate::record::{self, PodRecord, PodUid};
 use crate::status_file::{LeftMount, StatusFile};
-use crate::supervisor;
+use crate::supervisor::{self, Living};
 use crate::volumes::{PodVolumes, TearDownError, TornDown, pinned, tear_down_folders};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -46,9 +47,9 @@ impl Client {
     /// # Errors
     /// It does not end, or something could not be done.
     pub fn stop(&self, pod: &PodRef, grace_seconds: Option<u64>) -> Result<Stopped> {
-        if self.ask_to_stop(pod, grace_seconds)? {
+        if let Some(supervisor) = self.ask_to_stop_within(pod, grace_seconds, ANSWER_TIMEOUT)? {
             let grace = grace_seconds.map_or_else(|| self.own_grace(pod), Ok)?;
-            self.wait_for_end(pod, Duration::from_secs(grace).saturating_add(END_TIMEOUT))?;
+            self.wait_for_end(pod, &supervisor, Duration::from_secs(grace).saturating_add(END_TIMEOUT))?;
         }
         // Also where the supervisor was killed in between.
         let _lock = record::lock(&self.root, &pod.uid, &pod.key)?;
@@ -60,26 +61,29 @@ impl Client {
         Ok(self.view(pod)?.state().rules.grace_seconds)
     }
 
-    /// Waits until a pod is done and its supervisor gone.
-    fn wait_for_end(&self, pod: &PodRef, timeout: Duration) -> Result<()> {
-        let until = Instant::now() + timeout;
-        // The connection ends with the supervisor, and so does the wait.
-        self.wait_until(pod, Some(timeout), |_| false)?;
-        let mut pause = Duration::from_millis(1);
-        while supervisor::is_alive(&self.root, &pod.uid) {
-            if Instant::now() >= until {
-                return Err(ClientError::DoesNotEnd { pod: pod.key.clone(), seconds: END_TIMEOUT.as_secs() });
-            }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(50));
+    /// Waits until a supervisor has gone, and with it the run that it was asked to end. Another one, which somebody's
+    /// `start` has put in its place meanwhile, is not waited for.
+    fn wait_for_end(&self, pod: &PodRef, supervisor: &Living, timeout: Duration) -> Result<()> {
+        let talk = |source| ClientError::Talk { pod: pod.key.clone(), source };
+        match supervisor.wait(&self.root, &pod.uid, timeout).map_err(talk)? {
+            true => Ok(()),
+            false => Err(ClientError::DoesNotEnd { pod: pod.key.clone(), seconds: END_TIMEOUT.as_secs() }),
         }
-        Ok(())
     }
 
-    /// A supervisor whose pod is done ends by itself, but may not have yet.
+    /// A supervisor whose pod is done ends by itself, but may not have yet. One that has not begun the next life yet shows
+    /// the end of the last one, for a moment, and does not end.
     pub(super) fn let_go(&self, pod: &PodRef) -> Result<()> {
-        let view = self.view(pod)?;
-        if view.supervised && view.state().done() { self.wait_for_end(pod, END_TIMEOUT) } else { Ok(()) }
+        let talk = |source| ClientError::Talk { pod: pod.key.clone(), source };
+        let Some(supervisor) = Living::find(&self.root, &pod.uid).map_err(talk)? else { return Ok(()) };
+        let until = Instant::now() + END_TIMEOUT;
+        while self.view(pod)?.state().done() && Instant::now() < until {
+            let slice = Duration::from_millis(50);
+            if supervisor.wait(&self.root, &pod.uid, slice).map_err(talk)? {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Does for a pod without a supervisor what that would do at its end. The caller holds the pod's lock.
@@ -201,17 +205,20 @@ impl Client {
     /// Ends a pod with SIGKILL; a supervisor that does not answer too. What that would have done is then done here.
     fn end_at_once(&self, pod: &PodRef) -> Result<()> {
         let talk = |source| ClientError::Talk { pod: pod.key.clone(), source };
-        match self.ask_to_stop_within(pod, Some(0), STUCK_AFTER) {
-            Ok(false) => return Ok(()),
-            Ok(true) => match self.wait_for_end(pod, END_TIMEOUT) {
-                Err(ClientError::DoesNotEnd { .. }) => {}
+        let stuck = match self.ask_to_stop_within(pod, Some(0), STUCK_AFTER) {
+            Ok(None) => return Ok(()),
+            Ok(Some(supervisor)) => match self.wait_for_end(pod, &supervisor, END_TIMEOUT) {
+                Err(ClientError::DoesNotEnd { .. }) => Some(supervisor),
                 other => return other,
             },
-            Err(ClientError::Talk { source, .. }) if source.kind() == std::io::ErrorKind::TimedOut => {}
+            Err(ClientError::Talk { source, .. }) if source.kind() == std::io::ErrorKind::TimedOut => {
+                Living::find(&self.root, &pod.uid).map_err(talk)?
+            }
             Err(error) => return Err(error),
-        }
-        supervisor::kill(&self.root, &pod.uid).map_err(talk)?;
-        self.wait_for_end(pod, END_TIMEOUT)
+        };
+        let Some(supervisor) = stuck else { return Ok(()) };
+        supervisor.kill(&pod.uid).map_err(talk)?;
+        self.wait_for_end(pod, &supervisor, END_TIMEOUT)
     }
 
     fn remove_dead(&self, pod: &PodRef) -> Result<Removed> {

@@ -15,6 +15,7 @@ pub use end::{Removed, Stopped};
 pub use error::{ClientError, Result};
 pub use foreground::{Foreground, ForegroundEvent};
 pub use watch::Watch;
+pub(crate) use watch::wait_for;
 
 use crate::clock::read_now;
 use crate::lifecycle::PodState;

@@ -3,7 +3,7 @@
 use super::{Client, ClientError, PodRef, Result};
 use crate::protocol::{Answer, Greeting, Request};
 use crate::status_file::StatusFile;
-use crate::supervisor::{self, socket_path};
+use crate::supervisor::{self, Living, socket_path};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// The longest line that a supervisor sends; a status is some kilobytes.
 const MAX_LINE_BYTES: usize = 4 << 20;
 /// How long a supervisor may take to answer: it may be making a container's mounts.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(90);
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A connection to a supervisor.
 #[derive(Debug)]
@@ -89,7 +89,7 @@ impl Connection {
 }
 
 /// Waits until one of the descriptors can be read, or the time has passed; which can.
-pub(super) fn wait_for(fds: &[BorrowedFd<'_>], timeout: Duration) -> io::Result<Vec<bool>> {
+pub(crate) fn wait_for(fds: &[BorrowedFd<'_>], timeout: Duration) -> io::Result<Vec<bool>> {
     let timeout = Timespec {
         tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: timeout.subsec_nanos().into(),
@@ -217,27 +217,30 @@ impl Client {
     /// # Errors
     /// It cannot be talked to.
     pub fn ask_to_stop(&self, pod: &PodRef, grace_seconds: Option<u64>) -> Result<bool> {
-        self.ask_to_stop_within(pod, grace_seconds, ANSWER_TIMEOUT)
+        Ok(self.ask_to_stop_within(pod, grace_seconds, ANSWER_TIMEOUT)?.is_some())
     }
 
-    /// As [`Client::ask_to_stop`]; how long it may take to answer. One that is about to listen, or about to end, is waited
-    /// for.
+    /// As [`Client::ask_to_stop`]; the supervisor that was asked; `timeout` is how long it may take
+    /// to answer. One that is about to listen, or about to end, is waited for.
     pub(super) fn ask_to_stop_within(
         &self,
         pod: &PodRef,
         grace_seconds: Option<u64>,
         timeout: Duration,
-    ) -> Result<bool> {
+    ) -> Result<Option<Living>> {
         let talk = |source| ClientError::Talk { pod: pod.key.clone(), source };
         let request = Request::Stop { grace_seconds };
         let until = Instant::now() + timeout;
+        let answers_for_itself = |asked: &Living| !asked.is_replaced(&self.root, &pod.uid);
         loop {
+            // Before it is asked: if this one ends and another takes its place meanwhile, there is nothing to wait for.
+            let asked = Living::find(&self.root, &pod.uid).map_err(talk)?;
             let connection = self.connect(pod, timeout)?;
             let answer = connection.map(|mut c| c.ask(&request).and_then(|()| c.wait_for_line(timeout)));
             match answer {
-                Some(Ok(Some(_))) => return Ok(true),
+                Some(Ok(Some(_))) if asked.as_ref().is_some_and(answers_for_itself) => return Ok(asked),
                 Some(Err(e)) if !has_gone(&e) => return Err(talk(e)),
-                _ if !supervisor::is_alive(&self.root, &pod.uid) => return Ok(false),
+                _ if !supervisor::is_alive(&self.root, &pod.uid) => return Ok(None),
                 _ if Instant::now() >= until => return Err(talk(io::ErrorKind::TimedOut.into())),
                 _ => std::thread::sleep(Duration::from_millis(2)),
             }

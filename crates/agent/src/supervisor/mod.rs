@@ -32,10 +32,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use sys::lock::Holder;
 use sys::signal::Signals;
 
@@ -89,8 +89,10 @@ fn system<E: Into<io::Error>>(action: &'static str) -> impl FnOnce(E) -> Supervi
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match begin(args.into_iter().collect()) {
         Ok(mut supervisor) => {
+            // Whoever waits for the word finds the pod's new life on the disk, not the end of the last one.
+            let first = supervisor.step_next().unwrap_or_default();
             say(READY);
-            supervisor.run();
+            supervisor.run(first);
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -161,16 +163,71 @@ pub(crate) fn is_alive(root: &Root, uid: &PodUid) -> bool {
     find(root, uid) != Holder::Nobody
 }
 
-/// Kills a pod's supervisor, which no longer answers: it may be stuck in a dead file system. Its containers go on.
-pub(crate) fn kill(root: &Root, uid: &PodUid) -> io::Result<()> {
-    let Holder::Process(pid) = find(root, uid) else { return Ok(()) };
-    let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?;
-    // Still the same after the pidfd was opened: so it is not another process that has got its pid.
-    if find(root, uid) != Holder::Process(pid) {
-        return Ok(());
+/// A pod's supervisor: the one that was there when it was looked for, not another one that came after it.
+#[derive(Debug)]
+pub(crate) struct Living {
+    holder: Holder,
+    /// `None` for one that is not in our pid namespace.
+    process: Option<OwnedFd>,
+}
+
+impl Living {
+    /// The one that is there now.
+    pub(crate) fn find(root: &Root, uid: &PodUid) -> io::Result<Option<Living>> {
+        loop {
+            let pid = match find(root, uid) {
+                Holder::Nobody => return Ok(None),
+                holder @ Holder::Foreign => return Ok(Some(Living { holder, process: None })),
+                Holder::Process(pid) => pid,
+            };
+            match rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) {
+                // Still the same after the pidfd was opened: so it is not another process that has got its pid.
+                Ok(process) if find(root, uid) == Holder::Process(pid) => {
+                    return Ok(Some(Living { holder: Holder::Process(pid), process: Some(process) }));
+                }
+                Ok(_) | Err(rustix::io::Errno::SRCH) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
     }
-    tracing::warn!(%uid, pid = pid.as_raw_nonzero(), "the supervisor does not answer and is killed");
-    Ok(rustix::process::pidfd_send_signal(&pidfd, Signal::KILL)?)
+
+    /// Whether another one has taken its place.
+    pub(crate) fn is_replaced(&self, root: &Root, uid: &PodUid) -> bool {
+        ![self.holder, Holder::Nobody].contains(&find(root, uid))
+    }
+
+    /// Waits for its end; false if the time has passed before.
+    pub(crate) fn wait(&self, root: &Root, uid: &PodUid, timeout: Duration) -> io::Result<bool> {
+        let until = Instant::now() + timeout;
+        let Some(process) = &self.process else {
+            while is_alive(root, uid) {
+                if Instant::now() >= until {
+                    return Ok(false);
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            return Ok(true);
+        };
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if crate::client::wait_for(&[process.as_fd()], left)? == [true] {
+                return Ok(true);
+            }
+            if left.is_zero() {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Kills it: it does not answer and may be stuck in a dead file system. Its containers go on.
+    pub(crate) fn kill(&self, uid: &PodUid) -> io::Result<()> {
+        let Some(process) = &self.process else { return Ok(()) };
+        tracing::warn!(%uid, "the supervisor does not answer and is killed");
+        match rustix::process::pidfd_send_signal(process, Signal::KILL) {
+            Err(rustix::io::Errno::SRCH) => Ok(()),
+            result => Ok(result?),
+        }
+    }
 }
 
 /// What a supervisor holds.
@@ -268,7 +325,8 @@ impl Supervisor {
         Ok(())
     }
 
-    fn run(&mut self) {
+    fn run(&mut self, first: Vec<Action>) {
+        first.into_iter().for_each(|action| self.act(action));
         self.settle();
         while !self.file.state.done() {
             if let Err(error) = self.turn() {
@@ -378,24 +436,28 @@ impl Supervisor {
 
     /// Gives the events to the state machine, one by one, and does what it says.
     fn settle(&mut self) {
-        while let Some(event) = self.queue.pop_front() {
-            let lasting = matches!(event, Event::Begin | Event::SandboxStopped);
-            let stop = matches!(event, Event::Stop { .. });
-            tracing::debug!(?event, "event");
-            let state = std::mem::replace(&mut self.file.state, PodState::new(Default::default()));
-            let (state, actions) = step(state, event, read_now());
-            let changed = state != self.file.state;
-            self.file.state = state;
-            if changed {
-                self.publish(lasting);
-            }
-            if stop {
-                self.clients.answer_stop(&self.file);
-            }
-            for action in actions {
-                self.act(action);
-            }
+        while let Some(actions) = self.step_next() {
+            actions.into_iter().for_each(|action| self.act(action));
         }
+    }
+
+    /// Gives the next event to the state machine; what it says is to be done. The new state is on the disk.
+    fn step_next(&mut self) -> Option<Vec<Action>> {
+        let event = self.queue.pop_front()?;
+        let lasting = matches!(event, Event::Begin | Event::SandboxStopped);
+        let stop = matches!(event, Event::Stop { .. });
+        tracing::debug!(?event, "event");
+        let state = std::mem::replace(&mut self.file.state, PodState::new(Default::default()));
+        let (state, actions) = step(state, event, read_now());
+        let changed = state != self.file.state;
+        self.file.state = state;
+        if changed {
+            self.publish(lasting);
+        }
+        if stop {
+            self.clients.answer_stop(&self.file);
+        }
+        Some(actions)
     }
 
     /// First to the disk, then to who listens.
