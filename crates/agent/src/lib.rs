@@ -27,7 +27,7 @@
 //!
 //! Deliberately absent: validation and defaulting (room `manifest`), pulling of images (the command does it before the
 //! pod is created: a supervisor has one thread and waits for nobody), probes, hooks and init containers (still to come),
-//! enforcement of emptyDir's sizeLimit on disk, rotation of logs, and a daemon.
+//! enforcement of emptyDir's sizeLimit on disk, and a daemon.
 #![forbid(unsafe_code)]
 
 mod atomic_file;

@@ -1,8 +1,11 @@
 //! What can be typed: one definition a flag, from which the parser, `--help` and completions come.
 
+use crate::duration;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use jiff::Timestamp;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Kubernetes Pods on this Linux machine, with exactly the mount propagation they ask for.
 #[derive(Debug, Parser)]
@@ -54,7 +57,7 @@ pub(crate) enum Command {
     Inspect(Inspect),
     /// Run a command in a container
     Exec(Exec),
-    /// Print what a container wrote
+    /// Print what containers wrote
     Logs(Logs),
     /// Stop pods, keeping them
     Stop(Stop),
@@ -252,24 +255,45 @@ pub(crate) struct Exec {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  rhizome logs mount-a
-  rhizome logs -f --tail 10 mount-a/main")]
+  rhizome logs mount-a                      What its first container wrote
+  rhizome logs -f --tail 10 mount-a/main    The last ten lines, and what comes
+  rhizome logs -p mount-a                   The run before the last restart: why did it end?
+  rhizome logs --since 5m --all-containers --prefix mount-a mount-b")]
 pub(crate) struct Logs {
-    /// The pod, and after a slash its container
-    #[arg(value_name = "POD[/CONTAINER]")]
-    pub(crate) pod: String,
+    /// Pods, and after a slash a container each
+    #[arg(required = true, value_name = "POD[/CONTAINER]")]
+    pub(crate) pods: Vec<String>,
     /// The container, as after the slash [default: the pod's first]
-    #[arg(short, long, value_name = "CONTAINER")]
+    #[arg(short, long, value_name = "CONTAINER", conflicts_with = "all_containers")]
     pub(crate) container: Option<String>,
-    /// Go on until the container ends
-    #[arg(short, long)]
+    /// All containers of the pods
+    #[arg(long)]
+    pub(crate) all_containers: bool,
+    /// Go on, over restarts, until the containers have ended for good
+    #[arg(short, long, conflicts_with = "previous")]
     pub(crate) follow: bool,
-    /// Only the last N lines
-    #[arg(long, value_name = "N")]
-    pub(crate) tail: Option<u64>,
+    /// What the container wrote before its last restart
+    #[arg(short, long)]
+    pub(crate) previous: bool,
+    /// Only the last N lines of each container; -1 means all
+    #[arg(long, value_name = "N", default_value_t = -1, hide_default_value = true)]
+    #[arg(allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
+    pub(crate) tail: i64,
+    /// Only what is younger, such as 30s, 5m or 2h30m
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse, conflicts_with = "since_time")]
+    pub(crate) since: Option<Duration>,
+    /// Only what was written since, such as 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since_time: Option<Timestamp>,
     /// Put each line's time before it
     #[arg(long)]
     pub(crate) timestamps: bool,
+    /// Put the pod's and the container's name before each line
+    #[arg(long)]
+    pub(crate) prefix: bool,
+    /// Only so many bytes in all
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) limit_bytes: Option<u64>,
 }
 
 /// `rhizome stop`

@@ -117,6 +117,8 @@ fn status_of_client(error: &ClientError) -> u8 {
         ClientError::NoPod { .. }
         | ClientError::NoContainer { .. }
         | ClientError::NotRunning { .. }
+        | ClientError::WaitingToStart { .. }
+        | ClientError::NoPrevious { .. }
         | ClientError::Running { .. }
         | ClientError::DoesNotEnd { .. }
         | ClientError::Record(RecordError::NotFound { .. } | RecordError::AlreadyExists { .. })

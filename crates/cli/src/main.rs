@@ -19,6 +19,7 @@
 
 mod args;
 mod dry_run;
+mod duration;
 mod exit;
 mod foreground;
 mod keeper;

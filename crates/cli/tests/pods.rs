@@ -197,32 +197,6 @@ fn exec_on_a_terminal() {
     assert_eq!(rest.last().map(String::as_str), Some(before.trim_end()), "{rest:?}");
 }
 
-#[test]
-fn logs_of_a_run() {
-    let Some(world) = World::isolated("logs_of_a_run") else { return };
-    let script = "for i in 1 2 3; do echo $i; done; while [ ! -e /go ]; do sleep 0.05; done; printf end";
-    world.start(&pod("a", script, "Never", 1));
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while world.run(&["logs", "a"]).stdout != "1\n2\n3\n" {
-        assert!(Instant::now() < deadline, "{:?}", world.run(&["logs", "a"]));
-    }
-    let mut follow =
-        world.command(&["logs", "-f", "--tail", "2", "a"]).stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines().map(Result::unwrap);
-    assert_eq!([lines.next(), lines.next()], [Some("2".to_owned()), Some("3".to_owned())]);
-    assert_eq!(world.run(&["exec", "a", "--", "sh", "-c", ": > /go"]).status, 0);
-    assert_eq!((lines.next(), lines.next()), (Some("end".to_owned()), None));
-    assert!(follow.wait().unwrap().success());
-    assert_eq!(world.run(&["logs", "a"]).stdout, "1\n2\n3\nend\n");
-    assert_eq!(world.run(&["logs", "--tail", "1", "a/main"]).stdout, "end\n");
-    assert_eq!(world.run(&["logs", "--tail", "0", "a"]).stdout, "");
-    let stamped = world.run(&["logs", "--timestamps", "--tail", "1", "a"]).stdout;
-    let (time, line) = stamped.split_once(' ').unwrap();
-    assert!(time.ends_with('Z') && time.starts_with("20") && line == "end\n", "{stamped}");
-    let list = world.run(&["ps", "-a", "--no-headers"]).stdout;
-    assert_eq!(list.split_whitespace().collect::<Vec<_>>()[..3], ["a", "0/1", "Completed"]);
-}
-
 /// Runs in the foreground until the pod says that it is ready, and sends signals to us alone, half a second apart.
 fn signalled(world: &World, manifest: &str, signals: &[Signal]) -> (i32, String, Duration) {
     let file = world.file("pod.yaml", manifest);

@@ -44,6 +44,24 @@ pub enum ClientError {
         /// The container.
         container: String,
     },
+    /// A container that was not started yet.
+    #[error("container {container:?} in pod {:?} is waiting to start: {reason}", .pod.name)]
+    WaitingToStart {
+        /// The pod.
+        pod: PodKey,
+        /// The container.
+        container: String,
+        /// The API's reason.
+        reason: String,
+    },
+    /// There was no run of the container before.
+    #[error("previous terminated container {container:?} in pod {:?} not found", .pod.name)]
+    NoPrevious {
+        /// The pod.
+        pod: PodKey,
+        /// The container.
+        container: String,
+    },
     /// The pod runs, and must not for this.
     #[error("pod {:?} is running", .pod.name)]
     Running {
@@ -134,6 +152,9 @@ impl ClientError {
                  `rhizome stop -n {0} {1}` ends them",
                 pod.namespace, pod.name
             )),
+            ClientError::WaitingToStart { pod, .. } => {
+                Some(format!("`rhizome inspect -n {} {}` says why", pod.namespace, pod.name))
+            }
             ClientError::DoesNotEnd { .. } => Some(
                 "a process that a signal does not end waits for a device or a dead file system".to_owned(),
             ),

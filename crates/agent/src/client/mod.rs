@@ -8,12 +8,14 @@ mod begin;
 mod end;
 mod error;
 mod foreground;
+mod logs;
 mod watch;
 
 pub use begin::{Progress, StartFailure, progress, remarks};
 pub use end::{Removed, Stopped};
 pub use error::{ClientError, Result};
 pub use foreground::{Foreground, ForegroundEvent};
+pub use logs::log_is_over;
 pub use watch::Watch;
 pub(crate) use watch::wait_for;
 

@@ -1,11 +1,12 @@
 //! Following the logs of several containers at once, run after run.
 
-use super::{LogLine, LogReader, log_path};
+use super::{LogLine, LogReader, log_path, runs};
 use crate::record::PodUid;
 use crate::root::Root;
 use rustix::fs::inotify;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 /// A container whose log is followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,13 @@ pub struct LogSource {
     pub container: String,
     /// The run to begin with.
     pub attempt: u32,
+}
+
+impl LogSource {
+    /// The file that its run writes.
+    pub fn path(&self, root: &Root) -> PathBuf {
+        log_path(root, &self.uid, &self.container, self.attempt)
+    }
 }
 
 /// A line, and of which of the sources (by index).
@@ -44,20 +52,39 @@ pub struct Follow {
 }
 
 impl Follow {
-    /// Of these sources.
+    /// Of these sources, each from its beginning.
     pub fn new(root: &Root, sources: Vec<LogSource>) -> Follow {
+        let sources = sources.into_iter().map(|source| {
+            let reader = LogReader::new(source.path(root));
+            (source, reader)
+        });
+        Follow::of(root, sources.collect())
+    }
+
+    /// Of these sources, each from its last `lines` lines on.
+    ///
+    /// # Errors
+    /// A log cannot be read.
+    pub fn last(root: &Root, sources: Vec<LogSource>, lines: u64) -> io::Result<Follow> {
+        let sources = sources.into_iter().map(|source| {
+            let reader = LogReader::last(source.path(root), lines)?;
+            Ok((source, reader))
+        });
+        Ok(Follow::of(root, sources.collect::<io::Result<_>>()?))
+    }
+
+    fn of(root: &Root, sources: Vec<(LogSource, LogReader)>) -> Follow {
         let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
         let watch = inotify::init(flags).ok();
-        let following = |source: LogSource| {
-            let path = log_path(root, &source.uid, &source.container, source.attempt);
+        let following = |(source, reader): (LogSource, LogReader)| {
             // Made here if need be, so that it can be watched before the first line comes.
-            if let (Some(folder), Some(watch)) = (path.parent(), &watch) {
+            if let (Some(folder), Some(watch)) = (reader.path().parent(), &watch) {
                 let events =
                     inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE | inotify::WatchFlags::MOVED_TO;
                 let _ = crate::root::make_private_directory(folder);
                 let _ = inotify::add_watch(watch, folder, events);
             }
-            Following { reader: LogReader::new(path), source }
+            Following { reader, source }
         };
         Follow { root: root.clone(), sources: sources.into_iter().map(following).collect(), watch }
     }
@@ -100,18 +127,20 @@ impl Follow {
 impl Following {
     /// Goes on to the next run's log, if there is one, and reads it. The supervisor makes it when the last run's log is
     /// complete, so that what was not there a moment ago has to be looked for once more first.
+    ///
+    /// A reader that is slow may find that the run after its own has gone already; then it goes on with what is there.
     fn next_run(&mut self, root: &Root) -> io::Result<Vec<LogLine>> {
-        let attempt = self.source.attempt + 1;
-        let next = log_path(root, &self.source.uid, &self.source.container, attempt);
-        if !next.exists() {
+        let Some(attempt) =
+            runs(self.reader.path())?.into_iter().find(|attempt| *attempt > self.source.attempt)
+        else {
             return Ok(Vec::new());
-        }
+        };
         let rest = self.reader.read()?;
         if !rest.is_empty() {
             return Ok(rest);
         }
         self.source.attempt = attempt;
-        self.reader = LogReader::new(next);
+        self.reader = LogReader::new(self.source.path(root));
         self.reader.read()
     }
 }

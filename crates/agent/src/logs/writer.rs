@@ -1,12 +1,12 @@
 //! Writing: bytes of a container's output in, records out.
 
-use super::{MAX_LINE_BYTES, Stream};
+use super::{MAX_FILE_BYTES, MAX_FILES, MAX_LINE_BYTES, Stream, rotated, rotated_path, runs};
 use crate::root::make_private_directory;
 use jiff::Timestamp;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Appends the records of `bytes`, which came at `now`, to `out`.
 ///
@@ -38,13 +38,18 @@ fn append_records(out: &mut Vec<u8>, now: Timestamp, stream: Stream, bytes: &[u8
 /// The log of one run of a container, being written.
 #[derive(Debug)]
 pub struct LogWriter {
+    path: PathBuf,
     file: File,
+    bytes: u64,
+    /// [`MAX_FILE_BYTES`]
+    pub(super) max_bytes: u64,
     records: Vec<u8>,
     lost_bytes: u64,
 }
 
 impl LogWriter {
-    /// Opens (or goes on with) the log at `path`; the file is for root only.
+    /// Opens (or goes on with) the log at `path`; the file is for root only. The logs of runs before the one before this
+    /// go.
     ///
     /// # Errors
     /// The folder or file cannot be made.
@@ -52,8 +57,11 @@ impl LogWriter {
         if let Some(folder) = path.parent() {
             make_private_directory(folder)?;
         }
-        let file = OpenOptions::new().append(true).create(true).mode(0o640).open(path)?;
-        Ok(LogWriter { file, records: Vec::new(), lost_bytes: 0 })
+        let file = open(path)?;
+        forget_older_runs(path);
+        let bytes = file.metadata()?.len();
+        let path = path.to_owned();
+        Ok(LogWriter { path, file, bytes, max_bytes: MAX_FILE_BYTES, records: Vec::new(), lost_bytes: 0 })
     }
 
     /// Writes what has come from a container. A log that cannot be written (a full disk) loses it rather than stops
@@ -69,7 +77,46 @@ impl LogWriter {
         if written.is_err() {
             self.lost_bytes = self.lost_bytes.saturating_add(bytes.len() as u64);
         }
+        self.bytes = self.bytes.saturating_add(self.records.len() as u64);
+        if self.bytes >= self.max_bytes
+            && let Err(error) = self.rotate()
+        {
+            // It grows on, and rotation is tried again when as much again is written.
+            tracing::error!(%error, path = %self.path.display(), "a log cannot be rotated");
+            self.bytes = 0;
+        }
         if first { written } else { Ok(()) }
+    }
+
+    /// Renames the file, begins another, and removes the oldest. Readers find the others by their numbers.
+    fn rotate(&mut self) -> io::Result<()> {
+        let numbers = rotated(&self.path)?;
+        let number = numbers.last().map_or(1, |last| last + 1);
+        // What cannot be removed is tried again at the next rotation.
+        for old in numbers.iter().rev().skip(MAX_FILES - 2) {
+            let _ = std::fs::remove_file(rotated_path(&self.path, *old));
+        }
+        std::fs::rename(&self.path, rotated_path(&self.path, number))?;
+        self.file = open(&self.path)?;
+        self.bytes = 0;
+        Ok(())
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o640).open(path)
+}
+
+/// Of a container that is started again and again only the last two runs are kept. What cannot be removed is tried again
+/// at the next start.
+fn forget_older_runs(path: &Path) {
+    let run = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u32>().ok()).unwrap_or(0);
+    for old in runs(path).unwrap_or_default().into_iter().filter(|old| old.saturating_add(1) < run) {
+        let old = path.with_file_name(format!("{old}.log"));
+        for number in rotated(&old).unwrap_or_default() {
+            let _ = std::fs::remove_file(rotated_path(&old, number));
+        }
+        let _ = std::fs::remove_file(old);
     }
 }
 
@@ -99,6 +146,22 @@ mod tests {
                 1970-01-01T00:00:00.000000000Z stdout F  more
             "#]],
         );
+    }
+
+    #[test]
+    fn the_last_two_runs_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        for run in [0, 1, 2, 10] {
+            let path = dir.path().join(format!("{run}.log"));
+            LogWriter::open(&path).unwrap();
+            File::create(rotated_path(&path, 1)).unwrap();
+        }
+        let mut names: Vec<_> =
+            std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["10.log", "10.log.1"]);
+        LogWriter::open(&dir.path().join("11.log")).unwrap();
+        assert_eq!(runs(&dir.path().join("11.log")).unwrap(), [10, 11]);
     }
 
     #[test]
