@@ -51,6 +51,7 @@ const CASES: &[Case] = &[
     ("left_mounts_are_named", left_mounts_are_named),
     ("left_mounts_are_detached_on_request", left_mounts_are_detached_on_request),
     ("a_dead_fuse_mount_is_an_error_with_a_mend", a_dead_fuse_mount_is_an_error_with_a_mend),
+    ("a_fuse_mount_that_hangs_is_an_error_in_time", a_fuse_mount_that_hangs_is_an_error_in_time),
     (
         "fuse_mounts_in_an_empty_dir_do_not_hold_up_its_removal",
         fuse_mounts_in_an_empty_dir_do_not_hold_up_its_removal,
@@ -481,6 +482,25 @@ fn a_dead_fuse_mount_is_an_error_with_a_mend(world: &World) {
         assert!(error.to_string().contains("stat /tmp/host: transport endpoint is not connected"), "{error}");
         assert!(error.hint().unwrap().contains("umount -l /tmp/host"), "{:?}", error.hint());
     }
+}
+
+fn a_fuse_mount_that_hangs_is_an_error_in_time(world: &World) {
+    let server = mount_fuse(&world.host);
+    let source = world.host.join("data");
+    let pod = world.pod("p", json!([{"name": "v", "hostPath": {"path": source}}]), json!([]));
+    let begun = std::time::Instant::now();
+    let error = world.volumes(&pod).set_up(jiff::Timestamp::UNIX_EPOCH).unwrap_err();
+    assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
+    let words = "stat /tmp/host/data: no answer within 5 s from the fuse mounted at /tmp/host";
+    assert!(error.to_string().contains(words), "{error}");
+    let hint = error.hint().unwrap();
+    assert!(hint.contains("/sys/fs/fuse/connections/") && hint.contains("umount -l /tmp/host"), "{hint}");
+    let children = rustix::process::waitid(
+        rustix::process::WaitId::All,
+        rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOHANG,
+    );
+    assert!(matches!(children, Err(rustix::io::Errno::CHILD)), "the child that asked is gone: {children:?}");
+    drop(server);
 }
 
 fn fuse_mounts_in_an_empty_dir_do_not_hold_up_its_removal(world: &World) {

@@ -1,8 +1,8 @@
 //! What is on this machine: the mounts of a process or of every mount namespace, and the facts that decide
 //! about pods and propagation.
 //!
-//! Architecture invariant: only reads. It mounts nothing, signals nobody, enters no namespace; what it asks of
-//! the kernel leaves no trace.
+//! Architecture invariant: only reads. It mounts nothing, signals nobody but its own child, enters no namespace; what
+//! it asks of the kernel leaves no trace.
 //!
 //! Architecture invariant: it runs with whatever rights the caller has. What could not be read is absent in
 //! the values (`None`, [`Namespaces::unreadable`]), never made up.
@@ -14,11 +14,13 @@
 //! and who owns a namespace (pods, containers).
 #![forbid(unsafe_code)]
 
+mod answer;
 mod error;
 pub mod machine;
 mod mounts;
 mod namespaces;
 
+pub use answer::{Silent, require_answer};
 pub use error::Error;
 pub use mounts::{MAX_READS, read_mounts_of, read_own_mounts};
 pub use namespaces::{Namespaces, read_namespaces};

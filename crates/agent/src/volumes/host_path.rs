@@ -5,6 +5,7 @@ use std::fs::{DirBuilder, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A source that is not what its type says.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,14 @@ pub enum HostPathError {
         #[source]
         source: io::Error,
     },
+    /// Who serves its file system hangs.
+    #[error("stat {path}: no answer within {} s{}", .silent.timeout.as_secs(), at_mount(.silent))]
+    NoAnswer {
+        /// The source.
+        path: PathBuf,
+        /// What is known of the file system.
+        silent: observe::Silent,
+    },
     /// It is missing and cannot be made.
     #[error("{call} {path}: {}", os_words(.source))]
     Make {
@@ -54,6 +63,7 @@ impl HostPathError {
                  containers, let the volume be the directory above it",
                 path.display()
             )),
+            HostPathError::NoAnswer { path, silent } => Some(mend_of_silence(path, silent)),
             HostPathError::Make { path, call: "open", .. } => path.parent().map(|parent| {
                 format!(
                     "FileOrCreate makes the file but not the directories above it: `mkdir -p {}`",
@@ -63,6 +73,24 @@ impl HostPathError {
             _ => None,
         }
     }
+}
+
+/// How long a source's file system may take to say what is there. A supervisor does nothing else meanwhile, and a removal
+/// by force takes one that is silent for 10 s for stuck.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+fn at_mount(silent: &observe::Silent) -> String {
+    let at = silent.mount.as_ref();
+    at.map(|(place, fs_type)| format!(" from the {fs_type} mounted at {}", place.display()))
+        .unwrap_or_default()
+}
+
+fn mend_of_silence(path: &Path, silent: &observe::Silent) -> String {
+    let place = silent.mount.as_ref().map_or(path, |(place, _)| place.as_path()).display();
+    let abort = silent.fuse_connection.map_or_else(String::new, |connection| {
+        format!(" (or end all that waits for it: `echo 1 > /sys/fs/fuse/connections/{connection}/abort`)")
+    });
+    format!("whoever serves {place} hangs: restart it{abort}, or `umount -l {place}` and mount it again")
 }
 
 /// The errno of a FUSE mount whose server is gone.
@@ -82,6 +110,8 @@ enum Found {
 }
 
 fn look(path: &Path) -> Result<Found, HostPathError> {
+    observe::require_answer(path, ANSWER_TIMEOUT)
+        .map_err(|silent| HostPathError::NoAnswer { path: path.to_owned(), silent })?;
     match std::fs::metadata(path) {
         Ok(metadata) => Ok(Found::Is(metadata.file_type())),
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
