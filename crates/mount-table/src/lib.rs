@@ -1,5 +1,5 @@
-//! Values that describe mounts: a [`Mount`], its [`Propagation`], a [`MountTable`] (one namespace) and a
-//! [`Snapshot`] (many). Parses `/proc/PID/mountinfo` from bytes, prints it back, and answers the questions
+//! Values that describe mounts: a [`Mount`], its [`Propagation`], a [`MountTable`] (one namespace), a
+//! [`Snapshot`] (many) and a [`Node`] (many, with whose they are). Parses `/proc/PID/mountinfo` from bytes, prints it back, and answers the questions
 //! that a table alone can answer: which mount carries a path, what is visible below it.
 //!
 //! ```
@@ -31,6 +31,7 @@
 #![forbid(unsafe_code)]
 
 pub mod machine;
+pub mod node;
 mod parse;
 mod query;
 mod snapshot;
@@ -38,9 +39,10 @@ mod snapshot;
 mod tests;
 mod text;
 
+pub use node::{NamespaceView, Node};
 pub use parse::{Field, MAX_OPTIONAL_FIELDS, MAX_ROWS, ParseError, ParseErrorKind};
 pub use snapshot::{NamespaceId, NamespaceTable, Snapshot};
-pub use text::{path_as_text, shell_word};
+pub use text::{path_as_text, readable, shell_word};
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -47,8 +47,9 @@ pub fn shell_word(path: &Path) -> String {
     }
 }
 
-/// Bytes as text, each byte that is not part of UTF-8 as `\ooo`.
-pub(crate) fn readable(bytes: &[u8]) -> String {
+/// Bytes as text, each byte that is not part of UTF-8 as `\ooo`: what mountinfo's sources and options become, and what
+/// names of processes should. Not printable yet: it may hold control characters.
+pub fn readable(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.to_owned(),
         Err(_) => {

@@ -5,13 +5,12 @@
 //! it asks of the kernel leaves no trace.
 //!
 //! Architecture invariant: it runs with whatever rights the caller has. What could not be read is absent in
-//! the values (`None`, [`Namespaces::unreadable`]), never made up.
+//! the values (`None`, [`Namespaces::unreadable`], [`mount_table::node::Gap`]), never made up.
 //!
 //! Architecture invariant: kernel versions, cgroup kinds and distributions are told apart here and in `sys`
 //! only; whoever reads the values sees what there is, not which release has it.
 //!
-//! Deliberately absent: namespaces that no process is in (held by a descriptor or a bind mount), live events,
-//! and who owns a namespace (pods, containers).
+//! Deliberately absent: live events, and namespaces that no process is in (held by a descriptor or a bind mount).
 #![forbid(unsafe_code)]
 
 mod answer;
@@ -19,11 +18,13 @@ mod error;
 pub mod machine;
 mod mounts;
 mod namespaces;
+pub mod node;
 
 pub use answer::{Silent, require_answer};
 pub use error::Error;
 pub use mounts::{MAX_READS, read_mounts_of, read_own_mounts};
 pub use namespaces::{Namespaces, read_namespaces};
+pub use node::{Names, read_node};
 
 /// What reading gives.
 pub type Result<T> = std::result::Result<T, Error>;

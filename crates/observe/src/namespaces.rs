@@ -1,5 +1,6 @@
 //! All mount namespaces that processes are in.
 
+use crate::node::process_ids;
 use crate::{Error, Result, read_mounts_of};
 use mount_table::{NamespaceId, NamespaceTable, Snapshot};
 use std::collections::BTreeMap;
@@ -24,7 +25,7 @@ pub struct Namespaces {
 /// /proc cannot be listed, or a namespace's mounts cannot be read although a process of it can be asked.
 pub fn read_namespaces() -> Result<Namespaces> {
     let mut found = Namespaces::default();
-    for pid in processes()? {
+    for pid in process_ids()? {
         match std::fs::metadata(format!("/proc/{pid}/ns/mnt")) {
             Ok(namespace) => found.processes.entry(NamespaceId(namespace.ino())).or_default().push(pid),
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => found.unreadable.push(pid),
@@ -55,18 +56,6 @@ fn read_through_any(pids: &[u32]) -> Result<Option<mount_table::MountTable>> {
 }
 
 const INVALID: i32 = rustix::io::Errno::INVAL.raw_os_error();
-
-/// Process ids, ascending.
-fn processes() -> Result<Vec<u32>> {
-    let error = |source| Error::Read { path: "/proc".into(), source };
-    let mut pids = Vec::new();
-    for entry in std::fs::read_dir("/proc").map_err(error)? {
-        let name = entry.map_err(error)?.file_name();
-        pids.extend(name.to_str().and_then(|name| name.parse::<u32>().ok()));
-    }
-    pids.sort_unstable();
-    Ok(pids)
-}
 
 #[cfg(test)]
 mod tests {
