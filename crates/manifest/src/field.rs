@@ -79,6 +79,31 @@ pub struct FieldError {
     pub suggestion: Option<String>,
     /// The check that found it, if it is one that others know by name.
     pub check: Option<Check>,
+    /// What kind of error it is.
+    pub reason: Reason,
+}
+
+impl FieldError {
+    /// The message without the path: `type: value: detail`.
+    #[must_use]
+    pub fn bare(&self) -> &str {
+        self.message.get(self.path.len() + 2..).unwrap_or_default()
+    }
+}
+
+/// The API's `field.ErrorType`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the API's words")]
+pub enum Reason {
+    Required,
+    Invalid,
+    Forbidden,
+    Duplicate,
+    NotFound,
+    NotSupported,
+    TooLong,
+    TooMany,
+    Other,
 }
 
 /// A check of the API server that has a name, so that nobody has to tell it by its words.
@@ -103,11 +128,11 @@ pub struct FieldErrors {
 }
 
 impl FieldErrors {
-    fn push(&mut self, path: &Path, text: impl Display) {
-        self.push_with(path, text, None);
+    fn push(&mut self, reason: Reason, path: &Path, text: impl Display) {
+        self.push_with(reason, path, text, None);
     }
 
-    fn push_with(&mut self, path: &Path, text: impl Display, suggestion: Option<String>) {
+    fn push_with(&mut self, reason: Reason, path: &Path, text: impl Display, suggestion: Option<String>) {
         if self.list.len() >= MAX_ERRORS {
             return;
         }
@@ -118,6 +143,7 @@ impl FieldErrors {
             message,
             suggestion,
             check: None,
+            reason,
         });
     }
 
@@ -140,22 +166,22 @@ impl FieldErrors {
 
     /// `Required value`.
     pub fn required(&mut self, path: &Path) {
-        self.push(path, "Required value");
+        self.push(Reason::Required, path, "Required value");
     }
 
     /// `Required value: detail`.
     pub fn required_because(&mut self, path: &Path, detail: impl Display) {
-        self.push(path, format_args!("Required value: {detail}"));
+        self.push(Reason::Required, path, format_args!("Required value: {detail}"));
     }
 
     /// `Invalid value: value: detail`.
     pub fn invalid(&mut self, path: &Path, value: impl Into<Json>, detail: impl Display) {
-        self.push(path, format_args!("Invalid value: {}: {detail}", shown(&value.into())));
+        self.push(Reason::Invalid, path, format_args!("Invalid value: {}: {detail}", shown(&value.into())));
     }
 
     /// `Invalid value: text: detail`, the value already being as Go prints it.
     pub fn invalid_shown(&mut self, path: &Path, value: &str, detail: impl Display) {
-        self.push(path, format_args!("Invalid value: {value}: {detail}"));
+        self.push(Reason::Invalid, path, format_args!("Invalid value: {value}: {detail}"));
     }
 
     /// One [`FieldErrors::invalid`] for each detail.
@@ -167,18 +193,18 @@ impl FieldErrors {
 
     /// `Forbidden: detail`.
     pub fn forbidden(&mut self, path: &Path, detail: impl Display) {
-        self.push(path, format_args!("Forbidden: {detail}"));
+        self.push(Reason::Forbidden, path, format_args!("Forbidden: {detail}"));
     }
 
     /// `Duplicate value: value`.
     pub fn duplicate(&mut self, path: &Path, value: impl Into<Json>) {
-        self.push(path, format_args!("Duplicate value: {}", shown(&value.into())));
+        self.push(Reason::Duplicate, path, format_args!("Duplicate value: {}", shown(&value.into())));
     }
 
     /// `Not found: value`.
     pub fn not_found<'a>(&mut self, path: &Path, value: &str, known: impl IntoIterator<Item = &'a str>) {
         let suggestion = nearest(value, known).map(str::to_owned);
-        self.push_with(path, format_args!("Not found: {}", go_quote(value)), suggestion);
+        self.push_with(Reason::NotFound, path, format_args!("Not found: {}", go_quote(value)), suggestion);
     }
 
     /// `Unsupported value: value: supported values: …`, in the order given.
@@ -186,23 +212,23 @@ impl FieldErrors {
         let words: Vec<String> = supported.iter().map(|word| go_quote(word)).collect();
         let suggestion = nearest(value, supported.iter().copied()).map(str::to_owned);
         let text = format!("Unsupported value: {}: supported values: {}", go_quote(value), words.join(", "));
-        self.push_with(path, text, suggestion);
+        self.push_with(Reason::NotSupported, path, text, suggestion);
     }
 
     /// `Too long: may not be more than … bytes`.
     pub fn too_long(&mut self, path: &Path, max: usize) {
-        self.push(path, format_args!("Too long: may not be more than {max} bytes"));
+        self.push(Reason::TooLong, path, format_args!("Too long: may not be more than {max} bytes"));
     }
 
     /// `Too many: …: must have at most … items`.
     pub fn too_many(&mut self, path: &Path, count: usize, max: usize) {
         let items = if max == 1 { "item" } else { "items" };
-        self.push(path, format_args!("Too many: {count}: must have at most {max} {items}"));
+        self.push(Reason::TooMany, path, format_args!("Too many: {count}: must have at most {max} {items}"));
     }
 
     /// An error whose text is ready.
     pub fn other(&mut self, path: &Path, text: &str) {
-        self.push(path, text);
+        self.push(Reason::Other, path, text);
     }
 }
 

@@ -11,23 +11,41 @@ const MAX_ANNOTATIONS: usize = 256 << 10;
 /// Metadata of a namespaced object whose name is a domain name.
 pub(super) fn object(errors: &mut FieldErrors, metadata: &ObjectMeta) {
     let path = Path::new("metadata");
-    let text = |field: &Option<String>| field.clone().unwrap_or_default();
-    let (name, prefix) = (text(&metadata.name), text(&metadata.generate_name));
-    if !prefix.is_empty() {
-        let wrong = names::dns_subdomain(&names::prefix_as_name(&prefix));
-        errors.invalid_all(&path.child("generateName"), &prefix, wrong);
-    }
-    if !name.is_empty() {
-        errors.invalid_all(&path.child("name"), &name, names::dns_subdomain(&name));
-    } else if prefix.is_empty() {
-        errors.required_because(&path.child("name"), "name or generateName is required");
-    }
-    let namespace = text(&metadata.namespace);
+    name(errors, &path, metadata, names::dns_subdomain);
+    let namespace = metadata.namespace.as_deref().unwrap_or_default();
     if namespace.is_empty() {
         errors.required(&path.child("namespace"));
     } else {
-        errors.invalid_all(&path.child("namespace"), &namespace, names::dns_label(&namespace));
+        errors.invalid_all(&path.child("namespace"), namespace, names::dns_label(namespace));
     }
+    rest(errors, &path, metadata);
+}
+
+/// Metadata of an object that is in no namespace.
+pub(super) fn cluster_object(errors: &mut FieldErrors, metadata: &ObjectMeta, name_is_label: bool) {
+    let path = Path::new("metadata");
+    name(errors, &path, metadata, if name_is_label { names::dns_label } else { names::dns_subdomain });
+    if metadata.namespace.as_deref().is_some_and(|namespace| !namespace.is_empty()) {
+        errors.forbidden(&path.child("namespace"), "not allowed on this type");
+    }
+    rest(errors, &path, metadata);
+}
+
+fn name(errors: &mut FieldErrors, path: &Path, metadata: &ObjectMeta, check: fn(&str) -> Vec<String>) {
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    let (name, prefix) = (text(&metadata.name), text(&metadata.generate_name));
+    if !prefix.is_empty() {
+        let wrong = check(&names::prefix_as_name(&prefix));
+        errors.invalid_all(&path.child("generateName"), &prefix, wrong);
+    }
+    if !name.is_empty() {
+        errors.invalid_all(&path.child("name"), &name, check(&name));
+    } else if prefix.is_empty() {
+        errors.required_because(&path.child("name"), "name or generateName is required");
+    }
+}
+
+fn rest(errors: &mut FieldErrors, path: &Path, metadata: &ObjectMeta) {
     labels(errors, &path.child("labels"), metadata.labels.as_ref());
     annotations(errors, &path.child("annotations"), metadata.annotations.as_ref());
     owners(errors, &path.child("ownerReferences"), metadata);

@@ -17,6 +17,7 @@ mod workloads;
 use crate::field::{FieldErrors, Path};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::collections::BTreeMap;
 
 pub use workloads::{JobTemplate, Workload, WorkloadSpec, is_workload, schema_of, workload};
@@ -131,6 +132,35 @@ fn docker_config(errors: &mut FieldErrors, path: &Path, data: &BTreeMap<String, 
             }
         }
     }
+}
+
+/// What is wrong with the metadata of a Namespace or a Node: of an object that is in no namespace. A Namespace's name is a
+/// label of a domain name.
+#[must_use]
+pub fn cluster_metadata(metadata: &ObjectMeta, name_is_label: bool) -> FieldErrors {
+    let mut errors = FieldErrors::default();
+    metadata::cluster_object(&mut errors, metadata, name_is_label);
+    errors
+}
+
+/// What is wrong with the metadata of an object that is in a namespace.
+#[must_use]
+pub fn namespaced_metadata(metadata: &ObjectMeta) -> FieldErrors {
+    let mut errors = FieldErrors::default();
+    metadata::object(&mut errors, metadata);
+    errors
+}
+
+/// What is wrong with a key of a label.
+#[must_use]
+pub fn label_key(key: &str) -> Vec<String> {
+    names::label_key(key)
+}
+
+/// What is wrong with the value of a label.
+#[must_use]
+pub fn label_value(value: &str) -> Vec<String> {
+    names::label_value(value)
 }
 
 /// Go's zero value of a string that may be left out.
