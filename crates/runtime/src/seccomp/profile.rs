@@ -73,7 +73,7 @@ const RAW_IO: &[u32] = &[];
 const COMMON: &[u32] = &calls![
     // files and directories
     SYS_chdir SYS_close SYS_close_range SYS_copy_file_range SYS_dup SYS_dup3 SYS_faccessat SYS_faccessat2
-    SYS_fadvise64 SYS_fallocate SYS_fchdir SYS_fchmod SYS_fchmodat SYS_fchmodat2 SYS_fchown SYS_fchownat SYS_fcntl
+    SYS_fadvise64 SYS_fallocate SYS_fchdir SYS_fchmod SYS_fchmodat SYS_fchown SYS_fchownat SYS_fcntl
     SYS_fdatasync SYS_fgetxattr SYS_flistxattr SYS_flock SYS_fremovexattr SYS_fsetxattr SYS_fstat SYS_fstatfs
     SYS_fsync SYS_ftruncate SYS_getcwd SYS_getdents64 SYS_getxattr SYS_ioctl SYS_lgetxattr SYS_linkat
     SYS_listxattr SYS_llistxattr SYS_lremovexattr SYS_lseek SYS_lsetxattr SYS_mkdirat SYS_mknodat
@@ -122,10 +122,10 @@ const COMMON: &[u32] = &calls![
     SYS_getrandom SYS_sysinfo SYS_uname
 ];
 
-/// What the `libc` crate has no name for. From 424 on a number is the same on every machine
-/// (Documentation/process/adding-syscalls.rst): cachestat, futex_wake, futex_wait, futex_requeue, and
+/// What the `libc` crate has no name for on every machine. From 424 on a number is the same on every machine
+/// (Documentation/process/adding-syscalls.rst): cachestat, fchmodat2, futex_wake, futex_wait, futex_requeue, and
 /// setxattrat, getxattrat, listxattrat, removexattrat.
-const UNNAMED: &[u32] = &[IO_PGETEVENTS, 451, 454, 455, 456, 463, 464, 465, 466];
+const UNNAMED: &[u32] = &[IO_PGETEVENTS, 451, 452, 454, 455, 456, 463, 464, 465, 466];
 const IO_PGETEVENTS: u32 = if cfg!(target_arch = "x86_64") { 333 } else { 292 };
 
 /// What newer machines do not have any more.
