@@ -301,11 +301,12 @@ pub(crate) struct Logs {
 #[command(after_help = "\
 Examples:
   rhizome stop mount-a
-  rhizome stop --grace-period 1 mount-a mount-b")]
+  rhizome stop --grace-period 1 mount-a mount-b
+  rhizome stop ds/debug-agent    The pods of a DaemonSet
+  rhizome stop --file pods.yaml  The pods that the file makes")]
 pub(crate) struct Stop {
-    /// Pods
-    #[arg(required = true, value_name = "POD")]
-    pub(crate) pods: Vec<String>,
+    #[command(flatten)]
+    pub(crate) pods: Pods,
     /// Seconds until what has not ended is killed [default: the pod's terminationGracePeriodSeconds]
     #[arg(long, value_name = "SECONDS")]
     pub(crate) grace_period: Option<u32>,
@@ -314,9 +315,22 @@ pub(crate) struct Stop {
 /// `rhizome start`
 #[derive(Debug, Args)]
 pub(crate) struct Start {
-    /// Pods
-    #[arg(required = true, value_name = "POD")]
-    pub(crate) pods: Vec<String>,
+    #[command(flatten)]
+    pub(crate) pods: Pods,
+}
+
+/// Pods, by name or by what made them.
+#[derive(Debug, Args)]
+pub(crate) struct Pods {
+    /// Pods, or the pods of a workload: KIND/NAME
+    #[arg(required_unless_present_any = ["file", "all"], value_name = "POD")]
+    pub(crate) names: Vec<String>,
+    /// The pods of these manifests; `-` is standard input
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "names")]
+    pub(crate) file: Vec<PathBuf>,
+    /// All pods of the namespace
+    #[arg(short, long, conflicts_with_all = ["names", "file"])]
+    pub(crate) all: bool,
 }
 
 /// `rhizome rm`
@@ -325,17 +339,15 @@ pub(crate) struct Start {
 Examples:
   rhizome rm mount-a       A pod that has ended or was stopped
   rhizome rm -f mount-a    A pod that runs too: it is killed
+  rhizome rm -f ds/debug-agent     The pods of a DaemonSet
+  rhizome rm -f --file pods.yaml   The pods that the file makes
   rhizome rm -fa           All pods of the namespace")]
 pub(crate) struct Rm {
-    /// Pods
-    #[arg(required_unless_present = "all", value_name = "POD")]
-    pub(crate) pods: Vec<String>,
+    #[command(flatten)]
+    pub(crate) pods: Pods,
     /// Also pods that run; and no complaint about pods that are not there
     #[arg(short, long)]
     pub(crate) force: bool,
-    /// All pods of the namespace
-    #[arg(short, long, conflicts_with = "pods")]
-    pub(crate) all: bool,
 }
 
 /// `rhizome image`

@@ -115,6 +115,7 @@ fn status_of(error: &anyhow::Error) -> u8 {
 fn status_of_client(error: &ClientError) -> u8 {
     match error {
         ClientError::NoPod { .. }
+        | ClientError::NoWorkload { .. }
         | ClientError::NoContainer { .. }
         | ClientError::NotRunning { .. }
         | ClientError::WaitingToStart { .. }

@@ -2,7 +2,7 @@
 
 use crate::args::Global;
 use crate::exit::{Failure, Result};
-use crate::target::{Target, without_kind};
+use crate::target::{Target, without_kind, workload};
 use crate::{keeper, output};
 use agent::Root;
 use agent::client::{Client, ClientError, PodRef, PodView, StartFailure};
@@ -16,15 +16,25 @@ pub(crate) fn namespace(global: &Global) -> &str {
     global.namespace.as_deref().unwrap_or("default")
 }
 
-/// The pod of that name.
+/// The pod of that name; of a workload the first.
 pub(crate) fn find(client: &Client, global: &Global, name: &str) -> Result<PodRef> {
+    Ok(find_all(client, global, name)?.remove(0))
+}
+
+/// The pod of that name, or those of a workload (`ds/NAME`), of which there is at least one.
+pub(crate) fn find_all(client: &Client, global: &Global, name: &str) -> Result<Vec<PodRef>> {
     let name = without_kind(name);
+    if let Some((kind, name)) = workload(name)
+        && !name.contains('/')
+    {
+        return Ok(client.pods_of(namespace(global), kind, name)?);
+    }
     if name.contains('/') {
         return Err(Failure::wrong_use(format!(
             "{name:?} is not a pod: a container is named only to exec and logs"
         )));
     }
-    Ok(client.resolve(namespace(global), name)?.pod)
+    Ok(vec![client.resolve(namespace(global), name)?.pod])
 }
 
 /// The pod of that name, looked at.

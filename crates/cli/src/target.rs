@@ -2,7 +2,8 @@
 
 use crate::exit::{Failure, Result};
 
-/// `POD[/CONTAINER]`. A `pod/` before it (as `ps -o name` prints it) is passed over.
+/// `POD[/CONTAINER]`. A `pod/` before it (as `ps -o name` prints it) is passed over; `ds/NAME` and the like are the pods
+/// of a workload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     /// The pod.
@@ -15,11 +16,13 @@ impl Target {
     /// Reads the name, and the container of `-c`, which must not be another one.
     pub(crate) fn parse(text: &str, container: Option<&str>) -> Result<Target> {
         let text = without_kind(text);
-        let (pod, named) = match text.split_once('/') {
-            Some((pod, container)) => (pod, Some(container)),
+        // Where the name ends, behind the kind of a workload.
+        let begin = workload(text).map_or(0, |(_, name)| text.len() - name.len());
+        let (pod, named) = match text[begin..].find('/').map(|at| begin + at) {
+            Some(end) => (&text[..end], Some(&text[end + 1..])),
             None => (text, None),
         };
-        if pod.is_empty() || named.is_some_and(|name| name.is_empty() || name.contains('/')) {
+        if pod.len() == begin || named.is_some_and(|name| name.is_empty() || name.contains('/')) {
             return Err(Failure::wrong_use(format!("{text:?} is not POD or POD/CONTAINER")));
         }
         match (named, container) {
@@ -29,6 +32,12 @@ impl Target {
             _ => Ok(Target { pod: pod.to_owned(), container: named.or(container).map(str::to_owned) }),
         }
     }
+}
+
+/// The workload that is named as for kubectl: `ds/debug-agent` is the DaemonSet debug-agent. Its kind and name.
+pub(crate) fn workload(text: &str) -> Option<(&'static str, &str)> {
+    let (kind, name) = text.split_once('/')?;
+    Some((manifest::workloads::kind_of_word(kind)?, name))
 }
 
 /// The pod's name, also where kubectl's kind stands before it.
@@ -49,7 +58,9 @@ mod tests {
         assert_eq!(parse("pod/a", None), some("a", None));
         assert_eq!(parse("pod/a/b", Some("b")), some("a", Some("b")));
         assert_eq!(parse("a", Some("b")), some("a", Some("b")));
-        for wrong in ["", "/", "a/", "/b", "a/b/c", "pod/"] {
+        assert_eq!(parse("ds/a", None), some("ds/a", None));
+        assert_eq!(parse("deployments/a/b", None), some("deployments/a", Some("b")));
+        for wrong in ["ds/", "ds//b", "", "/", "a/", "/b", "a/b/c", "pod/"] {
             assert_eq!(parse(wrong, None), None, "{wrong:?}");
         }
         assert_eq!(parse("a/b", Some("c")), None);

@@ -34,9 +34,14 @@ pub struct Annotations {
 /// # Errors
 /// Values that mean nothing, and `rhizome.dev/` annotations that are unknown.
 pub fn read(pod: &Pod) -> Result<Annotations, FieldErrors> {
+    read_at(pod, &Path::new(""))
+}
+
+/// The same for a Pod, or the template of one, that stands at `base`.
+pub(crate) fn read_at(pod: &Pod, base: &Path) -> Result<Annotations, FieldErrors> {
     let mut found = Annotations::default();
     let mut errors = FieldErrors::default();
-    let path = Path::new("metadata").child("annotations");
+    let path = base.child("metadata").child("annotations");
     for (key, value) in pod.metadata.annotations.iter().flatten() {
         if !key.starts_with("rhizome.dev/") {
             continue;

@@ -201,8 +201,18 @@ fn volume(volume: &mut Volume) {
 /// Fills in what the template of a workload leaves out.
 pub fn workload(workload: &mut crate::validate::Workload) {
     pod_spec(workload.spec.template_mut().spec.get_or_insert_default());
-    if workload.kind == "Deployment" {
-        workload.spec.progress_deadline_seconds.get_or_insert(600);
+    let spec = &mut workload.spec;
+    match workload.kind.as_str() {
+        "Deployment" => drop(spec.progress_deadline_seconds.get_or_insert(600)),
+        // Without either, one Pod; with parallelism alone, so many that work on one queue.
+        "Job" => {
+            if spec.completions.is_none() && spec.parallelism.is_none() {
+                spec.completions = Some(1);
+            }
+            spec.parallelism.get_or_insert(1);
+            spec.backoff_limit.get_or_insert(6);
+        }
+        _ => {}
     }
 }
 

@@ -17,7 +17,8 @@ pub fn complete_name(metadata: &mut ObjectMeta, dice: u64) {
     }
 }
 
-fn generated_name(prefix: &str, mut dice: u64) -> String {
+/// A prefix and five characters, which `dice` choose.
+pub(crate) fn generated_name(prefix: &str, mut dice: u64) -> String {
     let mut end = prefix.len().min(MAX_PREFIX);
     while !prefix.is_char_boundary(end) {
         end -= 1;
@@ -25,11 +26,16 @@ fn generated_name(prefix: &str, mut dice: u64) -> String {
     let mut name = prefix[..end].to_owned();
     for _ in 0..RANDOM {
         let sides = ALPHABET.len() as u64;
-        let letter = usize::try_from(dice % sides).unwrap_or_default();
-        name.push(char::from(ALPHABET[letter]));
+        name.push(char::from(letter(dice)));
         dice /= sides;
     }
     name
+}
+
+/// The letter that a number stands for.
+pub(crate) fn letter(number: u64) -> u8 {
+    let at = usize::try_from(number % ALPHABET.len() as u64).unwrap_or_default();
+    ALPHABET[at]
 }
 
 #[cfg(test)]

@@ -95,6 +95,34 @@ pub(crate) fn is_known(api_version: &str, kind: &str) -> bool {
     })
 }
 
+/// Kinds that say something to a cluster (who may do what, how it is reached from outside, when something is moved) and
+/// nothing to one machine whose Pods are all run at once.
+const WITHOUT_MEANING: [&str; 17] = [
+    "CSIDriver",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "CustomResourceDefinition",
+    "HorizontalPodAutoscaler",
+    "Ingress",
+    "IngressClass",
+    "Namespace",
+    "NetworkPolicy",
+    "PodDisruptionBudget",
+    "PriorityClass",
+    "Role",
+    "RoleBinding",
+    "Service",
+    "ServiceAccount",
+    "StorageClass",
+    "VolumeAttributesClass",
+];
+
+/// Whether a known kind is accepted though nothing is done with it.
+#[must_use]
+pub(crate) fn has_no_meaning(kind: &str) -> bool {
+    WITHOUT_MEANING.contains(&kind)
+}
+
 /// Whether a version of an API group is one of Kubernetes' own.
 #[must_use]
 pub fn serves(api_version: &str) -> bool {
@@ -143,6 +171,14 @@ pub fn plural(kind: &str) -> String {
     }
 }
 
+/// The resource with its group, as messages use it where the group has a name: `daemonsets.apps`.
+#[must_use]
+pub fn resource(kind: &str) -> String {
+    let group = api_version_of(kind).and_then(|version| version.split_once('/')).map(|(group, _)| group);
+    let plural = plural(kind);
+    group.map_or_else(|| plural.clone(), |group| format!("{plural}.{group}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,6 +193,7 @@ mod tests {
         assert_eq!(nearest("Pood"), Some("Pod"));
         assert_eq!(api_version_of("Deployment"), Some("apps/v1"));
         assert_eq!(plural("Ingress"), "ingresses");
+        assert_eq!((resource("Job"), resource("Pod")), ("jobs.batch".into(), "pods".into()));
         assert_eq!(plural("NetworkPolicy"), "networkpolicies");
     }
 }

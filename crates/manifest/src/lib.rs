@@ -14,6 +14,7 @@
 //! - [`support`]: a row for every field of a Pod: done, without meaning on one machine, or refused by name.
 //! - [`load()`]: all of it over any number of sources; either everything is right, or everything that is wrong is told.
 //!   [`survey()`]: all that can be read whatever is wrong, for those who only look.
+//! - [`workloads`]: the Pods that a DaemonSet, Deployment, … makes, as their controllers would make them.
 //! - [`cri`]: a valid Pod to what `runtime` takes, with the kubelet's formulas; [`volume_files`], [`annotations`].
 //!
 //! Architecture invariant: no files, clock, threads, environment, randomness, logging, printing. Ids, addresses, the
@@ -52,6 +53,7 @@ pub mod support;
 pub mod tree;
 pub mod validate;
 pub mod volume_files;
+pub mod workloads;
 
 pub use load::{Loaded, LoadedObject, Object, Options, ValidationMode, load, survey};
 pub use problem::{Problem, Stage, kubectl_text};

@@ -1,5 +1,6 @@
 //! From sources to objects: all of them valid and defaulted, or all that is wrong with them.
 
+mod kind;
 mod survey;
 
 pub use survey::{PodTemplate, Survey, Surveyed, survey};
@@ -9,11 +10,13 @@ use crate::field::{FieldError, FieldErrors};
 use crate::kinds;
 use crate::problem::{ObjectId, Problem, Stage, go_quote};
 use crate::source::{Lines, Position, Source, Span};
-use crate::support::{self, Note};
+use crate::support::{self, Note, Remark};
 use crate::tree::{self, MAX_BYTES, Node, Value};
 use crate::validate::Workload;
-use crate::{defaults, validate};
+use crate::{defaults, validate, workloads};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kind::Kind;
 use std::collections::HashSet;
 
 /// Problems after which no further document is looked at. One document can have some more.
@@ -50,6 +53,8 @@ pub enum Object {
     ConfigMap(ConfigMap),
     /// A Secret.
     Secret(Secret),
+    /// What makes Pods, which follow it.
+    Workload(Box<Workload>),
 }
 
 /// An object and where it came from.
@@ -72,12 +77,25 @@ pub struct Loaded {
     pub objects: Vec<LoadedObject>,
     /// What is strange but no error; draw them with [`Problem::render_warning`].
     pub warnings: Vec<Problem>,
-    /// Fields that are accepted and have no meaning on one machine.
+    /// What is accepted and has no meaning on one machine, or is done in another way than in a cluster.
     pub notes: Vec<Note>,
 }
 
+impl Object {
+    /// Its metadata.
+    #[must_use]
+    pub fn metadata(&self) -> &ObjectMeta {
+        match self {
+            Self::Pod(pod) => &pod.metadata,
+            Self::ConfigMap(map) => &map.metadata,
+            Self::Secret(secret) => &secret.metadata,
+            Self::Workload(workload) => &workload.metadata,
+        }
+    }
+}
+
 impl Loaded {
-    /// The Pods.
+    /// The Pods, those of workloads too.
     pub fn pods(&self) -> impl Iterator<Item = &Pod> {
         self.objects.iter().filter_map(|loaded| match &loaded.object {
             Object::Pod(pod) => Some(pod.as_ref()),
@@ -255,21 +273,18 @@ impl Loader<'_> {
             return;
         }
         match (id.api_version.as_str(), id.kind.as_str()) {
-            ("v1", "Pod") => self.typed::<Pod>(place, node, &mut id),
-            ("v1", "ConfigMap") => self.typed::<ConfigMap>(place, node, &mut id),
-            ("v1", "Secret") => self.typed::<Secret>(place, node, &mut id),
-            (api_version, kind) => {
-                if let Some(schema) = validate::schema_of(api_version, kind)
-                    && !self.workload(&place, node, &id, schema)
-                {
-                    return;
+            ("v1", "Pod") => self.typed::<Pod>(place, node, &mut id, "v1.Pod"),
+            ("v1", "ConfigMap") => self.typed::<ConfigMap>(place, node, &mut id, "v1.ConfigMap"),
+            ("v1", "Secret") => self.typed::<Secret>(place, node, &mut id, "v1.Secret"),
+            (api_version, kind) => match validate::schema_of(api_version, kind) {
+                Some(schema) if validate::is_workload(kind) => {
+                    self.typed::<Workload>(place, node, &mut id, schema);
                 }
-                let message = format!(
-                    "kind {} is not supported yet by this version of rhizome, which runs Pod with ConfigMap and Secret",
-                    id.kind
-                );
-                self.push(&place, &id, Stage::Unsupported, node.locate("kind"), message);
-            }
+                _ if kinds::has_no_meaning(kind) => {
+                    self.loaded.notes.push(Note { object: id, remark: Remark::KindWithoutMeaning });
+                }
+                schema => self.not_yet(&place, node, &id, schema),
+            },
         }
     }
 
@@ -356,8 +371,8 @@ impl Loader<'_> {
         }
     }
 
-    fn typed<K: Kind>(&mut self, place: Place<'_>, node: &Node, id: &mut ObjectId) {
-        let decoded = decode::decode(node, K::SCHEMA);
+    fn typed<K: Kind>(&mut self, place: Place<'_>, node: &Node, id: &mut ObjectId, schema: &'static str) {
+        let decoded = decode::decode(node, schema);
         let mut problems = self.misfits(&place, id, &decoded, Stage::Decode);
         let refused = !problems.is_empty();
         self.problems.append(&mut problems);
@@ -381,42 +396,28 @@ impl Loader<'_> {
         self.field_errors(&place, node, id, Stage::Invalid, errors);
         if valid {
             // Fields that are left out were warned of, or are to be passed over silently.
-            let (unsupported, notes) = object.support(node, &unknown);
-            let supported = unsupported.is_empty();
-            self.field_errors(&place, node, id, Stage::Unsupported, unsupported);
+            let verdict = object.support(node, &unknown);
+            let supported = verdict.errors.is_empty();
+            self.field_errors(&place, node, id, Stage::Unsupported, verdict.errors);
             if supported {
                 let warnings = self.problems_of(&place, node, id, Stage::Invalid, object.warnings());
                 self.loaded.warnings.extend(warnings);
-                self.accept(&place, node, id, object, notes);
+                self.accept(&place, node, id, object, verdict.remarks);
             }
         }
     }
 
-    /// Validates a kind that is not run yet, as far as its types are known; says whether it is valid.
-    fn workload(&mut self, place: &Place<'_>, node: &Node, id: &ObjectId, schema: &'static str) -> bool {
-        let decoded = decode::decode(node, schema);
-        let mut problems = self.misfits(place, id, &decoded, Stage::Decode);
-        self.warn(place, id, &decoded);
-        if !problems.is_empty() {
-            self.problems.append(&mut problems);
-            return false;
-        }
-        if !validate::is_workload(&id.kind) {
-            return true;
-        }
-        let mut workload: Workload = match serde_json::from_value(decoded.json) {
-            Ok(workload) => workload,
-            Err(error) => {
-                self.push(place, id, Stage::Decode, node.locate(""), error.to_string());
-                return false;
+    /// A kind that is not run: refused by name, after what is wrong with its fields as far as its type is known.
+    fn not_yet(&mut self, place: &Place<'_>, node: &Node, id: &ObjectId, schema: Option<&'static str>) {
+        if let Some(schema) = schema {
+            let decoded = decode::decode(node, schema);
+            let mut problems = self.misfits(place, id, &decoded, Stage::Decode);
+            self.warn(place, id, &decoded);
+            if !problems.is_empty() {
+                return self.problems.append(&mut problems);
             }
-        };
-        workload.metadata.namespace.get_or_insert_with(|| "default".to_owned());
-        defaults::workload(&mut workload);
-        let errors = validate::workload(&workload);
-        let valid = errors.is_empty();
-        self.field_errors(place, node, id, Stage::Invalid, errors);
-        valid
+        }
+        self.push(place, id, Stage::Unsupported, node.locate("kind"), support::not_run(&id.kind));
     }
 
     fn field_errors(
@@ -474,27 +475,39 @@ impl Loader<'_> {
         node: &Node,
         id: &mut ObjectId,
         object: K,
-        notes: Vec<String>,
+        remarks: Vec<Remark>,
     ) {
+        let object = object.into_object();
+        let made = match &object {
+            Object::Workload(workload) => workloads::pods(workload),
+            _ => Vec::new(),
+        };
+        if !self.accept_one(place, node, id, object) {
+            return;
+        }
+        let note = |remark| Note { object: id.clone(), remark };
+        self.loaded.notes.extend(remarks.into_iter().map(note));
+        for pod in made {
+            let name = pod.metadata.name.clone().unwrap_or_default();
+            let mut id = ObjectId { api_version: "v1".into(), kind: "Pod".into(), name, ..id.clone() };
+            self.accept_one(place, node, &mut id, Object::Pod(Box::new(pod)));
+        }
+    }
+
+    /// Adds an object; says whether there was none of its name.
+    fn accept_one(&mut self, place: &Place<'_>, node: &Node, id: &mut ObjectId, object: Object) -> bool {
         let metadata = object.metadata();
         id.namespace = metadata.namespace.clone().unwrap_or_default();
         let name = metadata.name.clone().unwrap_or_default();
         if !name.is_empty() && !self.seen.insert((id.kind.clone(), id.namespace.clone(), name)) {
-            let message = format!("{} {} already exists", kinds::plural(&id.kind), go_quote(&id.name));
-            return self.push(place, id, Stage::Exists, node.locate("metadata.name"), message);
+            let message = format!("{} {} already exists", kinds::resource(&id.kind), go_quote(&id.name));
+            self.push(place, id, Stage::Exists, node.locate("metadata.name"), message);
+            return false;
         }
-        let start = node.locate("");
-        let position = place.lines.position(start.start);
-        if !notes.is_empty() {
-            self.loaded.notes.push(Note { object: id.clone(), fields: notes });
-        }
+        let position = place.lines.position(node.locate("").start);
         let source_name = place.source.name.to_owned();
-        self.loaded.objects.push(LoadedObject {
-            object: object.into_object(),
-            id: id.clone(),
-            source_name,
-            position,
-        });
+        self.loaded.objects.push(LoadedObject { object, id: id.clone(), source_name, position });
+        true
     }
 }
 
@@ -536,83 +549,4 @@ fn shape_faults(root: &Node) -> Vec<(String, Span)> {
         }
     }
     faults
-}
-
-/// What the loader needs of a kind.
-trait Kind: serde::de::DeserializeOwned {
-    /// Its name in the schema.
-    const SCHEMA: &'static str;
-    fn metadata(&self) -> &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-    fn metadata_mut(&mut self) -> &mut k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-    fn default(&mut self);
-    fn validate(&self) -> FieldErrors;
-    /// What is valid and all the same probably not meant.
-    fn warnings(&self) -> FieldErrors {
-        FieldErrors::default()
-    }
-    fn support(&self, node: &Node, left_out: &HashSet<String>) -> (FieldErrors, Vec<String>);
-    fn into_object(self) -> Object;
-}
-
-macro_rules! metadata {
-    () => {
-        fn metadata(&self) -> &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
-            &self.metadata
-        }
-        fn metadata_mut(&mut self) -> &mut k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
-            &mut self.metadata
-        }
-    };
-}
-
-impl Kind for Pod {
-    const SCHEMA: &'static str = "v1.Pod";
-    metadata!();
-    fn default(&mut self) {
-        defaults::pod(self);
-    }
-    fn validate(&self) -> FieldErrors {
-        validate::pod(self)
-    }
-    fn warnings(&self) -> FieldErrors {
-        validate::pod_warnings(self)
-    }
-    fn support(&self, node: &Node, left_out: &HashSet<String>) -> (FieldErrors, Vec<String>) {
-        support::pod(self, node, left_out)
-    }
-    fn into_object(self) -> Object {
-        Object::Pod(Box::new(self))
-    }
-}
-
-impl Kind for ConfigMap {
-    const SCHEMA: &'static str = "v1.ConfigMap";
-    metadata!();
-    fn default(&mut self) {}
-    fn validate(&self) -> FieldErrors {
-        validate::config_map(self)
-    }
-    fn support(&self, _: &Node, _: &HashSet<String>) -> (FieldErrors, Vec<String>) {
-        (FieldErrors::default(), Vec::new())
-    }
-    fn into_object(self) -> Object {
-        Object::ConfigMap(self)
-    }
-}
-
-impl Kind for Secret {
-    const SCHEMA: &'static str = "v1.Secret";
-    metadata!();
-    fn default(&mut self) {
-        defaults::secret(self);
-    }
-    fn validate(&self) -> FieldErrors {
-        validate::secret(self)
-    }
-    fn support(&self, _: &Node, _: &HashSet<String>) -> (FieldErrors, Vec<String>) {
-        (FieldErrors::default(), Vec::new())
-    }
-    fn into_object(self) -> Object {
-        Object::Secret(self)
-    }
 }

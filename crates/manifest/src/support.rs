@@ -3,6 +3,11 @@
 //! A field that would change what happens and is not done yet is refused by name; one that has no meaning on one machine
 //! is accepted and named once. Nothing is passed over silently: a test holds the rows against the API's schema.
 
+mod workloads;
+
+pub use workloads::page as workloads_page;
+pub(crate) use workloads::{not_run, workload};
+
 use crate::field::{FieldErrors, Path};
 use crate::problem::ObjectId;
 use crate::tree::{Node, Number, Value};
@@ -89,9 +94,9 @@ pub const PODS: &[Row] = &[
     row(
         "spec.containers[].ports[].hostPort",
         Checked,
-        "only with hostNetwork, where it is the container's port",
+        "with hostNetwork, where it is the container's port; else it leads nowhere, which a note says",
     ),
-    row("spec.containers[].ports[].hostIP", Checked, "only with hostNetwork"),
+    row("spec.containers[].ports[].hostIP", Checked, "goes with hostPort"),
     row("spec.containers[].envFrom", Done, ""),
     row("spec.containers[].env[].name", Done, ""),
     row("spec.containers[].env[].value", Done, "with `$(NAME)`"),
@@ -205,70 +210,124 @@ pub const PODS: &[Row] = &[
 /// The row that speaks for a path: its own, or that of the nearest field above. None where only fields below have rows.
 #[must_use]
 pub fn find(path: &str) -> Option<&'static Row> {
-    PODS.iter().find(|row| row.path == path)
+    find_in(PODS, path)
 }
 
-fn has_rows_below(path: &str) -> bool {
-    PODS.iter().any(|row| {
+fn find_in(rows: &'static [Row], path: &str) -> Option<&'static Row> {
+    rows.iter().find(|row| row.path == path)
+}
+
+fn has_rows_below(rows: &[Row], path: &str) -> bool {
+    rows.iter().any(|row| {
         row.path
             .strip_prefix(path)
             .is_some_and(|rest| path.is_empty() || rest.starts_with('.') || rest.starts_with("[]"))
     })
 }
 
-/// Fields of a Pod that have no meaning on one machine.
+/// What the user should know of an object that is accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
-    /// The Pod.
+    /// The object.
     pub object: ObjectId,
-    /// Their paths, as written, in the order of the API.
-    pub fields: Vec<String>,
+    /// What.
+    pub remark: Remark,
+}
+
+/// What there is to know of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Remark {
+    /// Fields that have no meaning on one machine: their paths, as written, in the order of the API.
+    NoMeaning(Vec<String>),
+    /// The whole kind has no meaning on one machine.
+    KindWithoutMeaning,
+    /// Something that is done in another way than in a cluster.
+    Other(String),
 }
 
 impl std::fmt::Display for Note {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{} {:?}: accepted, without meaning on one machine: {}",
-            self.object.kind,
-            self.object.name,
-            self.fields.join(", ")
-        )
+        write!(f, "{} {:?}: ", self.object.kind, self.object.name)?;
+        match &self.remark {
+            Remark::NoMeaning(fields) => {
+                write!(f, "accepted, without meaning on one machine: {}", fields.join(", "))
+            }
+            Remark::KindWithoutMeaning => f.write_str("accepted, without meaning on one machine"),
+            Remark::Other(text) => f.write_str(text),
+        }
+    }
+}
+
+/// What of an object is not supported, and what the user should know of the rest.
+#[derive(Debug, Default)]
+pub(crate) struct Verdict {
+    pub(crate) errors: FieldErrors,
+    pub(crate) remarks: Vec<Remark>,
+}
+
+impl Verdict {
+    /// Fields without meaning; none are no remark.
+    fn no_meaning(&mut self, fields: Vec<String>) {
+        if !fields.is_empty() {
+            self.remarks.push(Remark::NoMeaning(fields));
+        }
     }
 }
 
 /// What of a Pod is not supported, and what has no meaning. `node` is the Pod as the user wrote it, of which the paths
 /// `left_out` are no fields of a Pod.
-pub(crate) fn pod(pod: &Pod, node: &Node, left_out: &HashSet<String>) -> (FieldErrors, Vec<String>) {
-    let mut found = Walk { errors: FieldErrors::default(), notes: Vec::new(), left_out };
-    found.walk(node, "", &Path::new(""));
+pub(crate) fn pod(pod: &Pod, node: &Node, left_out: &HashSet<String>) -> Verdict {
+    let (mut verdict, fields) = pod_at(&Path::new(""), pod, node, left_out);
+    verdict.no_meaning(fields);
+    verdict
+}
+
+/// The same for a Pod, or the template of one, that stands at `base`.
+fn pod_at(base: &Path, pod: &Pod, node: &Node, left_out: &HashSet<String>) -> (Verdict, Vec<String>) {
+    let mut found = Walk::new(PODS, base, left_out);
+    found.walk(node, "", base);
     let default = PodSpec::default();
     let spec = pod.spec.as_ref().unwrap_or(&default);
     found.ports(spec);
     found.resources(spec);
     found.non_root(spec);
     found.dns(spec);
-    if let Err(errors) = crate::annotations::read(pod) {
+    if let Err(errors) = crate::annotations::read_at(pod, &found.base) {
         found.errors.list.extend(errors.list);
     }
-    (found.errors, found.notes)
+    found.end()
 }
 
 const NOT_YET: &str = "not supported yet by this version of rhizome";
 
 struct Walk<'a> {
+    rows: &'static [Row],
+    /// Where the object stands that the rows are of.
+    base: Path,
     errors: FieldErrors,
+    remarks: Vec<Remark>,
+    /// Fields without meaning.
     notes: Vec<String>,
     left_out: &'a HashSet<String>,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(rows: &'static [Row], base: &Path, left_out: &'a HashSet<String>) -> Self {
+        let (errors, base) = (FieldErrors::default(), base.clone());
+        Self { rows, base, errors, remarks: Vec::new(), notes: Vec::new(), left_out }
+    }
+
+    /// What was found, and the fields without meaning.
+    fn end(self) -> (Verdict, Vec<String>) {
+        (Verdict { errors: self.errors, remarks: self.remarks }, self.notes)
+    }
+
     fn walk(&mut self, node: &Node, pattern: &str, path: &Path) {
         if node.value == Value::Null || self.left_out.contains(path.as_said()) {
             return;
         }
-        if let Some(row) = find(pattern)
-            && !(has_rows_below(pattern) && descends(row, node))
+        if let Some(row) = find_in(self.rows, pattern)
+            && !(has_rows_below(self.rows, pattern) && descends(row, node))
         {
             return self.judge(row, node, path);
         }
@@ -280,9 +339,9 @@ impl Walk<'_> {
                     } else {
                         format!("{pattern}.{}", entry.key)
                     };
-                    let known = find(&below).is_some() || has_rows_below(&below);
+                    let known = find_in(self.rows, &below).is_some() || has_rows_below(self.rows, &below);
                     // What has neither a row nor rows below is spoken for from above.
-                    match (known, find(pattern)) {
+                    match (known, find_in(self.rows, pattern)) {
                         (true, _) => self.walk(&entry.value, &below, &path.child(&entry.key)),
                         (false, Some(_)) if self.left_out.contains(path.child(&entry.key).as_said()) => {}
                         (false, Some(row)) => self.judge(row, &entry.value, &path.child(&entry.key)),
@@ -329,19 +388,23 @@ impl Walk<'_> {
 
     fn each(&mut self, spec: &PodSpec, mut check: impl FnMut(&mut Self, &Path, &Container)) {
         for (index, container) in spec.containers.iter().enumerate() {
-            check(self, &Path::new("spec").child("containers").index(index), container);
+            check(self, &self.base.child("spec").child("containers").index(index), container);
         }
     }
 
+    /// A pod has a network of its own with nothing but a loopback: no port of the node leads there.
     fn ports(&mut self, spec: &PodSpec) {
         if spec.host_network == Some(true) {
             return;
         }
         self.each(spec, |found, path, container| {
             for (index, port) in container.ports.iter().flatten().enumerate() {
-                let path = path.child("ports").index(index);
-                if port.host_port.unwrap_or_default() != 0 {
-                    found.errors.other(&path.child("hostPort"), &format!("{NOT_YET} without hostNetwork"));
+                if let Some(number) = port.host_port.filter(|number| *number != 0) {
+                    let path = path.child("ports").index(index).child("hostPort");
+                    found.remarks.push(Remark::Other(format!(
+                        "{}: port {number} of the node does not lead to the container: without hostNetwork a pod has only its loopback",
+                        path.as_said()
+                    )));
                 }
             }
         });
@@ -367,7 +430,7 @@ impl Walk<'_> {
 
     fn dns(&mut self, spec: &PodSpec) {
         if spec.dns_config.is_some() && spec.dns_policy.as_deref() != Some("None") {
-            let path = Path::new("spec").child("dnsConfig");
+            let path = self.base.child("spec").child("dnsConfig");
             self.errors.other(&path, &format!("with a dnsPolicy other than None {NOT_YET}"));
         }
     }
@@ -389,7 +452,7 @@ impl Walk<'_> {
             let here = if own_non_root.is_some() {
                 here
             } else {
-                Path::new("spec").child("securityContext").child("runAsNonRoot")
+                found.base.child("spec").child("securityContext").child("runAsNonRoot")
             };
             match own.and_then(|context| context.run_as_user).or(pod_user) {
                 Some(0) => {
@@ -432,20 +495,23 @@ pub fn page() -> String {
          What has no meaning on one machine is accepted and named once.\n\n\
          | field | | remark |\n| --- | --- | --- |\n",
     );
-    for row in PODS {
-        let what = match row.support {
-            Done => "done".to_owned(),
-            Values(values) => {
-                let words: Vec<String> = values.iter().map(|value| format!("`{value:?}`")).collect();
-                format!("done for {}", words.join(", "))
-            }
-            NoMeaning => "no meaning on one machine".to_owned(),
-            Refused => "refused".to_owned(),
-            Checked => "done in part".to_owned(),
-        };
-        text.push_str(&format!("| `{}` | {what} | {} |\n", row.path, row.remark));
-    }
+    PODS.iter().for_each(|row| text.push_str(&line(row)));
     text
+}
+
+/// A row as a line of a table.
+fn line(row: &Row) -> String {
+    let what = match row.support {
+        Done => "done".to_owned(),
+        Values(values) => {
+            let words: Vec<String> = values.iter().map(|value| format!("`{value:?}`")).collect();
+            format!("done for {}", words.join(", "))
+        }
+        NoMeaning => "no meaning on one machine".to_owned(),
+        Refused => "refused".to_owned(),
+        Checked => "done in part".to_owned(),
+    };
+    format!("| `{}` | {what} | {} |\n", row.path, row.remark)
 }
 
 #[cfg(test)]
@@ -459,12 +525,12 @@ mod tests {
     fn every_field_of_the_api_has_a_row() {
         fn check(ty: &Type, pattern: &str, spoken_for: bool, missing: &mut Vec<String>) {
             let row = find(pattern);
-            if row.is_some() && !has_rows_below(pattern) {
+            if row.is_some() && !has_rows_below(PODS, pattern) {
                 return;
             }
             let spoken_for = spoken_for || row.is_some();
             match ty {
-                Type::Struct(name) if has_rows_below(pattern) => {
+                Type::Struct(name) if has_rows_below(PODS, pattern) => {
                     for field in &schema::find(name).unwrap().fields {
                         let below = if pattern.is_empty() {
                             field.name.to_owned()
@@ -474,7 +540,7 @@ mod tests {
                         check(&field.ty, &below, spoken_for, missing);
                     }
                 }
-                Type::List(item) if has_rows_below(pattern) => {
+                Type::List(item) if has_rows_below(PODS, pattern) => {
                     check(item, &format!("{pattern}[]"), spoken_for, missing)
                 }
                 _ if spoken_for => {}

@@ -1,4 +1,4 @@
-//! docs/reference/pod-fields.md says what the table says.
+//! The pages of docs/reference that say which fields are done say what the tables say.
 
 #![allow(
     clippy::disallowed_methods,
@@ -8,16 +8,20 @@
 
 use std::path::Path;
 
-#[test]
-fn the_page_is_the_table() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/pod-fields.md");
-    let page = manifest::support::page();
+fn check(name: &str, page: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference").join(name);
     if std::env::var_os("RHIZOME_BLESS").is_some() {
-        std::fs::write(&path, &page).unwrap();
+        std::fs::write(&path, page).unwrap();
     }
     let written = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         written == page,
-        "docs/reference/pod-fields.md is old: RHIZOME_BLESS=1 cargo test -p manifest writes it anew"
+        "docs/reference/{name} is old: RHIZOME_BLESS=1 cargo test -p manifest writes it anew"
     );
+}
+
+#[test]
+fn the_pages_are_the_tables() {
+    check("pod-fields.md", &manifest::support::page());
+    check("workload-fields.md", &manifest::support::workloads_page());
 }

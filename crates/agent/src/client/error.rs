@@ -26,6 +26,14 @@ pub enum ClientError {
         /// Where it may be instead.
         hint: Option<String>,
     },
+    /// No pods of such a workload.
+    #[error("{resource} {name:?} not found")]
+    NoWorkload {
+        /// The resource as Kubernetes names it: `daemonsets.apps`.
+        resource: String,
+        /// Its name.
+        name: String,
+    },
     /// No such container.
     #[error("container {container} is not valid for pod {} out of: {}", .pod.name, .known.join(", "))]
     NoContainer {

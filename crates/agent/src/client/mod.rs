@@ -193,6 +193,26 @@ impl Client {
         Ok(listed)
     }
 
+    /// The pods that a workload made, by name; at least one.
+    ///
+    /// # Errors
+    /// In Kubernetes' words if there is none; or a record cannot be read.
+    pub fn pods_of(&self, namespace: &str, kind: &str, name: &str) -> Result<Vec<PodRef>> {
+        let mut found = Vec::new();
+        for (key, uid) in record::list(&self.root, Some(namespace))? {
+            // What cannot be read is no one's; by its own name it is told why.
+            let Ok(record) = record::load(&self.root, &uid) else { continue };
+            if manifest::workloads::owner(&record.pod) == Some((kind, name)) {
+                found.push(PodRef { key, uid });
+            }
+        }
+        if found.is_empty() {
+            let resource = manifest::kinds::resource(kind);
+            return Err(ClientError::NoWorkload { resource, name: name.to_owned() });
+        }
+        Ok(found)
+    }
+
     /// What `POD` or `POD/CONTAINER` names in a namespace.
     ///
     /// # Errors

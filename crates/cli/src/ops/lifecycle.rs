@@ -1,38 +1,69 @@
 //! `rhizome stop`, `start` and `rm`: the life of pods that are there.
 
 use crate::args::{self, Global};
-use crate::exit::{self, Result};
+use crate::exit::{self, Exit, Result};
+use crate::ops::made;
 use crate::world::{self, World};
 use crate::{output, pods};
 use agent::Root;
-use agent::client::{ClientError, PodRef, Progress, Removed};
+use agent::client::{Client, ClientError, PodRef, Progress, Removed};
 use agent::record::{PodKey, RecordError};
 
 /// Ends pods, and keeps them.
 pub(crate) fn stop(global: &Global, args: &args::Stop) -> Result {
     let world = World::open(global)?;
     let grace = args.grace_period.map(u64::from);
-    exit::each(&args.pods, |name| {
-        let pod = pods::find(&world.client, global, name)?;
+    let stop = |pod: PodRef| {
         let stopped = world.client.stop(&pod, grace)?;
         output::stdout(&format!("pod/{} stopped\n", pod.key.name))?;
         pods::say_left(world.client.root(), &pod, &stopped.left);
         Ok(())
-    })
+    };
+    each(global, &world.client, &args.pods, false, stop)
 }
 
 /// Starts pods that have ended.
 pub(crate) fn start(global: &Global, args: &args::Start) -> Result {
     world::before_starting(global, false)?;
     let world = World::open_for_creating(global, false)?;
-    exit::each(&args.pods, |name| {
-        let pod = pods::find(&world.client, global, name)?;
-        world.client.start(&pod)?;
+    let start = |pod: PodRef| {
+        match world.client.start(&pod) {
+            Err(ClientError::Running { .. }) if args.pods.all => return Ok(()),
+            started => started?,
+        }
         match world.client.wait_started(&pod, None)? {
             (Progress::Failed(failures), _) => Err(pods::not_started(&pod, &failures)),
             _ => output::stdout(&format!("pod/{} started\n", pod.key.name)),
         }
-    })
+    };
+    each(global, &world.client, &args.pods, false, start)
+}
+
+/// Does something to each pod that is meant. With `missing_is_fine`, pods that are not there are passed over.
+fn each(
+    global: &Global,
+    client: &Client,
+    pods: &args::Pods,
+    missing_is_fine: bool,
+    mut act: impl FnMut(PodRef) -> Result<()>,
+) -> Result {
+    let mut all = Vec::new();
+    let mut add = |found: Result<Vec<PodRef>>| match found {
+        Err(failure) if missing_is_fine && failure.is::<ClientError>(is_missing) => Ok(()),
+        found => found.map(|found| all.extend(found)),
+    };
+    let Exit(missing) = match pods.file.as_slice() {
+        _ if pods.all => exit::each(&[()], |()| add(of_namespace(global, client)))?,
+        [] => exit::each(&pods.names, |name| add(pods::find_all(client, global, name)))?,
+        files => exit::each(&made::read(global, files)?, |one| add(one.find(client)))?,
+    };
+    let Exit(failed) = exit::each(&all, |pod| act(pod.clone()))?;
+    Ok(Exit(if missing == 0 { failed } else { missing }))
+}
+
+fn of_namespace(global: &Global, client: &Client) -> Result<Vec<PodRef>> {
+    let all = agent::record::list(client.root(), Some(pods::namespace(global)))?;
+    Ok(all.into_iter().map(|(key, uid)| PodRef { key, uid }).collect())
 }
 
 /// Removes pods and all that is of them.
@@ -45,18 +76,7 @@ pub(crate) fn remove(global: &Global, args: &args::Rm) -> Result {
         gone.push((pod, removed));
         Ok(())
     };
-    let result = if args.all {
-        let all = agent::record::list(world.client.root(), Some(pods::namespace(global)))?;
-        exit::each(&all, |(key, uid)| remove(PodRef { key: key.clone(), uid: uid.clone() }))
-    } else {
-        exit::each(&args.pods, |name| {
-            let removed = pods::find(&world.client, global, name).and_then(&mut remove);
-            match removed {
-                Err(failure) if args.force && failure.is::<ClientError>(is_missing) => Ok(()),
-                removed => removed,
-            }
-        })
-    };
+    let result = each(global, &world.client, &args.pods, args.force, &mut remove);
     end(world, result, &gone)
 }
 
@@ -74,7 +94,12 @@ pub(crate) fn end(world: World, result: Result, gone: &[(PodRef, Removed)]) -> R
 }
 
 fn is_missing(error: &ClientError) -> bool {
-    matches!(error, ClientError::NoPod { .. } | ClientError::Record(RecordError::NotFound { .. }))
+    matches!(
+        error,
+        ClientError::NoPod { .. }
+            | ClientError::NoWorkload { .. }
+            | ClientError::Record(RecordError::NotFound { .. })
+    )
 }
 
 /// What of a removed pod is still on the machine, and why.

@@ -7,6 +7,7 @@ mod inspect;
 mod lifecycle;
 mod lint;
 mod logs;
+mod made;
 mod ps;
 mod run;
 mod simulate;

@@ -122,18 +122,18 @@ pub(crate) fn read(files: &[impl AsRef<Path>]) -> Result<Vec<(String, Vec<u8>)>>
     Ok(sources)
 }
 
-/// The objects of all files; or all that is wrong with them, drawn, and a no.
-fn load(global: &Global, args: &args::Run) -> Result<Loaded> {
-    let files = read(&args.files)?;
+/// The objects of all files; or all that is wrong with them, drawn, and a no, with what that means.
+pub(crate) fn objects(
+    global: &Global,
+    files: &[impl AsRef<Path>],
+    validation: ValidationMode,
+    outcome: &str,
+) -> Result<Loaded> {
+    let files = read(files)?;
     let sources: Vec<Source<'_>> = files.iter().map(|(name, bytes)| Source { name, bytes }).collect();
-    let validation = match args.validate {
-        Validate::Strict => ValidationMode::Strict,
-        Validate::Warn => ValidationMode::Warn,
-        Validate::Ignore => ValidationMode::Ignore,
-    };
     let options = manifest::Options { validation, namespace: global.namespace.as_deref() };
     let colour = output::stderr_paint().colour;
-    let loaded = manifest::load(&sources, &options).map_err(|problems| {
+    manifest::load(&sources, &options).map_err(|problems| {
         for problem in &problems {
             output::stderr_line(&problem.render(colour));
         }
@@ -141,8 +141,19 @@ fn load(global: &Global, args: &args::Run) -> Result<Loaded> {
             1 => "1 problem".to_owned(),
             count => format!("{count} problems"),
         };
-        Failure::no(anyhow::anyhow!("{count}; nothing was created"))
-    })?;
+        Failure::no(anyhow::anyhow!("{count}; {outcome}"))
+    })
+}
+
+/// What is to be run, with what there is to say of it.
+fn load(global: &Global, args: &args::Run) -> Result<Loaded> {
+    let validation = match args.validate {
+        Validate::Strict => ValidationMode::Strict,
+        Validate::Warn => ValidationMode::Warn,
+        Validate::Ignore => ValidationMode::Ignore,
+    };
+    let loaded = objects(global, &args.files, validation, "nothing was created")?;
+    let colour = output::stderr_paint().colour;
     for warning in &loaded.warnings {
         output::stderr_line(&warning.render_warning(colour));
     }
@@ -150,7 +161,7 @@ fn load(global: &Global, args: &args::Run) -> Result<Loaded> {
         output::note(&note.to_string());
     }
     if loaded.pods().next().is_none() {
-        return Err(Failure::no(anyhow::anyhow!("no Pod among these objects; nothing was created")));
+        return Err(Failure::no(anyhow::anyhow!("these objects make no Pod; nothing was created")));
     }
     Ok(loaded)
 }

@@ -42,7 +42,15 @@ pub fn pod(pod: &Pod) -> FieldErrors {
 /// What the API server warns of in a valid Pod.
 #[must_use]
 pub fn pod_warnings(pod: &Pod) -> FieldErrors {
-    pod.spec.as_ref().map_or_else(FieldErrors::default, warnings::pod)
+    pod.spec.as_ref().map_or_else(FieldErrors::default, |spec| warnings::pod(&Path::new("spec"), spec))
+}
+
+/// What the API server warns of in a valid workload: what it would warn of in its Pods.
+#[must_use]
+pub fn workload_warnings(workload: &Workload) -> FieldErrors {
+    let path = Path::new("spec").child("template").child("spec");
+    let spec = workload.spec.template.spec.as_ref();
+    spec.map_or_else(FieldErrors::default, |spec| warnings::pod(&path, spec))
 }
 
 /// What is wrong with a ConfigMap.

@@ -6,10 +6,9 @@ use crate::quantity::Quantity;
 use k8s_openapi::api::core::v1::{Container, ContainerPort, PodSpec};
 use std::collections::{HashMap, HashSet};
 
-/// The warnings of a valid Pod, in the form of errors.
-pub(super) fn pod(spec: &PodSpec) -> FieldErrors {
+/// The warnings of a valid Pod's spec, which stands at `path`, in the form of errors.
+pub(super) fn pod(path: &Path, spec: &PodSpec) -> FieldErrors {
     let mut warnings = FieldErrors::default();
-    let path = Path::new("spec");
     let mut addresses = HashSet::new();
     for (index, alias) in spec.host_aliases.iter().flatten().enumerate() {
         if !addresses.insert(&alias.ip) {
@@ -17,7 +16,7 @@ pub(super) fn pod(spec: &PodSpec) -> FieldErrors {
             warnings.other(&here, &format!("duplicate ip {:?}", alias.ip));
         }
     }
-    let containers = all_containers(&path, spec);
+    let containers = all_containers(path, spec);
     for (path, container) in &containers {
         fractions(&mut warnings, path, container);
         hidden_variables(&mut warnings, path, container);

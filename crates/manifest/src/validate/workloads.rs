@@ -1,8 +1,9 @@
-//! DaemonSet, Deployment, ReplicaSet, StatefulSet, Job and CronJob: their Pod template and what holds it. They are validated
-//! already, and not run yet.
+//! DaemonSet, Deployment, ReplicaSet, StatefulSet, Job and CronJob: their Pod template and what holds it. A CronJob is
+//! validated and not run.
 
 use super::{metadata, not_negative, scheduling, spec, text};
 use crate::field::{FieldErrors, Path};
+use k8s_openapi::api::apps::v1::StatefulSetOrdinals;
 use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use serde::{Deserialize, Serialize};
@@ -47,6 +48,10 @@ pub struct WorkloadSpec {
     pub backoff_limit: Option<i32>,
     /// Seconds that an ended Job is kept.
     pub ttl_seconds_after_finished: Option<i32>,
+    /// Whether a Job's Pods have numbers: `Indexed`, or `NonIndexed`.
+    pub completion_mode: Option<String>,
+    /// The first number of a StatefulSet's Pods.
+    pub ordinals: Option<StatefulSetOrdinals>,
     /// A CronJob's Jobs.
     pub job_template: Option<JobTemplate>,
 }
@@ -75,7 +80,7 @@ pub fn is_workload(kind: &str) -> bool {
     matches!(kind, "DaemonSet" | "Deployment" | "ReplicaSet" | "StatefulSet" | "Job" | "CronJob")
 }
 
-/// The schema's name of a kind that is read and not run.
+/// The schema's name of a kind that is read besides Pods, ConfigMaps and Secrets.
 #[must_use]
 pub fn schema_of(api_version: &str, kind: &str) -> Option<&'static str> {
     Some(match (api_version, kind) {
@@ -161,6 +166,7 @@ fn job(errors: &mut FieldErrors, path: &Path, spec: &WorkloadSpec) {
         ("ttlSecondsAfterFinished", number(spec.ttl_seconds_after_finished)),
     ];
     counts(errors, path, &fields);
+    completion_mode(errors, path, spec);
     template(errors, path, spec);
     let policy = spec.template.spec.as_ref().map_or("", |spec| text(&spec.restart_policy));
     let here = path.child("template").child("spec").child("restartPolicy");
@@ -168,6 +174,19 @@ fn job(errors: &mut FieldErrors, path: &Path, spec: &WorkloadSpec) {
         "Always" | "" => errors.required_because(&here, "valid values: \"OnFailure\", \"Never\""),
         "OnFailure" | "Never" => {}
         other => errors.unsupported(&here, other, &["OnFailure", "Never"]),
+    }
+}
+
+fn completion_mode(errors: &mut FieldErrors, path: &Path, spec: &WorkloadSpec) {
+    match spec.completion_mode.as_deref() {
+        None | Some("NonIndexed") => {}
+        Some("Indexed") if spec.completions.is_some() => {}
+        Some("Indexed") => {
+            errors.required_because(&path.child("completions"), "when completion mode is Indexed");
+        }
+        Some(other) => {
+            errors.unsupported(&path.child("completionMode"), other, &["Indexed", "NonIndexed"]);
+        }
     }
 }
 

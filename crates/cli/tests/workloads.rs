@@ -1,0 +1,183 @@
+//! The kinds that make Pods, from the command line: how their Pods are made, named and found.
+
+mod support;
+#[path = "support/world.rs"]
+mod world;
+
+use std::time::{Duration, Instant};
+use world::World;
+
+/// What stands between a workload and its selector.
+const SELECTOR: &str = "selector: {matchLabels: {app: a}}";
+
+/// A workload whose Pods sleep until they are told to stop.
+fn workload(group: &str, kind: &str, name: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: {group}/v1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec:\n  {spec}\n  template:\n    \
+         metadata: {{labels: {{app: a}}}}\n    spec:\n      terminationGracePeriodSeconds: 0\n      \
+         containers:\n      - {{name: main, image: busybox, command: [sleep, \"1000\"]}}\n---\n"
+    )
+}
+
+fn lines(text: &str) -> Vec<&str> {
+    text.lines().collect()
+}
+
+/// An agent on every node, as debuggers bring one: the node's processes, its cgroups, a directory in which it mounts for
+/// others, and places of container runtimes that need not be there.
+fn agent(world: &World) -> String {
+    let volume = world.volume();
+    let volume = volume.display();
+    format!(
+        "apiVersion: apps/v1
+kind: DaemonSet
+metadata:
+  labels: {{app: node-agent}}
+  name: node-agent
+spec:
+  selector:
+    matchLabels: {{app: node-agent}}
+  template:
+    metadata:
+      labels: {{app: node-agent}}
+    spec:
+      hostPID: true
+      terminationGracePeriodSeconds: 0
+      tolerations: [{{key: node-role.kubernetes.io/control-plane, effect: NoSchedule}}]
+      containers:
+      - name: agent
+        image: example/node-agent:latest
+        imagePullPolicy: Always
+        command: [sleep, \"1000\"]
+        securityContext: {{privileged: true}}
+        ports: [{{containerPort: 10027, hostPort: 10027, name: http, protocol: TCP}}]
+        volumeMounts:
+        - {{name: cgroup, mountPath: /sys/fs/cgroup}}
+        - {{name: shared, mountPath: /var/lib/shared, mountPropagation: Bidirectional}}
+        - {{name: socket, mountPath: /var/run/runtime.sock}}
+        - {{name: state, mountPath: /run/runtime}}
+      volumes:
+      - {{name: cgroup, hostPath: {{path: /sys/fs/cgroup}}}}
+      - {{name: shared, hostPath: {{path: {volume}/shared, type: DirectoryOrCreate}}}}
+      - {{name: socket, hostPath: {{path: {volume}/runtime.sock}}}}
+      - {{name: state, hostPath: {{path: {volume}/state}}}}
+  updateStrategy:
+    rollingUpdate: {{maxUnavailable: 5}}
+    type: RollingUpdate
+"
+    )
+}
+
+#[test]
+fn a_daemon_set_of_a_node_agent_runs_as_it_is() {
+    let Some(world) = World::isolated("a_daemon_set_of_a_node_agent_runs_as_it_is") else { return };
+    let image = support::images("").unwrap().join("busybox.tar");
+    let imported =
+        world.run(&["image", "import", image.to_str().unwrap(), "--name", "example/node-agent:latest"]);
+    assert_eq!(imported.status, 0, "{imported:?}");
+    let file = world.file("agent.yaml", &agent(&world));
+    let ran = world.run(&world.run_args(&["-d", &file]));
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let name = ran.stdout.trim().to_owned();
+    assert!(name.starts_with("pod/node-agent-") && name.len() == "pod/node-agent-".len() + 5, "{name}");
+    for note in [
+        "note: DaemonSet \"node-agent\": accepted, without meaning on one machine: spec.updateStrategy, spec.template.spec.tolerations",
+        "hostPort: port 10027 of the node does not lead to the container",
+        "runtime.sock was missing and is now an empty directory",
+    ] {
+        assert!(ran.stderr.contains(note), "{note}: {}", ran.stderr);
+    }
+    world.remember_pods();
+
+    let mounted = world.run(&["exec", "ds/node-agent", "--", "mount", "-t", "tmpfs", "x", "/var/lib/shared"]);
+    assert_eq!(mounted.status, 0, "{mounted:?}");
+    let shared = world.volume().join("shared");
+    assert!(world.on_host(&format!("grep {} /proc/self/mountinfo", shared.display())).status == 0);
+    let unmounted = world.on_host(&format!("umount {}", shared.display()));
+    assert_eq!(unmounted.status, 0, "{unmounted:?}");
+    let inside =
+        world.run(&["exec", "ds/node-agent/agent", "--", "grep", "-c", "shared tmpfs", "/proc/mounts"]);
+    assert_eq!(inside.stdout, "0\n", "{inside:?}");
+    // The node's processes are there: the program runs, and is not process 1.
+    let first = world.run(&["exec", "ds/node-agent", "--", "cat", "/proc/1/comm"]);
+    assert_ne!(first.stdout, "sleep\n", "{first:?}");
+
+    let again = world.run(&world.run_args(&["-d", &file]));
+    assert_eq!(again.status, 1);
+    assert!(again.stderr.contains(&format!("error: pods {:?} already exists", &name[4..])), "{again:?}");
+    let removed = world.run(&["rm", "-f", "--file", &file]);
+    assert_eq!((removed.status, removed.stdout), (0, format!("{name} removed\n")));
+    world.assert_nothing_left();
+}
+
+#[test]
+fn every_kind_makes_its_pods_and_each_is_found_by_its_workload() {
+    let Some(world) = World::isolated("every_kind_makes_its_pods_and_each_is_found_by_its_workload") else {
+        return;
+    };
+    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {clusterIP: None}\n---\n";
+    let all = service.to_owned()
+        + &workload("apps", "Deployment", "web", &format!("replicas: 2\n  {SELECTOR}"))
+        + &workload("apps", "ReplicaSet", "set", SELECTOR)
+        + &workload("apps", "StatefulSet", "db", &format!("replicas: 2\n  {SELECTOR}\n  serviceName: web"))
+        + &workload("apps", "DaemonSet", "agent", SELECTOR);
+    let file = world.file("all.yaml", &all);
+    let ran = world.run(&world.run_args(&["-d", &file]));
+    assert_eq!(ran.status, 0, "{ran:?}");
+    assert!(
+        ran.stderr.contains("note: Service \"web\": accepted, without meaning on one machine\n"),
+        "{ran:?}"
+    );
+    world.remember_pods();
+    let names = lines(&ran.stdout);
+    assert_eq!(names.len(), 6, "{names:?}");
+    for (name, beginning) in names.iter().zip(["web-", "web-", "set-", "db-0", "db-1", "agent-"]) {
+        assert!(name.starts_with(&format!("pod/{beginning}")), "{names:?}");
+    }
+    let object: serde_json::Value =
+        serde_json::from_str(&world.run(&["inspect", names[0], "-o", "json"]).stdout).unwrap();
+    let metadata = &object["metadata"];
+    let hash = metadata["labels"]["pod-template-hash"].as_str().unwrap();
+    assert_eq!(metadata["ownerReferences"][0]["kind"], "ReplicaSet");
+    assert_eq!(metadata["ownerReferences"][0]["name"], format!("web-{hash}"));
+    assert_eq!(world.run(&["exec", "sts/db", "--", "hostname"]).stdout, "db-0\n");
+
+    // By name, from here on.
+    let mut web = [names[0], names[1]];
+    web.sort_unstable();
+    let said = |what: &str| format!("{} {what}\n{} {what}\n", web[0], web[1]);
+    let stopped = world.run(&["stop", "deployment/web"]);
+    assert_eq!(stopped.stdout, said("stopped"), "{stopped:?}");
+    let started = world.run(&["start", "--all"]);
+    assert_eq!(started.stdout, said("started"), "{started:?}");
+    let missing = world.run(&["stop", "ds/web"]);
+    assert_eq!((missing.status, missing.stderr.as_str()), (1, "error: daemonsets.apps \"web\" not found\n"));
+    let part = world.file("part.yaml", &workload("apps", "StatefulSet", "db", SELECTOR));
+    let removed = world.run(&["rm", "-f", "--file", &part]);
+    assert_eq!(removed.stdout, "pod/db-0 removed\npod/db-1 removed\n", "{removed:?}");
+    // What is gone already is no complaint with -f.
+    let rest = world.run(&["rm", "-f", "--file", &file]);
+    assert_eq!((rest.status, lines(&rest.stdout).len()), (0, 4), "{rest:?}");
+    let gone = world.run(&["rm", "--file", &file]);
+    assert_eq!(gone.status, 1);
+    assert!(gone.stderr.contains("error: deployments.apps \"web\" not found\n"), "{gone:?}");
+    world.assert_nothing_left();
+}
+
+#[test]
+fn a_job_runs_to_its_end_in_the_foreground() {
+    let Some(world) = World::isolated("a_job_runs_to_its_end_in_the_foreground") else { return };
+    let job = "apiVersion: batch/v1\nkind: Job\nmetadata: {name: sum}\nspec:\n  completions: 2\n  \
+               completionMode: Indexed\n  template:\n    spec:\n      restartPolicy: Never\n      containers:\n      \
+               - {name: main, image: busybox, command: [sh, -c, 'echo part $JOB_COMPLETION_INDEX']}\n";
+    let started = Instant::now();
+    let ran = world.run_with_input(&world.run_args(&["-"]), job.as_bytes());
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let mut said: Vec<&str> =
+        ran.stdout.lines().filter_map(|line| line.split_once("| ")).map(|l| l.1).collect();
+    said.sort_unstable();
+    assert_eq!(said, ["part 0", "part 1"], "{ran:?}");
+    assert!(ran.stderr.contains("note: Job \"sum\": all 2 Pods run at the same time"), "{ran:?}");
+    assert!(started.elapsed() < Duration::from_secs(120));
+    world.assert_nothing_left();
+}
