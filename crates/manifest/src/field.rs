@@ -226,14 +226,6 @@ impl FieldErrors {
         self.push(Reason::TooMany, path, format_args!("Too many: {count}: must have at most {max} {items}"));
     }
 
-    /// An error whose text says where it is.
-    pub fn whole(&mut self, path: &Path, message: String) {
-        self.push(path, "");
-        if let Some(last) = self.list.last_mut() {
-            last.message = message;
-        }
-    }
-
     /// An error whose text is ready.
     pub fn other(&mut self, path: &Path, text: &str) {
         self.push(Reason::Other, path, text);

@@ -417,7 +417,8 @@ impl Loader<'_> {
                 return self.problems.append(&mut problems);
             }
         }
-        self.push(place, id, Stage::Unsupported, node.locate("kind"), support::not_run(&id.kind));
+        let message = format!("kind: {}", support::not_run(&id.kind));
+        self.push(place, id, Stage::Unsupported, node.locate("kind"), message);
     }
 
     fn field_errors(

@@ -93,10 +93,7 @@ const KINDS: [(&str, &str, &str, &[Row]); 5] = [
 /// What is said of a kind that is not run.
 pub(crate) fn not_run(kind: &str) -> String {
     let kinds: Vec<&str> = KINDS.iter().map(|(kind, ..)| *kind).collect();
-    format!(
-        "kind {kind} is not supported yet by this version of rhizome, which runs Pod, {}",
-        kinds.join(", ")
-    )
+    format!("{kind} is not supported yet by this version of rhizome, which runs Pod, {}", kinds.join(", "))
 }
 
 /// What of a workload is not supported, and what the user should know of the rest; as [`super::pod`].
@@ -104,7 +101,7 @@ pub(crate) fn workload(workload: &Workload, node: &Node, left_out: &HashSet<Stri
     let root = Path::new("");
     let Some((.., rows)) = KINDS.iter().find(|(kind, ..)| *kind == workload.kind) else {
         let mut verdict = Verdict::default();
-        verdict.errors.whole(&root.child("kind"), not_run(&workload.kind));
+        verdict.errors.other(&root.child("kind"), &not_run(&workload.kind));
         return verdict;
     };
     let mut own = Walk::new(rows, &root, left_out);
