@@ -3,7 +3,7 @@
 use super::live::Live;
 use super::{Supervisor, SupervisorError};
 use crate::clock::read_now;
-use crate::lifecycle::{ContainerState, Event, Exit, LIMITED, NotCreated, VOLUME_WARNING};
+use crate::lifecycle::{ContainerState, Event, Exit, LIMITED, NotCreated, PodState, VOLUME_WARNING};
 use crate::logs::{LogWriter, log_path};
 use crate::status_file::StatusFile;
 use crate::volumes::host_path::os_words;
@@ -46,12 +46,8 @@ impl Supervisor {
         PodVolumes { root: &self.root, uid: &self.uid, record: &self.record }
     }
 
-    fn spec(&self) -> Option<&api::PodSpec> {
-        self.record.pod.spec.as_ref()
-    }
-
     fn container_spec(&self, name: &str) -> Option<&api::Container> {
-        self.spec()?.containers.iter().find(|c| c.name == name)
+        crate::status::container_spec(&self.record.pod, name)
     }
 
     pub(super) fn set_up_volumes(&mut self) {
@@ -79,7 +75,8 @@ impl Supervisor {
     /// and had not written down, removed; 4. the volumes, which are there already.
     pub(super) fn adopt(&mut self, before: StatusFile, sandbox: &str) -> Result<(), SupervisorError> {
         let adopted = runtime::Sandbox::adopt(&self.dirs, sandbox)?;
-        self.file = StatusFile { state: crate::orphan::resumed(before.state), ..before };
+        let state = PodState { rules: super::rules(&self.record), ..crate::orphan::resumed(before.state) };
+        self.file = StatusFile { state, ..before };
         let running: Vec<_> = self.state().containers.iter().filter(|c| c.running()).cloned().collect();
         for container in running {
             self.adopt_container(&container)?;
