@@ -1,6 +1,10 @@
 //! What can be typed: one definition a flag, from which the parser, `--help` and completions come.
 
 use crate::duration;
+mod node;
+
+pub(crate) use node::{MountFilter, MountFormat, Mounts, NodeSource};
+
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use jiff::Timestamp;
 use std::ffi::OsString;
@@ -73,6 +77,8 @@ pub(crate) enum Command {
     Lint(Lint),
     /// Say what a script of mount commands would do, in every namespace
     Simulate(Simulate),
+    /// Show what is mounted in every mount namespace, whose it is, and with whom it is shared
+    Mounts(Mounts),
     /// Say what on this machine would stop pods or mount propagation, and how to mend it
     Doctor(Doctor),
     /// A pod's supervisor (started by `run` and `start`)

@@ -25,6 +25,7 @@ mod foreground;
 mod keeper;
 mod lines;
 mod log;
+mod node;
 mod ops;
 mod output;
 mod pods;

@@ -8,6 +8,7 @@ mod lifecycle;
 mod lint;
 mod logs;
 mod made;
+mod mounts;
 mod ps;
 mod run;
 mod simulate;
@@ -25,6 +26,7 @@ pub(crate) fn run(cli: Cli) -> Result {
         Command::Lint(args) => lint::run(&args),
         Command::Doctor(args) => doctor::run(&global, &args),
         Command::Image(args) => image::run(&global, &args.command),
+        Command::Mounts(args) => mounts::run(&global, &args),
         Command::Keep(_) => keeper::keep(),
         Command::Simulate(args) => simulate::run(&args),
         Command::Unshare(args) => unshare::run(args),
