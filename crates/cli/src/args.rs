@@ -1,5 +1,6 @@
 //! What can be typed: one definition a flag, from which the parser, `--help` and completions come.
 
+use crate::detach::DetachKeys;
 use crate::duration;
 mod node;
 
@@ -61,6 +62,8 @@ pub(crate) enum Command {
     Inspect(Inspect),
     /// Run a command in a container
     Exec(Exec),
+    /// Be on the terminal, or the input and output, of a container that runs
+    Attach(Attach),
     /// Print what containers wrote
     Logs(Logs),
     /// Stop pods, keeping them
@@ -246,6 +249,9 @@ pub(crate) struct Exec {
     /// Give the command a terminal (with -i)
     #[arg(short, long)]
     pub(crate) tty: bool,
+    /// Keys that leave the command running (with -it), such as ctrl-x,x; empty means none
+    #[arg(long, value_name = "KEYS", default_value = DETACH_KEYS)]
+    pub(crate) detach_keys: DetachKeys,
     /// The container, as after the slash [default: the pod's first]
     #[arg(short, long, value_name = "CONTAINER")]
     pub(crate) container: Option<String>,
@@ -255,6 +261,38 @@ pub(crate) struct Exec {
     /// What to run
     #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) command: Vec<String>,
+}
+
+/// What leaves a terminal without ending what is on it, as podman and docker have it.
+const DETACH_KEYS: &str = "ctrl-p,ctrl-q";
+
+/// `rhizome attach`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+What the container writes from now on is shown; for what it wrote before there is `rhizome logs`. Leaving it does \
+not end it, but its input ends where its manifest has stdinOnce. The exit status is the container's, if it ends \
+meanwhile.
+
+Examples:
+  rhizome attach mount-a          Its output, until Ctrl-C
+  rhizome attach -it mount-a      Its terminal (stdin and tty in the manifest); Ctrl-P Ctrl-Q leaves
+  echo stop | rhizome attach -i mount-a/main")]
+pub(crate) struct Attach {
+    /// Pass standard input on, to a container with `stdin: true`
+    #[arg(short = 'i', long)]
+    pub(crate) stdin: bool,
+    /// Be on its terminal, of a container with `tty: true` (with -i)
+    #[arg(short, long)]
+    pub(crate) tty: bool,
+    /// Keys that leave its terminal, such as ctrl-x,x; empty means none
+    #[arg(long, value_name = "KEYS", default_value = DETACH_KEYS)]
+    pub(crate) detach_keys: DetachKeys,
+    /// The container, as after the slash [default: the pod's first]
+    #[arg(short, long, value_name = "CONTAINER")]
+    pub(crate) container: Option<String>,
+    /// The pod, and after a slash its container
+    #[arg(value_name = "POD[/CONTAINER]")]
+    pub(crate) pod: String,
 }
 
 /// `rhizome logs`

@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod detach;
 mod dry_run;
 mod duration;
 mod exit;

@@ -4,6 +4,7 @@
 //! Architecture invariant: whatever is told of a pod is true when it is told. A supervisor that was killed is noticed
 //! (its lock is free), and then the runtime's records and `/proc` are asked instead of it.
 
+mod attach;
 mod begin;
 mod end;
 mod error;

@@ -11,6 +11,7 @@ use crate::volumes::{PodVolumes, node_files, pinned};
 use image::Image;
 use k8s_openapi::api::core::v1 as api;
 use manifest::cri::{self, EnvSources, Mount, NodeFacts, ResolvedVolumes};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 /// A container that could not be made, before anything of it was.
@@ -325,6 +326,25 @@ impl Supervisor {
             mounts.push(mount(&path, termination_log));
         }
         mounts
+    }
+
+    /// A running container's standard input or terminal, for a client; or why there is none.
+    pub(super) fn give_input(&mut self, name: &str) -> Result<OwnedFd, String> {
+        let spec = self.container_spec(name).ok_or_else(|| format!("there is no container {name:?}"))?;
+        let (stdin, tty, once) = (spec.stdin, spec.tty == Some(true), spec.stdin_once == Some(true));
+        if stdin != Some(true) {
+            return Err(format!(
+                "container {name:?} has no standard input (its manifest has no `stdin: true`)"
+            ));
+        }
+        let live = self.live.get_mut(name).ok_or_else(|| format!("container {name:?} is not running"))?;
+        let given = live.give_input(tty, once).map_err(|error| error.to_string())?;
+        given.ok_or_else(|| match once {
+            true => {
+                format!("the standard input of container {name:?} was attached to once (`stdinOnce: true`)")
+            }
+            false => format!("the standard input of container {name:?} has ended"),
+        })
     }
 
     pub(super) fn signal(&mut self, name: &str, kill: bool) {

@@ -406,6 +406,10 @@ impl Supervisor {
             Source::Client(id) => {
                 let asked = self.clients.serve(*id, &self.file);
                 self.queue.extend(asked);
+                if let Some(container) = self.clients.take_attach(*id) {
+                    let input = self.give_input(&container);
+                    self.clients.answer_attach(*id, input);
+                }
             }
             Source::Exit(name) => self.take_exit(name),
             Source::Output(name, stream) => {

@@ -1,5 +1,6 @@
 //! What the commands do: a module each.
 
+mod attach;
 mod doctor;
 mod exec;
 mod image;
@@ -33,6 +34,7 @@ pub(crate) fn run(cli: Cli) -> Result {
         Command::Ps(args) => ps::run(&global, &args),
         Command::Inspect(args) => inspect::run(&global, &args),
         Command::Exec(args) => exec::run(&global, &args),
+        Command::Attach(args) => attach::run(&global, &args),
         Command::Run(args) => run::run(&global, &args),
         Command::Logs(args) => logs::run(&global, &args),
         Command::Stop(args) => lifecycle::stop(&global, &args),
