@@ -339,7 +339,9 @@ fn pods_are_named() {
         document["namespaces"][0]["mounts"][0]["propagationInWords"].as_str().unwrap().to_owned()
     };
     // The root has mounts of its own, which its keeper holds.
-    let host = format!("pid {} (rhizome)'s {}", world.keeper().unwrap(), volume.display());
+    let keeper = world.keeper().unwrap();
+    let comm = std::fs::read_to_string(format!("/proc/{keeper}/comm")).unwrap();
+    let host = format!("pid {keeper} ({})'s {}", comm.trim(), volume.display());
     assert_eq!(words("mount-b"), format!("slave of {host}"));
     let shared = words("mount-a/side");
     assert!(shared.contains(&host) && shared.contains("mount-a/main"), "{shared}");

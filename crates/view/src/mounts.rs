@@ -9,7 +9,7 @@ use mount_table::{Mount, MountId, Node, PeerGroup, readable};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// So many are named where a mount is shared with more.
 const NAMED: usize = 3;
@@ -174,40 +174,38 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// Another mount as seen from this one: whose, and where, if it is at another place.
+    /// A peer as seen from this mount: whose, and where, if it is at another place.
     fn from(&self, other: &Place<'a>, own: &Place<'a>) -> String {
-        let path = path(&other.mount.mount_point);
+        let there = same_place(other.mount, own.mount);
+        let there = there.as_deref().unwrap_or(&other.mount.mount_point);
         if other.namespace.id == own.namespace.id {
-            return format!("its own {path}");
+            return format!("its own {}", path(there));
         }
         let label = self.labels.get(other.namespace.id);
-        if other.mount.mount_point == own.mount.mount_point {
-            label.into_owned()
-        } else {
-            format!("{label}'s {path}")
-        }
+        if there == own.mount.mount_point { label.into_owned() } else { format!("{label}'s {}", path(there)) }
     }
 
     fn master(&self, place: &Place<'a>, group: PeerGroup) -> String {
-        let members = self.groups.members(group);
-        // Which member it is cannot be read. Named is one at the same place, and sooner the host's than a container's.
+        // Which member it is cannot be read. Named is one that has the same place, and sooner the host's than a
+        // container's.
         let likeness = |other: &&Place<'a>| {
-            let same_root = other.mount.root == place.mount.root;
+            let there = same_place(other.mount, place.mount);
             let rank = match &other.namespace.owner {
                 Owner::Host => 0,
                 Owner::Container(_) => 2,
                 _ => 1,
             };
-            (!same_root, rank, other.mount.mount_point != place.mount.mount_point)
+            (there.is_none(), rank, there.as_ref() != Some(&place.mount.mount_point))
         };
-        let Some(first) = members.iter().min_by_key(likeness) else {
+        let Some(first) = self.groups.members(group).iter().min_by_key(likeness) else {
             return format!("group {}, which is not visible here", group.0);
         };
-        let (path, label) = (path(&first.mount.mount_point), self.labels.get(first.namespace.id));
+        let there = same_place(first.mount, place.mount);
+        let path = path(there.as_deref().unwrap_or(&first.mount.mount_point));
         match &first.namespace.owner {
             _ if first.namespace.id == place.namespace.id => format!("its own {path}"),
             Owner::Host => format!("the host's {path}"),
-            _ => format!("{label}'s {path}"),
+            _ => format!("{}'s {path}", self.labels.get(first.namespace.id)),
         }
     }
 
@@ -483,6 +481,14 @@ pub fn gaps(gaps: &[Gap]) -> Vec<String> {
     said
 }
 
+/// The path at which a mount shows what is this one's root: `/data` of a mount of the whole disk at `/`, where this one is a
+/// bind mount of its `/data`. None if it does not show it.
+fn same_place(other: &Mount, own: &Mount) -> Option<PathBuf> {
+    let below = own.root.strip_prefix(&other.root).ok().filter(|_| own.device == other.device)?;
+    // `join` of nothing would add a slash.
+    Some(if below.as_os_str().is_empty() { other.mount_point.clone() } else { other.mount_point.join(below) })
+}
+
 /// What is mounted, as findmnt has it: the source, and in brackets the path inside of it.
 fn source(mount: &Mount) -> String {
     match root(mount).as_str() {
@@ -579,7 +585,7 @@ mod tests {
             mount-a                 /                   o                overlay   rw        private
             mount-a                 /mnt                t                tmpfs     rw        shared with host, pid 9 (e\x1b[2Jvil\n)'s /a\nb\x1b]0;x\x07
             mount-b                 /                   o                overlay   rw        private
-            mount-b                 /home               t[/sub]          tmpfs     rw        slave of the host's /mnt, shared with nobody
+            mount-b                 /home               t[/sub]          tmpfs     rw        slave of the host's /mnt/sub, shared with nobody
             mount-b                 /home/gone          t                tmpfs     rw        slave of group 77, which is not visible here
             mount-b                 /u                  t[/x//deleted]   tmpfs     rw        unbindable
             pid 9 (e\x1b[2Jvil\n)   /                   \x1b[31m         overlay   rw        private
