@@ -57,6 +57,7 @@ const CASES: &[Case] = &[
     ("another_supervisor_takes_over", another_supervisor_takes_over),
     ("another_supervisor_goes_on_with_a_stop", another_supervisor_goes_on_with_a_stop),
     ("a_mount_that_stays_is_named_and_keeps_its_layer", a_mount_that_stays_is_named_and_keeps_its_layer),
+    ("a_container_that_fills_logs", a_container_that_fills_logs),
     ("a_terminal", a_terminal),
     ("a_supervisor_killed_while_it_makes_its_sandbox", a_supervisor_killed_while_it_makes_its_sandbox),
     ("supervisors_killed_at_any_moment", supervisors_killed_at_any_moment),
@@ -388,6 +389,23 @@ fn a_mount_that_stays_is_named_and_keeps_its_layer(world: &World) {
     world.client.remove(&next, true).unwrap();
     assert_eq!(std::fs::read_dir(world.client.root().lib.join("kept")).unwrap().count(), 0);
     rustix::mount::unmount(&world.host, rustix::mount::UnmountFlags::DETACH).unwrap();
+}
+
+/// 70 MB, in the longest lines that are one record, and in the shortest.
+fn a_container_that_fills_logs(world: &World) {
+    let script = "line=x; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13; do line=$line$line; done; \
+        busybox yes $line | busybox head -c 65000000; busybox yes '' | busybox head -c 100000";
+    let pod = world.run(world.shell("talks", "Never", script));
+    eventually("it has said all", || {
+        world.client.view(&pod).expect("view").state().phase() == Phase::Succeeded
+    });
+    let log = agent::logs::log_path(world.client.root(), &pod.uid, "main", 0);
+    let files: Vec<_> = std::fs::read_dir(log.parent().expect("folder")).expect("logs").flatten().collect();
+    let bytes: u64 = files.iter().map(|file| file.metadata().expect("stat").len()).sum();
+    assert_eq!(files.len(), 5, "{files:?}");
+    assert!(bytes > 40 << 20 && bytes <= 50 << 20, "{bytes} bytes");
+    assert!(std::fs::read(&log).expect("log").ends_with(b" stdout F \n"), "the end is in the log");
+    world.check_empty();
 }
 
 fn a_terminal(world: &World) {
