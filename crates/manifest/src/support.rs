@@ -59,7 +59,7 @@ pub const PODS: &[Row] = &[
     row(
         "metadata.annotations",
         Checked,
-        "rhizome.dev/ignore, rhizome.dev/make-shared and rhizome.dev/mounts-at-end have a meaning, other words of rhizome.dev/ are refused",
+        "rhizome.dev/ignore, rhizome.dev/make-shared, rhizome.dev/mounts-at-end and rhizome.dev/pids-limit have a meaning, other words of rhizome.dev/ are refused",
     ),
     row("metadata.uid", Done, "given anew, as by the API server"),
     row("metadata.resourceVersion", Done, "given anew, as by the API server"),

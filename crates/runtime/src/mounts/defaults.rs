@@ -11,6 +11,10 @@ use subtree_model::{Attributes, Node};
 const NOTHING: Attributes = Attributes { read_only: false, no_suid: false, no_dev: false, no_exec: false };
 const NO_SUID_DEV_EXEC: Attributes = Attributes { no_suid: true, no_dev: true, no_exec: true, ..NOTHING };
 
+/// Where what the kernel and the runtime say of the container is found; each on a directory, never on what a link of
+/// the image leads to.
+pub(super) const OF_THE_KERNEL: [&str; 3] = ["/proc", "/sys", "/dev"];
+
 /// The most device nodes of the host that a privileged container gets.
 const DEVICES_MAX: usize = 10_000;
 

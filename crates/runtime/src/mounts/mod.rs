@@ -103,6 +103,15 @@ pub enum MountError {
         /// As given; a link of the image may lead to the root.
         path: PathBuf,
     },
+    /// An image that has a link where a file system of the kernel goes, which would then be somewhere else, and the
+    /// image's own files in its place (CVE-2019-16884, CVE-2023-27561).
+    #[error("{} of the image is a symbolic link, to {}: the kernel's file systems are mounted on directories only", path.display(), target.display())]
+    KernelDirectoryIsLink {
+        /// `/proc`, `/sys` or `/dev`.
+        path: PathBuf,
+        /// Where it leads.
+        target: PathBuf,
+    },
     /// A rule of propagation that is not met.
     #[error(transparent)]
     Build(#[from] BuildError),
@@ -254,6 +263,9 @@ fn place_all(request: &MountRequest<'_>) -> Result<Vec<Placed>, MountError> {
     let mut placed = Vec::new();
     for (path, what) in in_order(defaults::default_mounts(&wanted), &request.config.mounts)? {
         let target = view.resolve(&path)?;
+        if target != path && defaults::OF_THE_KERNEL.iter().any(|of_kernel| path == Path::new(of_kernel)) {
+            return Err(MountError::KernelDirectoryIsLink { path, target });
+        }
         if target == Path::new("/") {
             return Err(MountError::OverRoot { path });
         }
