@@ -7,11 +7,8 @@
 use crate::status_file::StatusFile;
 use serde::{Deserialize, Serialize};
 
-/// The version spoken here. 2 has `attach`.
-pub const PROTOCOL_VERSION: u32 = 2;
-
-/// The first version with [`Request::Attach`].
-pub const ATTACH_SINCE: u32 = 2;
+/// The version spoken here.
+pub const PROTOCOL_VERSION: u32 = 1;
 
 /// The longest line that a supervisor takes.
 pub const MAX_REQUEST_BYTES: usize = 16 * 1024;
@@ -43,12 +40,6 @@ pub enum Request {
         /// None takes the pod's own.
         grace_seconds: Option<u64>,
     },
-    /// Answered with [`Answer::Attached`], and with it (`SCM_RIGHTS`, unix(7)) the end of the container's standard input to
-    /// write to, or the master of its terminal. The output is in its log.
-    Attach {
-        /// The container's name.
-        container: String,
-    },
 }
 
 /// A line from the supervisor.
@@ -60,9 +51,7 @@ pub enum Answer {
         /// The state.
         status: Box<StatusFile>,
     },
-    /// A descriptor came along.
-    Attached,
-    /// The request was not understood, or cannot be met.
+    /// The request was not understood.
     Error {
         /// Why.
         message: String,
@@ -79,7 +68,6 @@ mod tests {
             (Request::Status, r#"{"do":"status"}"#),
             (Request::Subscribe, r#"{"do":"subscribe"}"#),
             (Request::Stop { grace_seconds: Some(3) }, r#"{"do":"stop","graceSeconds":3}"#),
-            (Request::Attach { container: "c".into() }, r#"{"do":"attach","container":"c"}"#),
         ];
         for (request, line) in lines {
             assert_eq!(serde_json::to_string(&request).unwrap(), line);

@@ -18,7 +18,6 @@
 #![forbid(unsafe_code)]
 
 mod args;
-mod detach;
 mod dry_run;
 mod duration;
 mod exit;
@@ -26,7 +25,6 @@ mod foreground;
 mod keeper;
 mod lines;
 mod log;
-mod node;
 mod ops;
 mod output;
 mod pods;
