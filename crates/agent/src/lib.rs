@@ -26,13 +26,14 @@
 //! standard input, which has ended.
 //!
 //! Deliberately absent: validation and defaulting (room `manifest`), pulling of images (the command does it before the
-//! pod is created: a supervisor has one thread and waits for nobody), probes, hooks and init containers (still to come),
+//! pod is created: a supervisor has one thread and waits for nobody), probes and hooks (still to come),
 //! enforcement of emptyDir's sizeLimit on disk, and a daemon.
 #![forbid(unsafe_code)]
 
 mod atomic_file;
 pub mod client;
 mod clock;
+pub mod events;
 pub mod lifecycle;
 pub mod logs;
 mod orphan;

@@ -76,11 +76,11 @@ fn abandoned(mut state: PodState, exits: Vec<(String, Exit)>, now: Now) -> PodSt
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lifecycle::{Phase, RestartPolicy, Rules};
+    use crate::lifecycle::{ContainerRules, Phase, RestartPolicy, Rules};
     use jiff::Timestamp;
 
     fn running(names: &[&str]) -> PodState {
-        let containers = names.iter().map(|n| (*n).to_owned()).collect();
+        let containers = names.iter().map(|n| ContainerRules::main(n)).collect();
         let rules = Rules { containers, restart_policy: RestartPolicy::Always, ..Rules::default() };
         let started = |name: &&str| Event::ContainerStarted {
             name: (*name).to_owned(),

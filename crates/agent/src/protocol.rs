@@ -7,8 +7,11 @@
 use crate::status_file::StatusFile;
 use serde::{Deserialize, Serialize};
 
-/// The version spoken here.
-pub const PROTOCOL_VERSION: u32 = 1;
+/// The version spoken here. 2 has `attach`.
+pub const PROTOCOL_VERSION: u32 = 2;
+
+/// The first version with [`Request::Attach`].
+pub const ATTACH_SINCE: u32 = 2;
 
 /// The longest line that a supervisor takes.
 pub const MAX_REQUEST_BYTES: usize = 16 * 1024;
@@ -40,6 +43,12 @@ pub enum Request {
         /// None takes the pod's own.
         grace_seconds: Option<u64>,
     },
+    /// Answered with [`Answer::Attached`], and with it (`SCM_RIGHTS`, unix(7)) the end of the container's standard input to
+    /// write to, or the master of its terminal. The output is in its log.
+    Attach {
+        /// The container's name.
+        container: String,
+    },
 }
 
 /// A line from the supervisor.
@@ -51,7 +60,9 @@ pub enum Answer {
         /// The state.
         status: Box<StatusFile>,
     },
-    /// The request was not understood.
+    /// A descriptor came along.
+    Attached,
+    /// The request was not understood, or cannot be met.
     Error {
         /// Why.
         message: String,
@@ -68,6 +79,7 @@ mod tests {
             (Request::Status, r#"{"do":"status"}"#),
             (Request::Subscribe, r#"{"do":"subscribe"}"#),
             (Request::Stop { grace_seconds: Some(3) }, r#"{"do":"stop","graceSeconds":3}"#),
+            (Request::Attach { container: "c".into() }, r#"{"do":"attach","container":"c"}"#),
         ];
         for (request, line) in lines {
             assert_eq!(serde_json::to_string(&request).unwrap(), line);

@@ -1,6 +1,9 @@
 //! A pod's state in the API's shape: what `ps` and `inspect` print and a watch would send. Pure.
 
-use crate::lifecycle::{ContainerState, Current, Phase, PodState, RestartPolicy, Rules, Terminated};
+use crate::lifecycle::{
+    Condition, ContainerRules, ContainerState, Current, Kind, Phase, PodState, RestartPolicy, Rules,
+    Terminated,
+};
 use crate::record::whole_seconds;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as api;
@@ -13,21 +16,47 @@ const DEFAULT_GRACE_SECONDS: u64 = 30;
 pub fn rules(pod: &api::Pod) -> Rules {
     let spec = pod.spec.as_ref();
     let key = crate::record::PodKey::of(pod);
+    let init = spec.and_then(|s| s.init_containers.as_deref()).unwrap_or_default();
+    let main = spec.map(|s| s.containers.as_slice()).unwrap_or_default();
+    let init = init.iter().map(|c| match c.restart_policy.as_deref() {
+        Some("Always") => container_rules(c, Kind::Sidecar),
+        _ => container_rules(c, Kind::Init),
+    });
     Rules {
         pod_name: key.name,
         pod_namespace: key.namespace,
         pod_uid: pod.metadata.uid.clone().unwrap_or_default(),
-        restart_policy: match spec.and_then(|s| s.restart_policy.as_deref()) {
-            Some("Never") => RestartPolicy::Never,
-            Some("OnFailure") => RestartPolicy::OnFailure,
-            _ => RestartPolicy::Always,
-        },
+        node: spec.and_then(|s| s.node_name.clone()).unwrap_or_default(),
+        restart_policy: spec.and_then(|s| policy(s.restart_policy.as_deref())).unwrap_or_default(),
         grace_seconds: spec
             .and_then(|s| s.termination_grace_period_seconds)
             .and_then(|s| u64::try_from(s).ok())
             .unwrap_or(DEFAULT_GRACE_SECONDS),
-        containers: spec.map(|s| s.containers.iter().map(|c| c.name.clone()).collect()).unwrap_or_default(),
+        containers: init.chain(main.iter().map(|c| container_rules(c, Kind::Main))).collect(),
     }
+}
+
+fn policy(word: Option<&str>) -> Option<RestartPolicy> {
+    match word? {
+        "Never" => Some(RestartPolicy::Never),
+        "OnFailure" => Some(RestartPolicy::OnFailure),
+        _ => Some(RestartPolicy::Always),
+    }
+}
+
+fn container_rules(spec: &api::Container, kind: Kind) -> ContainerRules {
+    ContainerRules {
+        name: spec.name.clone(),
+        kind,
+        restart_policy: policy(spec.restart_policy.as_deref()).filter(|_| kind != Kind::Sidecar),
+        image: spec.image.clone().unwrap_or_default(),
+    }
+}
+
+/// A container's spec, of whichever list it is.
+pub(crate) fn container_spec<'a>(pod: &'a api::Pod, name: &str) -> Option<&'a api::Container> {
+    let spec = pod.spec.as_ref()?;
+    spec.init_containers.iter().flatten().chain(&spec.containers).find(|c| c.name == name)
 }
 
 /// The pod as the API shows it: the record with its status.
@@ -37,15 +66,15 @@ pub fn pod_with_status(pod: &api::Pod, state: &PodState) -> api::Pod {
 
 /// `status` of a Pod.
 pub fn pod_status(pod: &api::Pod, state: &PodState) -> api::PodStatus {
-    let specs = pod.spec.as_ref().map(|s| s.containers.as_slice()).unwrap_or_default();
-    let statuses = state.containers.iter().map(|container| {
-        let spec = specs.iter().find(|spec| spec.name == container.name);
-        container_status(container, spec)
-    });
+    let statuses = |init: bool| -> Vec<api::ContainerStatus> {
+        let of_list = state.containers.iter().filter(|c| c.kind.is_init() == init);
+        of_list.map(|c| container_status(c, container_spec(pod, &c.name))).collect()
+    };
     api::PodStatus {
         phase: Some(state.phase().as_str().to_owned()),
         conditions: Some(conditions(state)),
-        container_statuses: Some(statuses.collect()),
+        init_container_statuses: Some(statuses(true)).filter(|list| !list.is_empty()),
+        container_statuses: Some(statuses(false)),
         start_time: state.started_at.map(time),
         qos_class: pod.spec.as_ref().map(|spec| manifest::cri::qos_class(spec).as_str().to_owned()),
         observed_generation: Some(1),
@@ -58,22 +87,8 @@ fn time(at: Timestamp) -> Time {
 }
 
 fn conditions(state: &PodState) -> Vec<api::PodCondition> {
-    let phase = state.phase();
-    let unready: Vec<&str> =
-        state.containers.iter().filter(|c| !c.running()).map(|c| c.name.as_str()).collect();
-    let condition = |c: &crate::lifecycle::Condition| {
-        let about_containers = matches!(c.kind.as_str(), "Ready" | "ContainersReady");
-        let (reason, message) = match (phase, c.kind.as_str(), c.holds) {
-            (Phase::Succeeded, "Initialized" | "Ready" | "ContainersReady", _) => {
-                (Some("PodCompleted"), None)
-            }
-            (Phase::Failed, _, false) if about_containers => (Some("PodFailed"), None),
-            (_, _, false) if about_containers => {
-                let message = format!("containers with unready status: [{}]", unready.join(" "));
-                (Some("ContainersNotReady"), Some(message))
-            }
-            _ => (None, None),
-        };
+    let condition = |c: &Condition| {
+        let (reason, message) = reason_of(state, c);
         api::PodCondition {
             type_: c.kind.clone(),
             status: if c.holds { "True" } else { "False" }.to_owned(),
@@ -87,6 +102,27 @@ fn conditions(state: &PodState) -> Vec<api::PodCondition> {
     state.conditions.iter().map(condition).collect()
 }
 
+/// A condition's reason and message (`pkg/kubelet/status/generate.go`).
+fn reason_of(state: &PodState, condition: &Condition) -> (Option<&'static str>, Option<String>) {
+    fn names<'a>(containers: impl Iterator<Item = &'a ContainerState>) -> String {
+        containers.map(|c| c.name.as_str()).collect::<Vec<_>>().join(" ")
+    }
+    let about_containers = matches!(condition.kind.as_str(), "Ready" | "ContainersReady");
+    match (state.phase(), condition.kind.as_str(), condition.holds) {
+        (Phase::Succeeded, "Initialized" | "Ready" | "ContainersReady", _) => (Some("PodCompleted"), None),
+        (Phase::Failed, _, false) if about_containers => (Some("PodFailed"), None),
+        (_, _, false) if about_containers => {
+            let message = format!("containers with unready status: [{}]", names(state.unready()));
+            (Some("ContainersNotReady"), Some(message))
+        }
+        (_, "Initialized", false) if state.incomplete().next().is_some() => {
+            let message = format!("containers with incomplete status: [{}]", names(state.incomplete()));
+            (Some("ContainersNotInitialized"), Some(message))
+        }
+        _ => (None, None),
+    }
+}
+
 fn container_status(container: &ContainerState, spec: Option<&api::Container>) -> api::ContainerStatus {
     let asked_image = spec.and_then(|s| s.image.clone()).unwrap_or_default();
     let made = container.made > 0;
@@ -94,8 +130,8 @@ fn container_status(container: &ContainerState, spec: Option<&api::Container>) -
         name: container.name.clone(),
         state: Some(current_state(&container.current)),
         last_state: Some(container.last.as_ref().map(terminated_state).unwrap_or_default()),
-        ready: container.running(),
-        started: Some(container.running()),
+        ready: container.ready(),
+        started: Some(container.started()),
         restart_count: i32::try_from(container.restart_count()).unwrap_or(i32::MAX),
         image: if made { container.image.clone() } else { asked_image },
         image_id: container.image_id.clone(),

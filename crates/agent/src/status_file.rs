@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::PathBuf;
 
-/// The version that is written; a later one is refused.
-pub const STATUS_VERSION: u32 = 1;
+/// The version that is written; a later one is refused, an earlier one is read. 1 knew main containers only, by name.
+pub const STATUS_VERSION: u32 = 2;
 
 /// A mount that a container made below a hostPath with Bidirectional propagation and left on the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,6 +128,23 @@ mod tests {
         file.write(&root, &uid, true).unwrap();
         std::fs::remove_dir_all(root.pod_run(&uid)).unwrap();
         assert_eq!(StatusFile::read(&root, &uid).unwrap(), Some(file));
+    }
+
+    /// What a supervisor of version 1 wrote of a pod that it was stopping.
+    #[test]
+    fn what_version_1_wrote_is_read() {
+        let old = r#"{"version":1,"bootId":"b","state":{"rules":{"podName":"p","podNamespace":"default","podUid":"u",
+            "restartPolicy":"Always","graceSeconds":30,"containers":["main"]},"goal":{"want":"stop","killAt":9},
+            "stage":{"at":"containers"},"startedAt":"2026-11-23T08:52:31Z","sandboxReady":true,"containers":[{
+            "name":"main","made":1,"id":"i","image":"busybox","imageId":"d","current":{"is":"running",
+            "startedAt":"2026-11-23T08:52:31Z","since":5,"stop_sent":true,"kill_sent":false},"last":null,
+            "backOff":{"delayMs":0,"triedAt":0},"createBackOff":{"delayMs":0,"triedAt":0}}],
+            "conditions":[{"kind":"Ready","holds":true,"since":"2026-11-23T08:52:31Z"}],
+            "events":[{"warning":false,"reason":"Created","message":"m","hint":null,"container":"main",
+            "first":"2026-11-23T08:52:31Z","last":"2026-11-23T08:52:31Z","count":1}]},"sandboxId":"s","leftMounts":[]}"#;
+        let file: StatusFile = serde_json::from_str(old).unwrap();
+        assert!(file.state.containers[0].running() && file.state.is_initialized());
+        assert_eq!(file.state.phase(), crate::lifecycle::Phase::Running);
     }
 
     #[test]

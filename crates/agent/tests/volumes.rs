@@ -44,6 +44,10 @@ const CASES: &[Case] = &[
     ("a_sub_path_is_bound_once_and_not_recursively", a_sub_path_is_bound_once_and_not_recursively),
     ("a_sub_path_of_a_file", a_sub_path_of_a_file),
     ("a_sub_path_that_escapes", a_sub_path_that_escapes),
+    (
+        "cve_2017_1002101_cve_2021_25741_a_sub_path_exchanged_for_a_link",
+        cve_2017_1002101_cve_2021_25741_a_sub_path_exchanged_for_a_link,
+    ),
     ("taking_a_sub_path_away_leaves_the_volume_whole", taking_a_sub_path_away_leaves_the_volume_whole),
     ("a_host_path_is_shared_on_request_and_undone", a_host_path_is_shared_on_request_and_undone),
     ("a_shared_host_path_serves_two_pods", a_shared_host_path_serves_two_pods),
@@ -362,6 +366,57 @@ fn a_sub_path_that_escapes(world: &World) {
     let error = world.volumes(&pod).sub_path(("v", &path(&made, "v")), "main", 0, "link").unwrap_err();
     assert!(error.to_string().contains("leads out of its volume"), "{error}");
     assert_eq!(world.places(), [] as [PathBuf; 0]);
+}
+
+/// A container exchanges the directory of a subPath, or one above it, for a link out of the volume while it is bound.
+fn cve_2017_1002101_cve_2021_25741_a_sub_path_exchanged_for_a_link(world: &World) {
+    let (victim, missing) = (Path::new("/tmp/victim"), Path::new("/tmp/victim/sub/missing"));
+    std::fs::create_dir_all(victim.join("sub")).unwrap();
+    std::fs::write(victim.join("sub/secret"), "").unwrap();
+    std::fs::create_dir_all(world.host.join("above/sub")).unwrap();
+    let (mut bound, mut refused) = (0, 0);
+    for lead in ["/tmp/victim", "../victim", "/proc/self/root/tmp/victim", "../../../../../tmp/victim"] {
+        let [place, link] = ["above", "link"].map(|name| world.host.join(name));
+        std::os::unix::fs::symlink(lead, &link).unwrap();
+        let rival = spawn(Namespaces::empty(), None, || {
+            let kill = Some(rustix::process::Signal::KILL);
+            rustix::process::set_parent_process_death_signal(kill).expect("prctl");
+            loop {
+                let flags = rustix::fs::RenameFlags::EXCHANGE;
+                let _ = rustix::fs::renameat_with(rustix::fs::CWD, &place, rustix::fs::CWD, &link, flags);
+            }
+        })
+        .expect("spawn");
+        for round in 0..25 {
+            let pod = world.host_path_pod(&format!("p{}-{round}", lead.len()), ("a", "b"));
+            let made = world.set_up(&pod);
+            for (index, name) in ["above/sub", "above/sub/missing/too", "above"].into_iter().enumerate() {
+                let result = world.volumes(&pod).sub_path(("v", &path(&made, "v")), "main", index, name);
+                match result {
+                    Ok(at) => {
+                        bound += 1;
+                        assert!(
+                            !at.join("secret").exists() && !at.join("sub/secret").exists(),
+                            "{name} is {lead}"
+                        );
+                    }
+                    Err(_) => refused += 1,
+                }
+                assert!(!missing.exists(), "made outside of the volume");
+            }
+            world.volumes(&pod).tear_down().unwrap();
+            assert_eq!(world.places(), [] as [PathBuf; 0]);
+        }
+        rustix::process::pidfd_send_signal(&rival.pidfd, rustix::process::Signal::KILL).unwrap();
+        wait(&rival);
+        let link = if link.is_symlink() { &link } else { &place };
+        std::fs::remove_file(link).unwrap();
+        if !place.exists() {
+            std::fs::rename(world.host.join("link"), &place).unwrap();
+        }
+    }
+    assert!(bound > 0 && refused > 0, "{bound} bound, {refused} refused: no race was run");
+    assert!(victim.join("sub/secret").exists());
 }
 
 fn taking_a_sub_path_away_leaves_the_volume_whole(world: &World) {

@@ -1,6 +1,11 @@
 //! What can be typed: one definition a flag, from which the parser, `--help` and completions come.
 
+use crate::detach::DetachKeys;
 use crate::duration;
+mod node;
+
+pub(crate) use node::{MountFilter, MountFormat, Mounts, NodeSource};
+
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use jiff::Timestamp;
 use std::ffi::OsString;
@@ -57,6 +62,8 @@ pub(crate) enum Command {
     Inspect(Inspect),
     /// Run a command in a container
     Exec(Exec),
+    /// Be on the terminal, or the input and output, of a container that runs
+    Attach(Attach),
     /// Print what containers wrote
     Logs(Logs),
     /// Stop pods, keeping them
@@ -71,10 +78,10 @@ pub(crate) enum Command {
     Unshare(Unshare),
     /// Judge manifests: what they will do with mounts that was not meant, and what an API server refuses
     Lint(Lint),
-    /// Say what manifests will do on a node: who sees whose mounts, what fails, what stays
-    Plan(Plan),
     /// Say what a script of mount commands would do, in every namespace
     Simulate(Simulate),
+    /// Show what is mounted in every mount namespace, whose it is, and with whom it is shared
+    Mounts(Mounts),
     /// Say what on this machine would stop pods or mount propagation, and how to mend it
     Doctor(Doctor),
     /// A pod's supervisor (started by `run` and `start`)
@@ -242,6 +249,9 @@ pub(crate) struct Exec {
     /// Give the command a terminal (with -i)
     #[arg(short, long)]
     pub(crate) tty: bool,
+    /// Keys that leave the command running (with -it), such as ctrl-x,x; empty means none
+    #[arg(long, value_name = "KEYS", default_value = DETACH_KEYS)]
+    pub(crate) detach_keys: DetachKeys,
     /// The container, as after the slash [default: the pod's first]
     #[arg(short, long, value_name = "CONTAINER")]
     pub(crate) container: Option<String>,
@@ -251,6 +261,38 @@ pub(crate) struct Exec {
     /// What to run
     #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) command: Vec<String>,
+}
+
+/// What leaves a terminal without ending what is on it, as podman and docker have it.
+const DETACH_KEYS: &str = "ctrl-p,ctrl-q";
+
+/// `rhizome attach`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+What the container writes from now on is shown; for what it wrote before there is `rhizome logs`. Leaving it does \
+not end it, but its input ends where its manifest has stdinOnce. The exit status is the container's, if it ends \
+meanwhile.
+
+Examples:
+  rhizome attach mount-a          Its output, until Ctrl-C
+  rhizome attach -it mount-a      Its terminal (stdin and tty in the manifest); Ctrl-P Ctrl-Q leaves
+  echo stop | rhizome attach -i mount-a/main")]
+pub(crate) struct Attach {
+    /// Pass standard input on, to a container with `stdin: true`
+    #[arg(short = 'i', long)]
+    pub(crate) stdin: bool,
+    /// Be on its terminal, of a container with `tty: true` (with -i)
+    #[arg(short, long)]
+    pub(crate) tty: bool,
+    /// Keys that leave its terminal, such as ctrl-x,x; empty means none
+    #[arg(long, value_name = "KEYS", default_value = DETACH_KEYS)]
+    pub(crate) detach_keys: DetachKeys,
+    /// The container, as after the slash [default: the pod's first]
+    #[arg(short, long, value_name = "CONTAINER")]
+    pub(crate) container: Option<String>,
+    /// The pod, and after a slash its container
+    #[arg(value_name = "POD[/CONTAINER]")]
+    pub(crate) pod: String,
 }
 
 /// `rhizome logs`
@@ -575,41 +617,6 @@ pub(crate) enum LintFormat {
     Sarif,
     /// GitHub's workflow commands
     Github,
-}
-
-/// `rhizome plan`
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Nothing is done, and no image is needed. All pods are planned together on one node; without --here or
---snapshot on one as systemd makes them. Every answer names the kernel's rule that it comes from.
-
-Exit status: 0 everything would start, 1 something is refused, 2 it could not be found out.
-
-Examples:
-  rhizome plan mount-a.yaml mount-b.yaml    Who sees whose mounts, and what each runtime leaves
-  rhizome plan --here mount-a.yaml          On this machine, with what it has mounted
-  rhizome plan a.yaml --then 'mount -t tmpfs none /mnt/x' --then '@mount-a/main umount /home/x'
-                                            And what these commands would do then
-  helm template ./chart | rhizome plan -o json -")]
-pub(crate) struct Plan {
-    /// Manifests (YAML or JSON, several documents each); `-` is standard input
-    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) files: Vec<PathBuf>,
-    /// On this machine: its mounts, and what lies at the hostPaths
-    #[arg(long)]
-    pub(crate) here: bool,
-    /// On a machine whose mount namespaces are in FILE; the first is the node's
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "here")]
-    pub(crate) snapshot: Option<PathBuf>,
-    /// Once all containers run, do this line of a script (see simulate); @POD/CONTAINER runs it in a container
-    #[arg(long, value_name = "COMMAND")]
-    pub(crate) then: Vec<String>,
-    /// How often each container is started again, to see what grows
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(0..=20))]
-    pub(crate) restarts: u32,
-    /// Output format
-    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Document::Table)]
-    pub(crate) output: Document,
 }
 
 /// `rhizome simulate`

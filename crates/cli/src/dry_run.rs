@@ -19,7 +19,7 @@ use runtime::mounts::{CgroupView, MountRequest, prepare_on};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use subtree_model::Op;
-use view::operations::ContainerPlan;
+use view::plan::ContainerPlan;
 
 /// What stands for the uid that the pod would get.
 const UID: &str = "UID";

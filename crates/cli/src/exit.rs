@@ -6,7 +6,7 @@
 //! | 1 | no: refused, not found, not fine |
 //! | 2 | wrong use, or an error that kept us from finding out |
 //!
-//! `run`, `exec` and `unshare` give the status of what they ran instead, once it ran.
+//! `run`, `exec`, `attach` and `unshare` give the status of what they ran instead, once it ran.
 
 use crate::output;
 use agent::client::ClientError;
@@ -119,6 +119,7 @@ fn status_of_client(error: &ClientError) -> u8 {
         | ClientError::NoContainer { .. }
         | ClientError::NotRunning { .. }
         | ClientError::WaitingToStart { .. }
+        | ClientError::Refused { .. }
         | ClientError::NoPrevious { .. }
         | ClientError::Running { .. }
         | ClientError::DoesNotEnd { .. }

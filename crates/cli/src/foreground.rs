@@ -72,10 +72,9 @@ impl Printer {
     fn new(client: &Client, pods: &[PodRef]) -> Result<Printer> {
         let mut names = BTreeMap::new();
         for (index, pod) in pods.iter().enumerate() {
-            for container in client.view(pod)?.container_names() {
-                let number = names.len();
-                names
-                    .insert((index, container.to_owned()), (number, format!("{}/{container}", pod.key.name)));
+            for container in &client.view(pod)?.state().containers {
+                let (number, shown) = (names.len(), format!("{}/{}", pod.key.name, container.name));
+                names.insert((index, container.name.clone()), (number, shown));
             }
         }
         let width = names.values().map(|(_, name)| name.len()).max().unwrap_or(0);

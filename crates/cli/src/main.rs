@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod detach;
 mod dry_run;
 mod duration;
 mod exit;
@@ -25,6 +26,7 @@ mod foreground;
 mod keeper;
 mod lines;
 mod log;
+mod node;
 mod ops;
 mod output;
 mod pods;

@@ -26,6 +26,12 @@ pub(crate) fn stderr_line(line: &str) {
     let _ = err.write_all(line.as_bytes()).and_then(|()| err.write_all(b"\n"));
 }
 
+/// Bytes of a program's standard error to ours. Nobody can be told when that fails.
+pub(crate) fn stderr_bytes(bytes: &[u8]) {
+    let mut err = io::stderr().lock();
+    let _ = err.write_all(bytes);
+}
+
 /// `warning: …` on standard error.
 pub(crate) fn warning(text: &str) {
     stderr_line(&format!("{} {text}", stderr_paint().warn("warning:")));

@@ -61,8 +61,8 @@ pub(crate) fn container<'a>(pod: &'a PodView, target: &Target) -> Result<&'a Con
     let annotations = pod.record.pod.metadata.annotations.as_ref();
     let annotated = annotations.and_then(|all| all.get("kubectl.kubernetes.io/default-container"));
     let named = target.container.as_deref().or(annotated.map(String::as_str));
-    let names = || pod.container_names().into_iter().map(str::to_owned).collect::<Vec<_>>();
-    match (named, pod.state().containers.first()) {
+    let names = || pod.container_names();
+    match (named, pod.state().mains().next()) {
         (Some(name), _) => Ok(pod.state().container(name).ok_or_else(|| ClientError::NoContainer {
             container: name.to_owned(),
             pod: pod.pod.key.clone(),

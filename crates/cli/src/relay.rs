@@ -1,5 +1,6 @@
 //! Carrying bytes between our standard streams and a program in a container, with a bounded buffer a stream.
 
+use crate::detach::{DetachKeys, DetachScan};
 use crate::exit::Result;
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -20,6 +21,16 @@ pub(crate) struct Pump {
     to: Option<OwnedFd>,
     waiting: Vec<u8>,
     write_bytes: usize,
+    scan: DetachScan,
+}
+
+/// How carrying ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Carried {
+    /// The program has ended.
+    Ended,
+    /// Whoever typed wants to leave.
+    Detached,
 }
 
 impl Pump {
@@ -31,11 +42,27 @@ impl Pump {
             flags.contains(OFlags::NONBLOCK) || FileType::from_raw_mode(mode).is_file()
         };
         let write_bytes = if never_blocks(&to) { READ_BYTES } else { CAREFUL_WRITE_BYTES };
-        Pump { from: Some(from), to: Some(to), waiting: Vec::new(), write_bytes }
+        let scan = DetachScan::default();
+        Pump { from: Some(from), to: Some(to), waiting: Vec::new(), write_bytes, scan }
+    }
+
+    /// The same, which stops where these keys are typed.
+    pub(crate) fn until_typed(self, keys: &DetachKeys) -> Pump {
+        Pump { scan: DetachScan::new(keys), ..self }
+    }
+
+    /// What it writes to.
+    pub(crate) fn target(&self) -> Option<BorrowedFd<'_>> {
+        self.to.as_ref().map(|to| to.as_fd())
+    }
+
+    /// Whether the keys were typed.
+    pub(crate) fn detached(&self) -> bool {
+        self.scan.found()
     }
 
     /// What to wait for: room for what waits to be written, else something to read.
-    fn interest(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
+    pub(crate) fn interest(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
         match self.waiting.is_empty() {
             true => self.from.as_ref().map(|from| (from.as_fd(), PollFlags::IN)),
             false => self.to.as_ref().map(|to| (to.as_fd(), PollFlags::OUT)),
@@ -43,7 +70,7 @@ impl Pump {
     }
 
     /// One read or one write, whichever was waited for.
-    fn advance(&mut self) {
+    pub(crate) fn advance(&mut self) {
         if self.waiting.is_empty() {
             self.read()
         } else {
@@ -61,7 +88,7 @@ impl Pump {
             Ok(0) => self.from = None,
             Ok(read) => {
                 buffer.truncate(read);
-                self.waiting = buffer;
+                self.waiting = self.scan.pass(&buffer);
             }
             Err(Errno::AGAIN | Errno::INTR) => {}
             // EIO is how a terminal says that nobody is at its other end any more.
@@ -107,7 +134,8 @@ impl Pump {
     }
 }
 
-/// Carries `input` and `outputs` until the process behind `pidfd` has ended, then what it has still written.
+/// Carries `input` and `outputs` until the process behind `pidfd` has ended, then what it has still written; or until
+/// the keys to leave were typed.
 /// What a process that it left behind writes later is not waited for.
 pub(crate) fn carry(
     pidfd: BorrowedFd<'_>,
@@ -115,7 +143,7 @@ pub(crate) fn carry(
     mut outputs: Vec<Pump>,
     signals: &Signals,
     mut on_signal: impl FnMut(Received),
-) -> Result<()> {
+) -> Result<Carried> {
     loop {
         let pumps = || input.iter().chain(&outputs);
         let interests: Vec<_> = pumps().map(Pump::interest).collect();
@@ -140,7 +168,10 @@ pub(crate) fn carry(
         }
         if ready[0] {
             outputs.iter_mut().for_each(Pump::drain);
-            return Ok(());
+            return Ok(Carried::Ended);
+        }
+        if input.as_ref().is_some_and(Pump::detached) {
+            return Ok(Carried::Detached);
         }
     }
 }

@@ -60,6 +60,16 @@ pub(crate) fn size() -> Option<(u16, u16)> {
     Some((size.ws_row, size.ws_col))
 }
 
+/// Gives the terminal behind `master` another size and then that of ours: what is on it draws itself anew, also where the
+/// size was the same.
+pub(crate) fn make_redraw(master: BorrowedFd<'_>) {
+    if let Ok(mut size) = rustix::termios::tcgetwinsize(stdin()) {
+        (size.ws_row, size.ws_col) = (size.ws_row.saturating_add(1), size.ws_col.saturating_add(1));
+        let _ = rustix::termios::tcsetwinsize(master, size);
+    }
+    pass_size_on(master);
+}
+
 /// Gives the terminal behind `master` the size of ours.
 pub(crate) fn pass_size_on(master: BorrowedFd<'_>) {
     // Either may have hung up meanwhile.

@@ -129,18 +129,18 @@ fn following_goes_on_over_restarts_and_the_run_before_is_there() {
 #[test]
 fn following_goes_on_over_rotation() {
     let Some(world) = World::isolated("following_goes_on_over_rotation") else { return };
-    // Some 23 MiB with the times: the log is rotated twice.
-    let script = "while [ ! -e /go ]; do sleep 0.05; done; seq 1 450000; while :; do sleep 1; done";
+    // Some 25 MiB with the times: the log is rotated twice.
+    let script = "while [ ! -e /go ]; do sleep 0.05; done; seq 1 550000; while :; do sleep 1; done";
     world.start(&pod("a", "Always", &[("main", script)]));
     let mut follow = world.command(&["logs", "-f", "a"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines().map(Result::unwrap);
     assert_eq!(world.run(&["exec", "a", "--", "sh", "-c", ": > /go"]).status, 0);
-    for number in 1..=450_000 {
+    for number in 1..=550_000 {
         assert_eq!(lines.next(), Some(number.to_string()));
     }
-    assert_eq!(world.run(&["logs", "--tail", "3", "a"]).stdout, "449998\n449999\n450000\n");
+    assert_eq!(world.run(&["logs", "--tail", "3", "a"]).stdout, "549998\n549999\n550000\n");
     let whole = world.run(&["logs", "a"]).stdout;
-    assert!(whole.lines().eq((1..=450_000).map(|n| n.to_string())), "{}", whole.len());
+    assert!(whole.lines().eq((1..=550_000).map(|n| n.to_string())), "{}", whole.len());
     let uid = world.run(&["inspect", "a", "-o", "json"]).stdout;
     let uid: serde_json::Value = serde_json::from_str(&uid).unwrap();
     let logs = world.root().join("lib/pods").join(uid["metadata"]["uid"].as_str().unwrap()).join("logs/main");

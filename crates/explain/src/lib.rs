@@ -5,10 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod build;
-pub mod defaults;
 pub mod doctor;
 pub mod finding;
 pub mod lint;
-pub mod plan;
 pub mod simulate;
-pub mod volume;

@@ -128,6 +128,47 @@ fn a_symlink_that_leads_nowhere_is_no_directory() {
 }
 
 #[test]
+fn links_in_a_loop_lead_nowhere() {
+    let loops = [
+        Tar::new().symlink("a", "b").symlink("b", "a"),
+        Tar::new().symlink("a", "a"),
+        Tar::new().dir("d").symlink("a", "d/up").symlink("d/up", "../a"),
+        // One more than the kernel follows.
+        (0..41)
+            .fold(Tar::new().dir("l41"), |tar, n| tar.symlink(&format!("l{n}"), &format!("l{}", n + 1)))
+            .symlink("a", "l0"),
+    ];
+    for tar in loops {
+        let error = import(&World::new(), tar.file("a/file", b"x")).unwrap_err();
+        assert!(error.contains("a/file"), "{error}");
+    }
+}
+
+/// A million in the long form, which takes a while (`RHIZOME_LONG=1`).
+#[test]
+fn a_layer_of_very_many_entries() {
+    let count = if std::env::var_os("RHIZOME_LONG").is_some() { 1_000_000 } else { 20_000 };
+    let world = World::new();
+    // One name again and again costs the disk nothing, and a directory of many names is another thing.
+    let tar = (0..count).fold(Tar::new(), |tar, n| match n % 4 {
+        0 => tar.file("same", b""),
+        1 => tar.symlink(&format!("links/{n}"), "nowhere"),
+        2 => tar.hard_link(&format!("d{}/{n}", n % 100), "same"),
+        _ => tar.file(&format!("d{}/.wh.{n}", n % 100), b""),
+    });
+    if !is_root("a_layer_of_very_many_entries") {
+        return;
+    }
+    let root = import(&world, tar).unwrap();
+    assert_eq!(support::names(&root.join("links")).len(), count / 4);
+    let limits = Limits { members: 1000, ..Limits::default() };
+    let path = world.path("in.tar");
+    let options = ImportOptions { limits, ..ImportOptions::default() };
+    let error = chain(&world.store.import_with(&path, "again", &options).unwrap_err());
+    assert!(error.contains("more than 1000 members"), "{error}");
+}
+
+#[test]
 fn the_last_component_is_never_followed() {
     let world = World::new();
     let victim = world.write("victim", b"safe");

@@ -7,8 +7,13 @@ use k8s_openapi::api::core::v1::Pod;
 pub const MAKE_SHARED: &str = "rhizome.dev/make-shared";
 /// What becomes of mounts that a container leaves behind below a Bidirectional volume.
 pub const MOUNTS_AT_END: &str = "rhizome.dev/mounts-at-end";
+/// The most processes and threads of the pod, a number or `unlimited`: what `podPidsLimit` is to a kubelet.
+pub const PIDS_LIMIT: &str = "rhizome.dev/pids-limit";
 /// Rules that `rhizome lint` does not apply to an object, by name, with commas between them.
 pub const IGNORE: &str = "rhizome.dev/ignore";
+
+/// All of them, in alphabetical order.
+const KNOWN: &[&str] = &[IGNORE, MAKE_SHARED, MOUNTS_AT_END, PIDS_LIMIT];
 
 /// What becomes of mounts that a container leaves behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -20,6 +25,28 @@ pub enum MountsAtEnd {
     Detach,
 }
 
+/// How many processes a pod may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PidsLimit {
+    /// The node's own limit.
+    #[default]
+    Default,
+    /// This many.
+    Of(u64),
+    /// As many as the machine has.
+    Unlimited,
+}
+
+impl PidsLimit {
+    /// From 1 to what the kernel can number at all (`PID_MAX_LIMIT`, include/linux/threads.h).
+    fn parse(text: &str) -> Option<PidsLimit> {
+        match text {
+            "unlimited" => Some(PidsLimit::Unlimited),
+            number => number.parse().ok().filter(|limit| (1..=4 << 20).contains(limit)).map(PidsLimit::Of),
+        }
+    }
+}
+
 /// The annotations of a Pod, read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Annotations {
@@ -27,6 +54,8 @@ pub struct Annotations {
     pub make_shared: bool,
     /// [`MOUNTS_AT_END`]
     pub mounts_at_end: MountsAtEnd,
+    /// [`PIDS_LIMIT`]
+    pub pids_limit: PidsLimit,
 }
 
 /// Reads a Pod's annotations.
@@ -53,11 +82,15 @@ pub(crate) fn read_at(pod: &Pod, base: &Path) -> Result<Annotations, FieldErrors
             (MOUNTS_AT_END, "keep") => found.mounts_at_end = MountsAtEnd::Keep,
             (MOUNTS_AT_END, "detach") => found.mounts_at_end = MountsAtEnd::Detach,
             (MOUNTS_AT_END, other) => errors.unsupported(&path.key(key), other, &["detach", "keep"]),
+            (PIDS_LIMIT, text) => match PidsLimit::parse(text) {
+                Some(limit) => found.pids_limit = limit,
+                None => {
+                    errors.invalid(&path.key(key), text, "must be a number from 1 to 4194304, or unlimited")
+                }
+            },
             // For who reads the manifest, not for who runs it.
             (IGNORE, _) => {}
-            (other, _) => {
-                errors.unsupported(&path.at(&path.key(other)), other, &[IGNORE, MAKE_SHARED, MOUNTS_AT_END])
-            }
+            (other, _) => errors.unsupported(&path.at(&path.key(other)), other, KNOWN),
         }
     }
     if errors.is_empty() { Ok(found) } else { Err(errors) }
@@ -81,6 +114,11 @@ mod tests {
             read_one(MAKE_SHARED, "yes").unwrap_err(),
             "metadata.annotations[rhizome.dev/make-shared]: Unsupported value: \"yes\": supported values: \"false\", \"true\""
         );
+        assert_eq!(read_one(PIDS_LIMIT, "64").unwrap().pids_limit, PidsLimit::Of(64));
+        assert_eq!(read_one(PIDS_LIMIT, "unlimited").unwrap().pids_limit, PidsLimit::Unlimited);
+        for bad in ["0", "-1", "many", "", "4194305"] {
+            assert!(read_one(PIDS_LIMIT, bad).is_err(), "{bad}");
+        }
         assert!(read_one("rhizome.dev/make-share", "true").is_err());
         assert!(read_one("example.com/x", "y").is_ok() && read_one(IGNORE, "any").is_ok());
     }

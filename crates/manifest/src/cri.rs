@@ -83,6 +83,10 @@ pub struct PodSandboxConfig {
     pub cgroup_parent: String,
     /// Namespaces of the pod.
     pub namespace_options: NamespaceOption,
+    /// The most processes and threads in the pod, its containers together: the kubelet's `podPidsLimit`, which it sets
+    /// on the pod's cgroup and which CRI has no field for. None is no limit.
+    #[serde(default)]
+    pub pids_limit: Option<u64>,
 }
 
 /// `MountPropagation`

@@ -59,7 +59,7 @@ pub const PODS: &[Row] = &[
     row(
         "metadata.annotations",
         Checked,
-        "rhizome.dev/ignore, rhizome.dev/make-shared and rhizome.dev/mounts-at-end have a meaning, other words of rhizome.dev/ are refused",
+        "rhizome.dev/ignore, rhizome.dev/make-shared, rhizome.dev/mounts-at-end and rhizome.dev/pids-limit have a meaning, other words of rhizome.dev/ are refused",
     ),
     row("metadata.uid", Done, "given anew, as by the API server"),
     row("metadata.resourceVersion", Done, "given anew, as by the API server"),
@@ -81,7 +81,7 @@ pub const PODS: &[Row] = &[
     row("spec.volumes[].configMap", Done, ""),
     row("spec.volumes[].secret", Done, ""),
     row("spec.volumes[]", Refused, "volumes of other kinds"),
-    row("spec.initContainers", Refused, ""),
+    row("spec.initContainers", Done, "field by field as spec.containers below"),
     row("spec.ephemeralContainers", Refused, ""),
     row("spec.containers[].name", Done, ""),
     row("spec.containers[].image", Done, ""),
@@ -113,7 +113,11 @@ pub const PODS: &[Row] = &[
     ),
     row("spec.containers[].resources.claims", Refused, ""),
     row("spec.containers[].resizePolicy", NoMeaning, ""),
-    row("spec.containers[].restartPolicy", Refused, ""),
+    row(
+        "spec.containers[].restartPolicy",
+        Done,
+        "also Always of an init container, which makes it a sidecar",
+    ),
     row("spec.containers[].restartPolicyRules", Refused, ""),
     row("spec.containers[].volumeMounts[].name", Done, ""),
     row("spec.containers[].volumeMounts[].mountPath", Done, ""),
@@ -298,6 +302,8 @@ fn pod_at(base: &Path, pod: &Pod, node: &Node, left_out: &HashSet<String>) -> (V
     found.end()
 }
 
+const CONTAINERS: &str = "spec.containers";
+const INIT_CONTAINERS: &str = "spec.initContainers";
 const NOT_YET: &str = "not supported yet by this version of rhizome";
 
 struct Walk<'a> {
@@ -339,6 +345,8 @@ impl<'a> Walk<'a> {
                     } else {
                         format!("{pattern}.{}", entry.key)
                     };
+                    // All kinds of containers have the same rows.
+                    let below = if below == INIT_CONTAINERS { CONTAINERS.to_owned() } else { below };
                     let known = find_in(self.rows, &below).is_some() || has_rows_below(self.rows, &below);
                     // What has neither a row nor rows below is spoken for from above.
                     match (known, find_in(self.rows, pattern)) {
@@ -387,8 +395,11 @@ impl<'a> Walk<'a> {
     }
 
     fn each(&mut self, spec: &PodSpec, mut check: impl FnMut(&mut Self, &Path, &Container)) {
-        for (index, container) in spec.containers.iter().enumerate() {
-            check(self, &self.base.child("spec").child("containers").index(index), container);
+        let init = spec.init_containers.as_deref().unwrap_or_default();
+        for (list, containers) in [("initContainers", init), ("containers", &spec.containers)] {
+            for (index, container) in containers.iter().enumerate() {
+                check(self, &self.base.child("spec").child(list).index(index), container);
+            }
         }
     }
 
@@ -588,8 +599,8 @@ mod tests {
     fn what_is_not_done_is_refused_by_name() {
         for (spec, message) in [
             (
-                "  initContainers: [{name: i, image: b}]",
-                "spec.initContainers: not supported yet by this version of rhizome",
+                "  initContainers: [{name: i, image: b, securityContext: {windowsOptions: {runAsUserName: u}}}]",
+                "spec.initContainers[0].securityContext.windowsOptions: not supported yet by this version of rhizome",
             ),
             (
                 "  activeDeadlineSeconds: 5",
@@ -627,7 +638,7 @@ mod tests {
     #[test]
     fn what_says_nothing_is_not_refused() {
         for spec in [
-            "  initContainers: []",
+            "  initContainers: [{name: i, image: b}, {name: s, image: b, restartPolicy: Always}]",
             "  setHostnameAsFQDN: false",
             "  hostUsers: true",
             "  volumes: [{name: v, emptyDir: {}}, {name: w, emptyDir: {medium: Memory, sizeLimit: 1Mi}}]",

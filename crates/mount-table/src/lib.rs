@@ -42,7 +42,7 @@ mod text;
 pub use node::{NamespaceView, Node};
 pub use parse::{Field, MAX_OPTIONAL_FIELDS, MAX_ROWS, ParseError, ParseErrorKind};
 pub use snapshot::{NamespaceId, NamespaceTable, Snapshot};
-pub use text::{path_as_text, readable, shell_word};
+pub use text::{path_as_text, readable, shell_word, text_of_path};
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

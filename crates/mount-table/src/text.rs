@@ -133,13 +133,18 @@ impl fmt::Display for MountTable {
     }
 }
 
+/// A path as [`path_as_text`] writes it.
+pub fn text_of_path(path: &Path) -> String {
+    escape(path.as_os_str().as_bytes(), b"\\")
+}
+
 /// Paths in JSON, for `#[serde(with = "mount_table::path_as_text")]`: as they are, but a backslash as `\134` and a byte
 /// that is not UTF-8 as `\ooo`. (serde's own form of a path fails on the latter, and any container may make one.)
 pub mod path_as_text {
-    use super::{escape, unescape};
+    use super::unescape;
     use serde::{Deserialize, Deserializer, Serializer};
     use std::ffi::OsString;
-    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    use std::os::unix::ffi::OsStringExt;
     use std::path::{Path, PathBuf};
 
     /// Writes a path.
@@ -147,7 +152,7 @@ pub mod path_as_text {
     /// # Errors
     /// Only the serializer's own.
     pub fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&escape(path.as_os_str().as_bytes(), b"\\"))
+        serializer.serialize_str(&super::text_of_path(path))
     }
 
     /// Reads a path.

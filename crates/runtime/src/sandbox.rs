@@ -4,7 +4,7 @@
 //! descriptor, and left again: no process is needed to hold them while the supervisor lives, and no fork to
 //! make them. A shared pid namespace needs a pid 1: a child that only reaps.
 
-use crate::cgroup::{Cgroup, Hierarchies};
+use crate::cgroup::{Cgroup, CgroupError, Devices, Hierarchies, Limits};
 use crate::error::{Error, Result, Step, StepFailure};
 use crate::fault;
 use crate::state::{
@@ -116,6 +116,7 @@ impl Sandbox {
         self.write()?;
         point("sandbox.cgroup")?;
         cgroup.create()?;
+        self.limit_pids(cgroup)?;
         point("sandbox.namespaces")?;
         self.namespaces = new_namespaces(&self.record.config)?;
         point("sandbox.shm")?;
@@ -128,6 +129,20 @@ impl Sandbox {
             self.write()?;
         }
         Ok(())
+    }
+
+    /// A protection of the others, not something that was asked for: a machine without the controller goes without.
+    fn limit_pids(&self, cgroup: &Cgroup) -> Result<()> {
+        // The devices of a pod are its containers' business.
+        let limits =
+            Limits { pids: self.record.config.pids_limit, devices: Devices::All, ..Limits::default() };
+        match cgroup.limit(&limits) {
+            Err(error @ CgroupError::NoController { .. }) => {
+                tracing::warn!(sandbox = self.record.id, %error, "the pod can have any number of processes");
+                Ok(())
+            }
+            other => Ok(other?),
+        }
     }
 
     fn write(&self) -> Result<()> {

@@ -14,10 +14,10 @@ use rustix::fd::AsFd;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
-use support::{CGROUP_TOP, World, cgroup_top, chain, command, finish, read_all, shell, strings, usual};
+use support::{CGROUP_TOP, Case, World, cgroup_top, chain, command, finish, read_all, shell, strings, usual};
 use sys::namespace::Namespaces;
 use sys::process::{exit, spawn};
 
@@ -34,35 +34,8 @@ fn main() {
         Some(EXE_CHECK) => exe_check(),
         _ => {}
     }
-    if !rustix::process::geteuid().is_root() || !Path::new(support::BUSYBOX).exists() {
-        println!("test containers ... SKIPPED: needs root and {}", support::BUSYBOX);
-        println!("0 passed, 0 failed, {} skipped", CASES.len());
-        return;
-    }
-    let wanted: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
-    // Named here, where our pid is one of the machine's.
-    let top = cgroup_top();
-    let (mut passed, mut failed) = (0, 0);
-    for (name, case) in CASES {
-        if !wanted.is_empty() && !wanted.iter().any(|part| name.contains(part.as_str())) {
-            continue;
-        }
-        let begin = Instant::now();
-        let ok = run_apart(*case);
-        println!("test {name} ... {} ({} ms)", if ok { "ok" } else { "FAILED" }, begin.elapsed().as_millis());
-        if ok { passed += 1 } else { failed += 1 }
-    }
-    let cgroups = runtime::cgroup::Cgroup::at(&hierarchies(), top).expect("cgroup");
-    if let Some((_, dir)) = cgroups.directories().find(|(_, dir)| dir.exists()) {
-        println!("{} was left{}", dir.display(), if failed == 0 { "" } else { " by a failed case" });
-        failed += i32::from(failed == 0);
-        cgroups.remove().expect("remove cgroups");
-    }
-    println!("{passed} passed, {failed} failed");
-    std::process::exit(i32::from(failed > 0));
+    support::run("containers", CASES)
 }
-
-type Case = (&'static str, fn(&World));
 
 const CASES: &[Case] = &[
     ("exit_codes", exit_codes),
@@ -100,28 +73,6 @@ const CASES: &[Case] = &[
     ("our_executable_is_read_only", our_executable_is_read_only),
     ("a_wrong_configuration_makes_nothing", a_wrong_configuration_makes_nothing),
 ];
-
-/// How long a case may take.
-const CASE_TIMEOUT: Duration = Duration::from_secs(120);
-
-/// Runs a case in a child that is pid 1 of its own pid namespace, so that nothing outlives it; true if it
-/// neither panicked nor took too long.
-fn run_apart(case: fn(&World)) -> bool {
-    let child = spawn(Namespaces::MOUNT | Namespaces::PROCESS_ID, None, || {
-        let world = World::new();
-        case(&world);
-        exit(0)
-    })
-    .expect("spawn");
-    let timeout = rustix::event::Timespec { tv_sec: CASE_TIMEOUT.as_secs() as i64, tv_nsec: 0 };
-    let poll_fd = rustix::event::PollFd::new(&child.pidfd, rustix::event::PollFlags::IN);
-    if rustix::event::poll(&mut [poll_fd], Some(&timeout)).expect("poll") == 0 {
-        println!("  took more than {} s", CASE_TIMEOUT.as_secs());
-        sys::process::send_signal(child.pidfd.as_fd(), 9).expect("kill");
-    }
-    let status = rustix::process::waitpid(Some(child.pid), rustix::process::WaitOptions::empty());
-    status.expect("waitpid").and_then(|(_, status)| status.exit_status()) == Some(0)
-}
 
 fn hierarchies() -> runtime::cgroup::Hierarchies {
     runtime::cgroup::Hierarchies::read().expect("hierarchies")

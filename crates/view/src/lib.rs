@@ -14,7 +14,7 @@ pub mod document;
 pub mod findings;
 pub mod images;
 pub mod lint;
-pub mod operations;
+pub mod mounts;
 pub mod plan;
 pub mod pods;
 pub mod pull;

@@ -1,22 +1,37 @@
 //! Columns, as kubectl lines them up: as wide as the widest cell and three spaces, the last one free.
 
 use crate::text::{printable, width};
+use std::borrow::Cow;
 
 /// Spaces between columns.
 const PADDING: usize = 3;
 
 /// Lines up rows. Without rows there is only the header; without a header only rows. Cells are made printable.
 pub fn table<const N: usize>(header: Option<[&str; N]>, rows: &[[String; N]]) -> String {
-    let header = header.map(|header| header.map(str::to_owned));
-    let rows: Vec<[String; N]> =
-        header.iter().chain(rows).map(|row| row.clone().map(|cell| printable(&cell).into_owned())).collect();
-    let widths: [usize; N] =
-        std::array::from_fn(|column| rows.iter().map(|row| width(&row[column])).max().unwrap_or(0));
+    let rows = rows.iter().map(|row| row.to_vec()).collect();
+    lines(header.as_ref().map(|header| &header[..]), rows)
+}
+
+/// [`table`] with as many columns as the header, or the first row, has.
+pub fn lines(header: Option<&[&str]>, mut rows: Vec<Vec<String>>) -> String {
+    if let Some(header) = header {
+        rows.insert(0, header.iter().map(|&name| name.to_owned()).collect());
+    }
+    let columns = rows.first().map_or(0, Vec::len);
+    let mut widths = vec![0; columns];
+    for row in &mut rows {
+        for (cell, widest) in row.iter_mut().zip(&mut widths) {
+            if let Cow::Owned(safe) = printable(cell) {
+                *cell = safe;
+            }
+            *widest = width(cell).max(*widest);
+        }
+    }
     let mut text = String::new();
     for row in &rows {
-        for (column, cell) in row.iter().enumerate() {
+        for (column, cell) in row.iter().take(columns).enumerate() {
             text.push_str(cell);
-            if column + 1 < N {
+            if column + 1 < columns {
                 text.extend(std::iter::repeat_n(' ', widths[column] - width(cell) + PADDING));
             }
         }

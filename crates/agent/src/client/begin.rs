@@ -23,7 +23,7 @@ const READY_TIMEOUT: Duration = Duration::from_secs(30);
 pub enum Progress {
     /// On its way.
     Starting,
-    /// Every container has been started; some may have ended since.
+    /// Every container has been started, or of init containers the first; some may have ended since.
     Started,
     /// Something could not be done. It is tried again, as Kubernetes does, for as long as the pod is there.
     Failed(Vec<StartFailure>),
@@ -76,7 +76,10 @@ pub fn progress(state: &PodState) -> Progress {
         .iter()
         .filter_map(|c| match &c.current {
             Current::Waiting { reason, message, .. } | Current::Starting { reason, message }
-                if !matches!(reason.as_str(), "ContainerCreating" | "CrashLoopBackOff") =>
+                if !matches!(
+                    reason.as_str(),
+                    "ContainerCreating" | "PodInitializing" | "CrashLoopBackOff"
+                ) =>
             {
                 Some(failure(&c.name, reason, message.as_ref()))
             }
@@ -92,7 +95,9 @@ pub fn progress(state: &PodState) -> Progress {
     let was_started = |c: &crate::lifecycle::ContainerState| {
         c.running() || matches!(c.current, Current::Terminated { .. }) || c.back_off.delay_ms > 0
     };
-    match state.done() || state.containers.iter().all(was_started) {
+    // Init containers may wait for another pod, which nobody could start while we wait for them.
+    let initializing = state.containers.iter().any(|c| c.kind.is_init() && was_started(c));
+    match state.done() || initializing || state.mains().all(was_started) {
         true => Progress::Started,
         false => Progress::Starting,
     }
@@ -193,10 +198,12 @@ fn read_line(mut from: ChildStdout) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lifecycle::{Event, Exit, NotCreated, Now, RestartPolicy, Rules, Uptime, step};
+    use crate::lifecycle::{
+        ContainerRules, Event, Exit, NotCreated, Now, RestartPolicy, Rules, Uptime, step,
+    };
 
     fn after(events: Vec<Event>) -> Progress {
-        let containers = vec!["a".to_owned(), "b".to_owned()];
+        let containers = vec![ContainerRules::main("a"), ContainerRules::main("b")];
         let rules = Rules { containers, restart_policy: RestartPolicy::Always, ..Rules::default() };
         let now = Now { wall: jiff::Timestamp::UNIX_EPOCH, uptime: Uptime(0) };
         progress(&events.into_iter().fold(PodState::new(rules), |state, event| step(state, event, now).0))

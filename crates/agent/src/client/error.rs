@@ -70,6 +70,22 @@ pub enum ClientError {
         /// The container.
         container: String,
     },
+    /// A supervisor says no.
+    #[error("{reason}")]
+    Refused {
+        /// The pod.
+        pod: PodKey,
+        /// In its words.
+        reason: String,
+    },
+    /// A supervisor of a version that did not have this yet.
+    #[error("the supervisor of pod {:?} is of rhizome {version}, which could not attach yet", .pod.name)]
+    TooOld {
+        /// The pod.
+        pod: PodKey,
+        /// The version of the program that it runs.
+        version: String,
+    },
     /// The pod runs, and must not for this.
     #[error("pod {:?} is running", .pod.name)]
     Running {
@@ -163,6 +179,10 @@ impl ClientError {
             ClientError::WaitingToStart { pod, .. } => {
                 Some(format!("`rhizome inspect -n {} {}` says why", pod.namespace, pod.name))
             }
+            ClientError::TooOld { pod, .. } => Some(format!(
+                "`rhizome stop -n {0} {1}` and `rhizome start -n {0} {1}` give it a supervisor of this version",
+                pod.namespace, pod.name
+            )),
             ClientError::DoesNotEnd { .. } => Some(
                 "a process that a signal does not end waits for a device or a dead file system".to_owned(),
             ),

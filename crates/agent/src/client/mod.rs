@@ -4,6 +4,7 @@
 //! Architecture invariant: whatever is told of a pod is true when it is told. A supervisor that was killed is noticed
 //! (its lock is free), and then the runtime's records and `/proc` are asked instead of it.
 
+mod attach;
 mod begin;
 mod end;
 mod error;
@@ -74,9 +75,16 @@ impl PodView {
         status::pod_with_status(&self.record.pod, self.state())
     }
 
-    /// The names of its containers, in order.
-    pub fn container_names(&self) -> Vec<&str> {
-        self.state().containers.iter().map(|c| c.name.as_str()).collect()
+    /// What happened to it, in the API's shape: see [`crate::events`].
+    pub fn events(&self) -> Vec<api::Event> {
+        crate::events::of_pod(&self.record.pod, self.state())
+    }
+
+    /// The names of its containers as kubectl lists them: the main ones, then `NAME (init)`.
+    pub fn container_names(&self) -> Vec<String> {
+        let main = self.state().mains().map(|c| c.name.clone());
+        let init = self.state().containers.iter().filter(|c| c.kind.is_init());
+        main.chain(init.map(|c| format!("{} (init)", c.name))).collect()
     }
 
     /// The id of a container that runs, for `runtime::exec`.
@@ -97,7 +105,7 @@ impl PodView {
         ClientError::NoContainer {
             container: container.to_owned(),
             pod: self.pod.key.clone(),
-            known: self.container_names().into_iter().map(str::to_owned).collect(),
+            known: self.container_names(),
         }
     }
 }

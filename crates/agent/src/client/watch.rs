@@ -20,6 +20,8 @@ pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(90);
 pub(super) struct Connection {
     stream: UnixStream,
     incoming: Vec<u8>,
+    /// What it said first.
+    greeting: Option<Greeting>,
 }
 
 impl Connection {
@@ -28,7 +30,7 @@ impl Connection {
         let connected =
             socket_path(&client.root, &pod.uid).and_then(|(_folder, path)| UnixStream::connect(path));
         match connected {
-            Ok(stream) => Ok(Some(Connection { stream, incoming: Vec::new() })),
+            Ok(stream) => Ok(Some(Connection { stream, incoming: Vec::new(), greeting: None })),
             Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
                 Ok(None)
             }
@@ -36,7 +38,15 @@ impl Connection {
         }
     }
 
-    fn ask(&mut self, request: &Request) -> io::Result<()> {
+    pub(super) fn stream(&self) -> &UnixStream {
+        &self.stream
+    }
+
+    pub(super) fn greeting(&self) -> Option<&Greeting> {
+        self.greeting.as_ref()
+    }
+
+    pub(super) fn ask(&mut self, request: &Request) -> io::Result<()> {
         let mut line = serde_json::to_vec(request).map_err(io::Error::other)?;
         line.push(b'\n');
         self.stream.write_all(&line)
@@ -169,13 +179,13 @@ impl Client {
     }
 
     /// Connects to a pod's supervisor and hears its greeting.
-    fn connect(&self, pod: &PodRef, timeout: Duration) -> Result<Option<Connection>> {
+    pub(super) fn connect(&self, pod: &PodRef, timeout: Duration) -> Result<Option<Connection>> {
         let talk = |source| ClientError::Talk { pod: pod.key.clone(), source };
         let Some(mut connection) = Connection::open(self, pod).map_err(talk)? else { return Ok(None) };
-        // Its version is not looked at: the requests made here are of every version.
+        // Its version is not looked at here: most requests are of every version.
         match connection.wait_for_line(timeout) {
             Ok(Some(line)) => {
-                let _: Greeting = serde_json::from_slice(&line).map_err(|e| talk(e.into()))?;
+                connection.greeting = serde_json::from_slice(&line).map_err(|e| talk(e.into()))?;
                 Ok(Some(connection))
             }
             Ok(None) => Ok(None),

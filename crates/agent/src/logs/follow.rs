@@ -47,6 +47,8 @@ struct Following {
 pub struct Follow {
     root: Root,
     sources: Vec<Following>,
+    /// Whether to go on with later runs.
+    over_restarts: bool,
     /// Wakes when a log grows; none where the user has no inotify instance left, then the caller's timer does.
     watch: Option<OwnedFd>,
 }
@@ -86,7 +88,14 @@ impl Follow {
             }
             Following { reader, source }
         };
-        Follow { root: root.clone(), sources: sources.into_iter().map(following).collect(), watch }
+        let sources = sources.into_iter().map(following).collect();
+        Follow { root: root.clone(), sources, over_restarts: true, watch }
+    }
+
+    /// The same, of these runs only.
+    #[must_use]
+    pub fn of_one_run(self) -> Follow {
+        Follow { over_restarts: false, ..self }
     }
 
     /// Readable when there may be more; poll(2) it with a timeout all the same.
@@ -103,7 +112,7 @@ impl Follow {
         let mut lines = Vec::new();
         for (index, following) in self.sources.iter_mut().enumerate() {
             let mut found = following.reader.read()?;
-            if found.is_empty() {
+            if found.is_empty() && self.over_restarts {
                 found = following.next_run(&self.root)?;
             }
             lines.extend(found.into_iter().map(|line| Followed { source: index, line }));

@@ -3,7 +3,7 @@
 use super::live::Live;
 use super::{Supervisor, SupervisorError};
 use crate::clock::read_now;
-use crate::lifecycle::{ContainerState, Event, Exit, LIMITED, NotCreated, VOLUME_WARNING};
+use crate::lifecycle::{ContainerState, Event, Exit, LIMITED, NotCreated, PodState, VOLUME_WARNING};
 use crate::logs::{LogWriter, log_path};
 use crate::status_file::StatusFile;
 use crate::volumes::host_path::os_words;
@@ -11,6 +11,7 @@ use crate::volumes::{PodVolumes, node_files, pinned};
 use image::Image;
 use k8s_openapi::api::core::v1 as api;
 use manifest::cri::{self, EnvSources, Mount, NodeFacts, ResolvedVolumes};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 /// A container that could not be made, before anything of it was.
@@ -46,12 +47,8 @@ impl Supervisor {
         PodVolumes { root: &self.root, uid: &self.uid, record: &self.record }
     }
 
-    fn spec(&self) -> Option<&api::PodSpec> {
-        self.record.pod.spec.as_ref()
-    }
-
     fn container_spec(&self, name: &str) -> Option<&api::Container> {
-        self.spec()?.containers.iter().find(|c| c.name == name)
+        crate::status::container_spec(&self.record.pod, name)
     }
 
     pub(super) fn set_up_volumes(&mut self) {
@@ -79,7 +76,8 @@ impl Supervisor {
     /// and had not written down, removed; 4. the volumes, which are there already.
     pub(super) fn adopt(&mut self, before: StatusFile, sandbox: &str) -> Result<(), SupervisorError> {
         let adopted = runtime::Sandbox::adopt(&self.dirs, sandbox)?;
-        self.file = StatusFile { state: crate::orphan::resumed(before.state), ..before };
+        let state = PodState { rules: super::rules(&self.record), ..crate::orphan::resumed(before.state) };
+        self.file = StatusFile { state, ..before };
         let running: Vec<_> = self.state().containers.iter().filter(|c| c.running()).cloned().collect();
         for container in running {
             self.adopt_container(&container)?;
@@ -328,6 +326,25 @@ impl Supervisor {
             mounts.push(mount(&path, termination_log));
         }
         mounts
+    }
+
+    /// A running container's standard input or terminal, for a client; or why there is none.
+    pub(super) fn give_input(&mut self, name: &str) -> Result<OwnedFd, String> {
+        let spec = self.container_spec(name).ok_or_else(|| format!("there is no container {name:?}"))?;
+        let (stdin, tty, once) = (spec.stdin, spec.tty == Some(true), spec.stdin_once == Some(true));
+        if stdin != Some(true) {
+            return Err(format!(
+                "container {name:?} has no standard input (its manifest has no `stdin: true`)"
+            ));
+        }
+        let live = self.live.get_mut(name).ok_or_else(|| format!("container {name:?} is not running"))?;
+        let given = live.give_input(tty, once).map_err(|error| error.to_string())?;
+        given.ok_or_else(|| match once {
+            true => {
+                format!("the standard input of container {name:?} was attached to once (`stdinOnce: true`)")
+            }
+            false => format!("the standard input of container {name:?} has ended"),
+        })
     }
 
     pub(super) fn signal(&mut self, name: &str, kill: bool) {

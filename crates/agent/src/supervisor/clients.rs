@@ -8,8 +8,10 @@ use crate::root::Root;
 use crate::status_file::StatusFile;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -53,6 +55,8 @@ struct Client {
     subscribed: bool,
     /// There is a later status than what waits.
     stale: bool,
+    /// The container that it wants to write to.
+    wants: Option<String>,
 }
 
 impl Clients {
@@ -86,8 +90,14 @@ impl Clients {
         if stream.set_nonblocking(true).is_err() {
             return;
         }
-        let mut client =
-            Client { stream, incoming: Vec::new(), waiting: Vec::new(), subscribed: false, stale: false };
+        let mut client = Client {
+            stream,
+            incoming: Vec::new(),
+            waiting: Vec::new(),
+            subscribed: false,
+            stale: false,
+            wants: None,
+        };
         client.push(&Greeting {
             protocol: PROTOCOL_VERSION,
             rhizome: env!("CARGO_PKG_VERSION").to_owned(),
@@ -114,6 +124,26 @@ impl Clients {
             self.connected.remove(&id);
         }
         events
+    }
+
+    /// The container that a client asked to attach to, told once.
+    pub(super) fn take_attach(&mut self, id: u64) -> Option<String> {
+        self.connected.get_mut(&id)?.wants.take()
+    }
+
+    /// Gives who asked to attach its descriptor, or the reason why there is none.
+    pub(super) fn answer_attach(&mut self, id: u64, input: Result<OwnedFd, String>) {
+        let Some(client) = self.connected.get_mut(&id) else { return };
+        let told = match input {
+            Ok(input) => client.give(input.as_fd()),
+            Err(message) => {
+                client.push(&Answer::Error { message });
+                client.flush()
+            }
+        };
+        if told.is_err() {
+            self.connected.remove(&id);
+        }
     }
 
     /// A stop is on the disk: whoever asked for it may know, and we may be killed. What was promised before would be
@@ -188,9 +218,31 @@ impl Client {
             Ok(Request::Status) => self.push(&status()),
             Ok(Request::Subscribe) => (self.subscribed, self.stale) = (true, true),
             Ok(Request::Stop { grace_seconds }) => return Some(Event::Stop { grace_seconds }),
+            Ok(Request::Attach { container }) => self.wants = Some(container),
             Err(error) => self.push(&Answer::Error { message: error.to_string() }),
         }
         None
+    }
+
+    /// Sends a descriptor with its answer. A client that has not read what came before is not waited for.
+    fn give(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        self.flush()?;
+        if !self.waiting.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let mut line = serde_json::to_vec(&Answer::Attached).map_err(io::Error::other)?;
+        line.push(b'\n');
+        let fds = [fd];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !control.push(SendAncillaryMessage::ScmRights(&fds)) {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        let parts = [IoSlice::new(&line)];
+        let sent = rustix::net::sendmsg(&self.stream, &parts, &mut control, SendFlags::NOSIGNAL)?;
+        // The descriptor goes with the first byte.
+        self.waiting.extend_from_slice(&line[sent.min(line.len())..]);
+        Ok(())
     }
 
     /// Writes what waits, and then the status if it has changed since.

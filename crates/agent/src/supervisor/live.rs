@@ -20,8 +20,8 @@ const LAST_BYTES: usize = 2 << 20;
 pub(super) struct Live {
     container: runtime::Container,
     outputs: Vec<(Stream, OwnedFd)>,
-    /// Kept open for a container with `stdin: true`; nothing is written to it before there is `attach`.
-    _stdin: Option<OwnedFd>,
+    /// Kept open for a container with `stdin: true`: who attaches writes to it.
+    stdin: Option<OwnedFd>,
     log: LogWriter,
     termination_log: PathBuf,
 }
@@ -44,7 +44,7 @@ impl Live {
         for (_, fd) in &outputs {
             rustix::io::ioctl_fionbio(fd, true)?;
         }
-        Ok(Live { container, outputs, _stdin: stdin, log, termination_log })
+        Ok(Live { container, outputs, stdin, log, termination_log })
     }
 
     pub(super) fn id(&self) -> &str {
@@ -67,6 +67,20 @@ impl Live {
 
     pub(super) fn outputs(&self) -> impl Iterator<Item = (Stream, BorrowedFd<'_>)> {
         self.outputs.iter().map(|(stream, fd)| (*stream, fd.as_fd()))
+    }
+
+    /// What a client may write to: the container's standard input, or the master of its terminal. With `once` we let go
+    /// of the pipe, so that the input ends when the client does (`stdinOnce`).
+    pub(super) fn give_input(&mut self, terminal: bool, once: bool) -> io::Result<Option<OwnedFd>> {
+        let held = match terminal {
+            true => self.outputs.first().map(|(_, master)| master),
+            false => self.stdin.as_ref(),
+        };
+        let given = held.map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, 0)).transpose()?;
+        if once {
+            self.stdin = None;
+        }
+        Ok(given)
     }
 
     /// Takes what is there of one output to the log; the output goes when it has ended.

@@ -16,7 +16,7 @@ mod live;
 pub(crate) use clients::socket_path;
 
 use crate::clock::read_now;
-use crate::lifecycle::{Action, Event, PodState, Uptime, step};
+use crate::lifecycle::{Action, Event, PodState, Rules, Uptime, step};
 use crate::logs::Stream;
 use crate::record::{self, PodRecord, PodUid};
 use crate::root::Root;
@@ -250,6 +250,15 @@ struct Supervisor {
     _lock: File,
 }
 
+/// The rules of a pod on this node.
+fn rules(record: &PodRecord) -> Rules {
+    let mut rules = crate::status::rules(&record.pod);
+    if rules.node.is_empty() {
+        rules.node = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    }
+    rules
+}
+
 /// What a descriptor of the loop is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Source {
@@ -273,7 +282,7 @@ impl Supervisor {
         clients: Clients,
     ) -> Result<Supervisor, SupervisorError> {
         let before = StatusFile::read(&root, &uid).map_err(system("read the status"))?;
-        let fresh = StatusFile::new(PodState::new(crate::status::rules(&record.pod)));
+        let fresh = StatusFile::new(PodState::new(rules(&record)));
         let fresh = fresh.map_err(system("read the boot's id"))?;
         let mut supervisor = Supervisor {
             dirs: root.runtime_dirs(),
@@ -321,7 +330,7 @@ impl Supervisor {
         if let Some(sandbox) = sandbox {
             runtime::remove_sandbox(&self.dirs, sandbox)?;
         }
-        self.file.state = known.state;
+        self.file.state = PodState { rules: rules(&self.record), ..known.state };
         Ok(())
     }
 
@@ -397,6 +406,10 @@ impl Supervisor {
             Source::Client(id) => {
                 let asked = self.clients.serve(*id, &self.file);
                 self.queue.extend(asked);
+                if let Some(container) = self.clients.take_attach(*id) {
+                    let input = self.give_input(&container);
+                    self.clients.answer_attach(*id, input);
+                }
             }
             Source::Exit(name) => self.take_exit(name),
             Source::Output(name, stream) => {
@@ -447,11 +460,11 @@ impl Supervisor {
         let lasting = matches!(event, Event::Begin | Event::SandboxStopped);
         let stop = matches!(event, Event::Stop { .. });
         tracing::debug!(?event, "event");
-        let state = std::mem::replace(&mut self.file.state, PodState::new(Default::default()));
-        let (state, actions) = step(state, event, read_now());
-        let changed = state != self.file.state;
-        self.file.state = state;
-        if changed {
+        let before = self.file.state.clone();
+        let after = std::mem::replace(&mut self.file.state, PodState::new(Default::default()));
+        let (after, actions) = step(after, event, read_now());
+        self.file.state = after;
+        if self.file.state != before {
             self.publish(lasting);
         }
         if stop {

@@ -175,8 +175,9 @@ impl PodVolumes<'_> {
 
     /// The propagations that containers ask of a volume.
     fn asked_of<'b>(&'b self, volume: &'b str) -> impl Iterator<Item = &'b str> {
-        let containers = self.spec().map(|s| s.containers.as_slice()).unwrap_or_default();
-        let mounts = containers.iter().flat_map(|c| c.volume_mounts.as_deref().unwrap_or_default());
+        let containers =
+            self.spec().into_iter().flat_map(|s| s.init_containers.iter().flatten().chain(&s.containers));
+        let mounts = containers.flat_map(|c| c.volume_mounts.as_deref().unwrap_or_default());
         mounts.filter(move |m| m.name == volume).filter_map(|m| m.mount_propagation.as_deref())
     }
 

@@ -4,16 +4,19 @@ use crate::args::{self, Global};
 use crate::exit::{Context as _, Exit, Failure, Result};
 use crate::output;
 use crate::pods;
-use crate::relay::{self, Pump};
+use crate::relay::{self, Carried, Pump};
 use crate::target::Target;
 use crate::terminal::{self, RawMode};
 use crate::world::World;
 use runtime::{Dirs, ExecConfig, ExecProcess, ExecStdio};
+use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd as _, OwnedFd};
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 use rustix::process::Signal;
 use rustix::stdio::{stderr, stdin, stdout};
+use sys::namespace::Namespaces;
 use sys::signal::Signals;
 
 /// What comes to us is passed on; a change of the terminal's size too.
@@ -45,7 +48,7 @@ pub(crate) fn run(global: &Global, args: &args::Exec) -> Result {
         ExecConfig { command: args.command.clone(), tty, size, env: Vec::new() }
     };
     let status = if args.tty && wants_terminal() {
-        on_a_terminal(&dirs, id, &config(true), args.stdin, &signals)?
+        on_a_terminal(&dirs, id, &config(true), args, &signals)?
     } else {
         on_pipes(&dirs, id, &config(false), args.stdin, &signals)?
     };
@@ -63,7 +66,7 @@ fn warn_of_the_old_form(args: &args::Exec) {
 }
 
 /// `-t` without a terminal goes on without, as kubectl does.
-fn wants_terminal() -> bool {
+pub(super) fn wants_terminal() -> bool {
     let terminal = rustix::termios::isatty(stdin());
     if !terminal {
         output::stderr_line("Unable to use a TTY - input is not a terminal or the right kind of file");
@@ -71,7 +74,13 @@ fn wants_terminal() -> bool {
     terminal
 }
 
-fn on_a_terminal(dirs: &Dirs, id: &str, config: &ExecConfig, input: bool, signals: &Signals) -> Result<u8> {
+fn on_a_terminal(
+    dirs: &Dirs,
+    id: &str,
+    config: &ExecConfig,
+    args: &args::Exec,
+    signals: &Signals,
+) -> Result<u8> {
     // Not used with a terminal.
     let stdio = ExecStdio { stdin: None, stdout: stdout(), stderr: stderr() };
     let process = runtime::exec(dirs, id, config, stdio)?;
@@ -81,7 +90,10 @@ fn on_a_terminal(dirs: &Dirs, id: &str, config: &ExecConfig, input: bool, signal
     // Ours alone, so that it can be non-blocking.
     rustix::fs::fcntl_setfl(master, OFlags::RDWR | OFlags::NONBLOCK)?;
     let output = Pump::new(copy(master)?, copy(stdout())?);
-    let input = if input { Some(Pump::new(copy(stdin())?, copy(master)?)) } else { None };
+    let input = match args.stdin {
+        true => Some(Pump::new(copy(stdin())?, copy(master)?).until_typed(&args.detach_keys)),
+        false => None,
+    };
     let raw = input.is_some().then(RawMode::enter).transpose()?;
     let carried =
         relay::carry(process.pidfd.as_fd(), input, vec![output], signals, |received| match received.signal {
@@ -89,8 +101,38 @@ fn on_a_terminal(dirs: &Dirs, id: &str, config: &ExecConfig, input: bool, signal
             signal => pass_on(&process, signal),
         });
     drop(raw);
-    carried?;
-    end(&process)
+    match carried? {
+        Carried::Ended => end(&process),
+        Carried::Detached => {
+            hold(master)?;
+            output::note("detached; the command goes on in the container");
+            Ok(0)
+        }
+    }
+}
+
+/// Keeps a terminal open for as long as somebody uses it, in a process of its own: with the last descriptor of its
+/// master the programs on it would be hung up.
+fn hold(master: &OwnedFd) -> Result<()> {
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    sys::process::spawn(Namespaces::empty(), None, || {
+        // A hang-up of the terminal that we leave is not for it.
+        let _ = rustix::process::setsid();
+        sys::process::with_only_descriptors([null.as_fd(); 3], master.as_fd(), |kept| {
+            let Ok(master) = kept else { sys::process::exit(sys::process::EXIT_PANICKED) };
+            // What is written there is read by nobody; when all have left it, reading fails.
+            let mut buffer = [0; 4096];
+            loop {
+                let mut fds = [PollFd::from_borrowed_fd(master, PollFlags::IN)];
+                let _ = rustix::event::poll(&mut fds, None);
+                match rustix::io::read(master, &mut buffer) {
+                    Ok(1..) | Err(Errno::AGAIN | Errno::INTR) => {}
+                    Ok(0) | Err(_) => sys::process::exit(0),
+                }
+            }
+        })
+    })?;
+    Ok(())
 }
 
 fn on_pipes(dirs: &Dirs, id: &str, config: &ExecConfig, input: bool, signals: &Signals) -> Result<u8> {
@@ -117,7 +159,7 @@ fn on_pipes(dirs: &Dirs, id: &str, config: &ExecConfig, input: bool, signals: &S
     end(&process)
 }
 
-fn copy(fd: impl rustix::fd::AsFd) -> Result<OwnedFd> {
+pub(super) fn copy(fd: impl rustix::fd::AsFd) -> Result<OwnedFd> {
     Ok(rustix::io::fcntl_dupfd_cloexec(fd, 0)?)
 }
 

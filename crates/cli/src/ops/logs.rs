@@ -72,7 +72,7 @@ fn containers(pod: &agent::client::PodView, target: &Target, all: bool) -> Resul
             "--all-containers, or container {container} of pod {}?",
             target.pod
         ))),
-        (true, None) => Ok(pod.container_names().into_iter().map(str::to_owned).collect()),
+        (true, None) => Ok(pod.state().containers.iter().map(|c| c.name.clone()).collect()),
         (false, _) => Ok(vec![pods::container(pod, target)?.name.clone()]),
     }
 }

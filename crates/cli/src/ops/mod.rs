@@ -1,5 +1,6 @@
 //! What the commands do: a module each.
 
+mod attach;
 mod doctor;
 mod exec;
 mod image;
@@ -8,7 +9,7 @@ mod lifecycle;
 mod lint;
 mod logs;
 mod made;
-mod plan;
+mod mounts;
 mod ps;
 mod run;
 mod simulate;
@@ -24,15 +25,16 @@ pub(crate) fn run(cli: Cli) -> Result {
     let Cli { global, command } = cli;
     match command {
         Command::Lint(args) => lint::run(&args),
-        Command::Plan(args) => plan::run(&global, &args),
         Command::Doctor(args) => doctor::run(&global, &args),
         Command::Image(args) => image::run(&global, &args.command),
+        Command::Mounts(args) => mounts::run(&global, &args),
         Command::Keep(_) => keeper::keep(),
         Command::Simulate(args) => simulate::run(&args),
         Command::Unshare(args) => unshare::run(args),
         Command::Ps(args) => ps::run(&global, &args),
         Command::Inspect(args) => inspect::run(&global, &args),
         Command::Exec(args) => exec::run(&global, &args),
+        Command::Attach(args) => attach::run(&global, &args),
         Command::Run(args) => run::run(&global, &args),
         Command::Logs(args) => logs::run(&global, &args),
         Command::Stop(args) => lifecycle::stop(&global, &args),

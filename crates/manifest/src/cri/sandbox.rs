@@ -1,6 +1,7 @@
 //! A Pod to its sandbox: `generatePodSandboxConfig` of the kubelet.
 
 use super::{DnsConfig, NamespaceMode, NamespaceOption, PodSandboxConfig, PodSandboxMetadata};
+use crate::annotations::{self, PidsLimit};
 use k8s_openapi::api::core::v1::{HostAlias, Pod, PodSpec};
 use std::path::Path;
 
@@ -30,6 +31,20 @@ pub fn pod_sandbox_config(
         annotations: pod.metadata.annotations.clone().unwrap_or_default(),
         cgroup_parent: cgroup_parent.to_owned(),
         namespace_options: namespace_options(spec),
+        pids_limit: pids_limit(pod),
+    }
+}
+
+/// The most processes of a pod that does not say: enough for any usual program with its threads, and far from what a
+/// machine has (`kernel.pid_max` is 32,768 or more), so that one pod cannot keep everybody else from forking.
+pub const POD_PIDS_LIMIT: u64 = 4096;
+
+/// Annotations that mean nothing were refused when the pod was made.
+fn pids_limit(pod: &Pod) -> Option<u64> {
+    match annotations::read(pod).unwrap_or_default().pids_limit {
+        PidsLimit::Default => Some(POD_PIDS_LIMIT),
+        PidsLimit::Of(limit) => Some(limit),
+        PidsLimit::Unlimited => None,
     }
 }
 

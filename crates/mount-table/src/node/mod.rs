@@ -14,7 +14,7 @@ mod tests;
 
 pub use document::{DocumentError, MAX_DOCUMENT_BYTES, MAX_NAMESPACES};
 pub use groups::{Groups, Place};
-pub use owner::{Container, Owner, Pod, Runtime};
+pub use owner::{Container, Labels, Owner, Pod, Runtime};
 pub use target::TargetError;
 
 use crate::{Mount, MountId, MountTable, NamespaceId, NamespaceTable, Snapshot, text};

@@ -3,6 +3,8 @@
 use super::{NamespaceView, Node, Process};
 use crate::NamespaceId;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 
 /// Whose a mount namespace is.
@@ -135,39 +137,75 @@ impl NamespaceView {
     }
 }
 
-impl Node {
-    /// A namespace in words: `host`, `POD` or, where several containers of the pod are there, `POD/CONTAINER`, a
-    /// container's name, a unit, `pid 812 (bash)`, `ns:4026532200`. Text from containers stands as it is: whoever prints it
-    /// makes it printable.
-    pub fn label(&self, namespace: &NamespaceView) -> String {
-        match &namespace.owner {
+/// The namespaces of a node in words, made once: O(namespaces).
+///
+/// `host`, `POD` or, where several containers of the pod are there, `POD/CONTAINER`, a container's name, a unit,
+/// `pid 812 (bash)`, `ns:4026532200`. Text from containers stands as it is: whoever prints it makes it printable.
+#[derive(Debug, Clone, Default)]
+pub struct Labels {
+    labels: HashMap<NamespaceId, String>,
+}
+
+impl Labels {
+    /// The labels of all namespaces of a node.
+    pub fn of(node: &Node) -> Labels {
+        let mut containers: HashMap<&str, usize> = HashMap::new();
+        for view in &node.namespaces {
+            if let Some(pod) = view.container().and_then(|container| container.pod.as_ref()) {
+                *containers.entry(pod.name_or_uid()).or_default() += 1;
+            }
+        }
+        let label = |view: &NamespaceView| match &view.owner {
             Owner::Host => "host".to_owned(),
             Owner::Container(container) => match &container.pod {
-                Some(pod) if self.is_only_of(pod, namespace.id) => pod.name_or_uid().to_owned(),
+                Some(pod) if containers.get(pod.name_or_uid()) == Some(&1) => pod.name_or_uid().to_owned(),
                 _ => container.in_words(),
             },
             Owner::Service { name } => name.clone(),
-            Owner::Processes | Owner::Unknown | Owner::Kept => match namespace.first_process() {
-                Some(Process { pid, comm, container: Some(container), .. }) => {
-                    format!("pid {pid} ({comm}) in {}", container.in_words())
-                }
-                Some(Process { pid, comm, .. }) => format!("pid {pid} ({comm})"),
-                None => format!("ns:{}", namespace.id.0),
-            },
+            Owner::Processes | Owner::Unknown | Owner::Kept => by_process(view),
+        };
+        Labels { labels: node.namespaces.iter().map(|view| (view.id, label(view))).collect() }
+    }
+
+    /// The words for a namespace; of one that is not the node's, its number.
+    pub fn get(&self, id: NamespaceId) -> Cow<'_, str> {
+        match self.labels.get(&id) {
+            Some(label) => Cow::Borrowed(label),
+            None => Cow::Owned(format!("ns:{}", id.0)),
         }
     }
+}
 
-    /// [`Node::label`] by number.
-    pub fn label_of(&self, id: NamespaceId) -> String {
-        self.namespace(id).map_or_else(|| format!("ns:{}", id.0), |namespace| self.label(namespace))
+fn by_process(view: &NamespaceView) -> String {
+    match view.first_process() {
+        Some(Process { pid, comm, container: Some(container), .. }) => {
+            format!("pid {pid} ({comm}) in {}", container.in_words())
+        }
+        Some(Process { pid, comm, .. }) => format!("pid {pid} ({comm})"),
+        None => format!("ns:{}", view.id.0),
+    }
+}
+
+impl Node {
+    /// [`Labels`] of one namespace. To be asked rarely: it looks at all.
+    pub fn label(&self, namespace: &NamespaceView) -> String {
+        Labels::of(self).get(namespace.id).into_owned()
     }
 
-    /// Whether no other namespace is of a container of the same pod, or of a pod that looks the same.
-    fn is_only_of(&self, pod: &Pod, id: NamespaceId) -> bool {
-        let is_of = |view: &NamespaceView| {
-            let other = view.container().and_then(|container| container.pod.as_ref());
-            other.is_some_and(|other| other.name_or_uid() == pod.name_or_uid())
+    /// The namespace as a target that [`Node::resolve`] takes: `host`, `POD/CONTAINER`, `pid:N`, `ns:ID`. By number where
+    /// a name would be another's too, or has what a target cannot have.
+    pub fn target(&self, namespace: &NamespaceView) -> String {
+        let by_name = match &namespace.owner {
+            Owner::Host => Some("host".to_owned()),
+            Owner::Container(container) => Some(container.in_words()),
+            _ => None,
         };
-        self.namespaces.iter().all(|view| view.id == id || !is_of(view))
+        let kubernetes_namespace =
+            namespace.container().and_then(|container| container.pod.as_ref()?.namespace.as_deref());
+        let is_it = |target: &String| {
+            let found = self.resolve_one(target, kubernetes_namespace.unwrap_or("default"));
+            found.is_ok_and(|found| found.id == namespace.id)
+        };
+        by_name.filter(is_it).unwrap_or_else(|| format!("ns:{}", namespace.id.0))
     }
 }

@@ -51,7 +51,9 @@ impl TargetError {
             TargetError::NotFound { elsewhere, .. } if !elsewhere.is_empty() => {
                 Some(format!("it is in the namespace {}: give that with -n", elsewhere.join(", ")))
             }
-            TargetError::NotFound { .. } => Some("`rhizome mounts -o name` lists what there is".to_owned()),
+            TargetError::NotFound { .. } => {
+                Some("`rhizome mounts -A -o name` lists what there is".to_owned())
+            }
             TargetError::NoHost => Some("run it as root".to_owned()),
             _ => None,
         }

@@ -134,6 +134,11 @@ fn labels() {
             "ns:60"
         ]
     );
+    let targets: Vec<_> = node.namespaces.iter().map(|view| node.target(view)).collect();
+    assert_eq!(
+        targets,
+        ["host", "mount-a/main", "mount-a/side", "mount-b/main", "only-there/main", "web", "ns:50", "ns:60"]
+    );
 }
 
 #[test]

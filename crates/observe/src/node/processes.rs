@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-/// A process that was seen. Threads of the kernel are none.
+/// A process that was seen. Threads of the kernel count only where they have mounts of their own (kdevtmpfs), and what has ended is none any more.
 #[derive(Debug)]
 pub(super) struct Seen {
     pub(super) pid: u32,
@@ -25,6 +25,7 @@ pub(super) struct Seen {
     /// The root directory within the namespace, if that is not the namespace's. None also if the reader may not ask.
     pub(super) root: Option<PathBuf>,
     pub(super) membership: Rc<Membership>,
+    kernel_thread: bool,
 }
 
 /// All processes that can be seen, ascending.
@@ -38,6 +39,8 @@ pub(super) fn read_processes() -> Result<Vec<Seen>> {
             seen.push(process);
         }
     }
+    let host = seen.iter().find(|process| process.pid == 1).and_then(|process| process.namespace);
+    seen.retain(|process| !process.kernel_thread || process.namespace.is_some() && process.namespace != host);
     Ok(seen)
 }
 
@@ -65,19 +68,19 @@ struct Reader {
 }
 
 impl Reader {
-    /// None for a thread of the kernel.
+    /// None for what has ended and was not waited for: it is in no namespace.
     fn read(&mut self, proc: BorrowedFd<'_>, pid: u32) -> std::result::Result<Option<Seen>, Errno> {
         // By a descriptor of its folder: the process stays the same whoever gets its number next.
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = rustix::fs::openat(proc, pid.to_string(), flags, Mode::empty())?;
         self.fill(folder.as_fd(), "stat")?;
-        let Some(stat) = parse_stat(&self.buffer).filter(|stat| !stat.kernel_thread) else {
+        let Some(stat) = parse_stat(&self.buffer).filter(|stat| !stat.ended) else {
             return Ok(None);
         };
         let namespace = match rustix::fs::statat(&folder, "ns/mnt", rustix::fs::AtFlags::empty()) {
             Ok(stat) => Some(NamespaceId(stat.st_ino)),
             Err(Errno::ACCESS | Errno::PERM) => None,
-            // Gone, or a zombie, which is in none.
+            // Gone.
             Err(errno) => return Err(errno),
         };
         let root = rustix::fs::readlinkat(&folder, "root", Vec::new()).ok();
@@ -90,6 +93,7 @@ impl Reader {
             namespace,
             root: root.filter(|root| root.as_os_str() != "/"),
             membership: self.membership(),
+            kernel_thread: stat.kernel_thread,
         }))
     }
 
@@ -118,6 +122,7 @@ struct Stat {
     comm: String,
     started: u64,
     kernel_thread: bool,
+    ended: bool,
 }
 
 /// `PF_KTHREAD` of include/linux/sched.h, the same since Linux 2.6.
@@ -132,9 +137,10 @@ fn parse_stat(bytes: &[u8]) -> Option<Stat> {
     let rest = std::str::from_utf8(bytes.get(close + 1..)?).ok()?;
     // The third field of the file is the first of these.
     let mut fields = rest.split_ascii_whitespace();
-    let flags: u64 = fields.nth(6)?.parse().ok()?;
+    let ended = matches!(fields.next()?, "Z" | "X");
+    let flags: u64 = fields.nth(5)?.parse().ok()?;
     let started = fields.nth(12)?.parse().ok()?;
-    Some(Stat { comm, started, kernel_thread: flags & PF_KTHREAD != 0 })
+    Some(Stat { comm, started, kernel_thread: flags & PF_KTHREAD != 0, ended })
 }
 
 /// A time in clock ticks since the machine started as a time of day.

@@ -9,14 +9,13 @@
 //!
 //! Architecture invariant: no mount system call of the runtime is made outside [`execute`](execute::execute).
 
-mod devices;
+mod defaults;
 pub mod execute;
 mod predict;
 mod resolve;
 mod volumes;
 
 pub use execute::{ExecuteError, execute};
-pub use explain::defaults::CgroupView;
 pub use predict::{Mismatch, Row, Verdict};
 pub use resolve::ResolveError;
 pub use volumes::{DetachError, Detached, bind, detach_bind, detach_tree, mount_tmpfs, share_directory};
@@ -24,7 +23,6 @@ pub use volumes::{DetachError, Detached, bind, detach_bind, detach_tree, mount_t
 use explain::build::{
     Bind, Build, BuildError, ContainerMounts, Facts, Placed, ReadOnly, RootFileSystem, What, build,
 };
-use explain::defaults::{Wanted, default_mounts, in_order, mask};
 use manifest::cri::{ContainerConfig, Mount, MountPropagation};
 use mount_table::MountTable;
 use resolve::View;
@@ -36,6 +34,20 @@ use subtree_model::{Attributes, Handle, Op};
 
 /// How often a container's mounts are made again because the host's changed meanwhile.
 pub const REDO_MAX: u32 = 16;
+
+/// What `/sys/fs/cgroup` shows in the container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CgroupView {
+    /// Nothing: no cgroup hierarchy is mounted on this machine.
+    None,
+    /// A cgroup2 mount; the container is in a cgroup namespace of its own.
+    V2,
+    /// The container's directory of each version 1 hierarchy: (name below `/sys/fs/cgroup`, host path).
+    V1 {
+        /// Name and source.
+        hierarchies: Vec<(String, PathBuf)>,
+    },
+}
 
 /// What [`prepare`] needs to know of a container.
 #[derive(Debug, Clone, Copy)]
@@ -90,6 +102,15 @@ pub enum MountError {
     OverRoot {
         /// As given; a link of the image may lead to the root.
         path: PathBuf,
+    },
+    /// An image that has a link where a file system of the kernel goes, which would then be somewhere else, and the
+    /// image's own files in its place (CVE-2019-16884, CVE-2023-27561).
+    #[error("{} of the image is a symbolic link, to {}: the kernel's file systems are mounted on directories only", path.display(), target.display())]
+    KernelDirectoryIsLink {
+        /// `/proc`, `/sys` or `/dev`.
+        path: PathBuf,
+        /// Where it leads.
+        target: PathBuf,
     },
     /// A rule of propagation that is not met.
     #[error(transparent)]
@@ -232,20 +253,19 @@ fn root_file_system(request: &MountRequest<'_>) -> Result<RootFileSystem, MountE
 /// Step 3 of [`prepare`].
 fn place_all(request: &MountRequest<'_>) -> Result<Vec<Placed>, MountError> {
     let security = &request.config.security_context;
-    let devices = if security.privileged { devices::host_devices() } else { Vec::new() };
-    let wanted = Wanted {
+    let wanted = defaults::Wanted {
         privileged: security.privileged,
         tty: request.config.tty,
         shm: request.shm,
         cgroup: request.cgroup,
-        devices: &devices,
     };
-    let volume = |mount: &Mount| Ok((mount.container_path.clone(), bind_of(mount)?));
-    let volumes = request.config.mounts.iter().map(volume).collect::<Result<_, MountError>>()?;
     let mut view = View::new(open_image(request.layers)?);
     let mut placed = Vec::new();
-    for (path, what) in in_order(default_mounts(&wanted), volumes) {
+    for (path, what) in in_order(defaults::default_mounts(&wanted), &request.config.mounts)? {
         let target = view.resolve(&path)?;
+        if target != path && defaults::OF_THE_KERNEL.iter().any(|of_kernel| path == Path::new(of_kernel)) {
+            return Err(MountError::KernelDirectoryIsLink { path, target });
+        }
         if target == Path::new("/") {
             return Err(MountError::OverRoot { path });
         }
@@ -258,10 +278,10 @@ fn place_all(request: &MountRequest<'_>) -> Result<Vec<Placed>, MountError> {
     }
     let hidden = security.masked_paths.iter().map(|path| (path, true));
     let read_only = security.readonly_paths.iter().map(|path| (path, false));
-    for (path, hide) in hidden.chain(read_only) {
+    for (path, mask) in hidden.chain(read_only) {
         let target = view.resolve(Path::new(path))?;
         let Some(directory) = what_is_at(&view, &target) else { continue };
-        let what = if hide { mask(directory) } else { What::ReadOnlyAgain };
+        let what = if mask { defaults::mask(directory) } else { What::ReadOnlyAgain };
         placed.push(Placed { target, what });
     }
     Ok(placed)
@@ -276,6 +296,27 @@ fn what_is_at(view: &View, target: &Path) -> Option<bool> {
     let of_the_kernel = target.starts_with("/proc") || target.starts_with("/sys");
     let metadata = of_the_kernel.then(|| std::fs::symlink_metadata(target).ok()).flatten()?;
     Some(metadata.is_dir())
+}
+
+/// Defaults and volumes in mounting order. A volume at a default's path replaces it; one at `/dev` replaces
+/// everything below as well.
+fn in_order(defaults: Vec<(PathBuf, What)>, volumes: &[Mount]) -> Result<Vec<(PathBuf, What)>, MountError> {
+    let own_dev = volumes.iter().any(|mount| is_same(&mount.container_path, Path::new("/dev")));
+    let mut all: Vec<(PathBuf, What)> = defaults
+        .into_iter()
+        .filter(|(path, _)| !volumes.iter().any(|mount| is_same(&mount.container_path, path)))
+        .filter(|(path, _)| !(own_dev && path.starts_with("/dev")))
+        .collect();
+    for mount in volumes {
+        all.push((mount.container_path.clone(), bind_of(mount)?));
+    }
+    all.sort_by_key(|(path, _)| path.components().count());
+    Ok(all)
+}
+
+/// The same path but for slashes and dots.
+fn is_same(a: &Path, b: &Path) -> bool {
+    a.components().eq(b.components())
 }
 
 fn bind_of(mount: &Mount) -> Result<What, MountError> {

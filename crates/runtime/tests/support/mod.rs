@@ -1,15 +1,79 @@
 //! A world for one case: a mount namespace, a root file system of busybox, directories for the runtime,
 //! cgroups of its own.
 
+// Each test program uses a part of it.
+#![allow(dead_code)]
+
 use image::Image;
 use manifest::cri::{ContainerConfig, NamespaceMode, NamespaceOption, PodSandboxConfig};
 use runtime::cgroup::{Cgroup, Hierarchies};
 use runtime::{Container, Dirs, ExecConfig, ExecStdio, Exit, Io, Sandbox};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::mount::{MountFlags, MountPropagationFlags};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
+use sys::namespace::Namespaces;
+use sys::process::{exit, spawn};
+
+/// How long a case may take.
+const CASE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A named case.
+pub(crate) type Case = (&'static str, fn(&World));
+
+/// Runs the cases that the arguments name (all, if none), each in a world of its own, and ends this process.
+pub(crate) fn run(program: &str, cases: &[Case]) -> ! {
+    if !rustix::process::geteuid().is_root() || !Path::new(BUSYBOX).exists() {
+        let line = format!("test {program} ... SKIPPED: needs root and {BUSYBOX}");
+        writeln!(std::io::stdout(), "{line}").expect("write");
+        println!("0 passed, 0 failed, {} skipped", cases.len());
+        std::process::exit(0);
+    }
+    let wanted: Vec<String> =
+        std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    // Named here, where our pid is one of the machine's.
+    let top = cgroup_top();
+    let (mut passed, mut failed) = (0, 0);
+    for (name, case) in cases {
+        if !wanted.is_empty() && !wanted.iter().any(|part| name.contains(part.as_str())) {
+            continue;
+        }
+        let begin = Instant::now();
+        let ok = run_apart(*case);
+        println!("test {name} ... {} ({} ms)", if ok { "ok" } else { "FAILED" }, begin.elapsed().as_millis());
+        if ok { passed += 1 } else { failed += 1 }
+    }
+    let hierarchies = Hierarchies::read().expect("hierarchies");
+    let cgroups = Cgroup::at(&hierarchies, top).expect("cgroup");
+    if let Some((_, dir)) = cgroups.directories().find(|(_, dir)| dir.exists()) {
+        println!("{} was left{}", dir.display(), if failed == 0 { "" } else { " by a failed case" });
+        failed += i32::from(failed == 0);
+        cgroups.remove().expect("remove cgroups");
+    }
+    println!("{passed} passed, {failed} failed");
+    std::process::exit(i32::from(failed > 0));
+}
+
+/// Runs a case in a child that is pid 1 of its own pid namespace, so that nothing outlives it; true if it
+/// neither panicked nor took too long.
+fn run_apart(case: fn(&World)) -> bool {
+    let child = spawn(Namespaces::MOUNT | Namespaces::PROCESS_ID, None, || {
+        let world = World::new();
+        case(&world);
+        exit(0)
+    })
+    .expect("spawn");
+    let timeout = rustix::event::Timespec { tv_sec: CASE_TIMEOUT.as_secs() as i64, tv_nsec: 0 };
+    let poll_fd = rustix::event::PollFd::new(&child.pidfd, rustix::event::PollFlags::IN);
+    if rustix::event::poll(&mut [poll_fd], Some(&timeout)).expect("poll") == 0 {
+        println!("  took more than {} s", CASE_TIMEOUT.as_secs());
+        sys::process::send_signal(child.pidfd.as_fd(), 9).expect("kill");
+    }
+    let status = rustix::process::waitpid(Some(child.pid), rustix::process::WaitOptions::empty());
+    status.expect("waitpid").and_then(|(_, status)| status.exit_status()) == Some(0)
+}
 
 pub(crate) const BUSYBOX: &str = "/bin/busybox";
 
@@ -170,15 +234,24 @@ impl World {
 
     /// Runs a command in a container to its end.
     pub(crate) fn exec(&self, id: &str, command: &[&str]) -> (i32, String) {
+        self.try_exec(id, command).unwrap_or_else(|error| panic!("exec: {}", chain(&error)))
+    }
+
+    /// As [`World::exec`], where it may be refused.
+    pub(crate) fn try_exec(&self, id: &str, command: &[&str]) -> runtime::Result<(i32, String)> {
         let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("pipe");
         let stdio = ExecStdio { stdin: None, stdout: write.as_fd(), stderr: write.as_fd() };
         let config = ExecConfig { command: strings(command), ..ExecConfig::default() };
-        let process = runtime::exec(&self.dirs, id, &config, stdio)
-            .unwrap_or_else(|error| panic!("exec: {}", chain(&error)));
+        let process = runtime::exec(&self.dirs, id, &config, stdio)?;
         drop(write);
         let output = read_all(read);
-        (process.wait().expect("wait"), output)
+        Ok((process.wait().expect("wait"), output))
     }
+}
+
+/// A container's root directory, seen from the host.
+pub(crate) fn root_of(container: &Container) -> PathBuf {
+    PathBuf::from(format!("/proc/{}/root", container.pid.as_raw_nonzero()))
 }
 
 fn tree(path: &Path) -> Vec<PathBuf> {

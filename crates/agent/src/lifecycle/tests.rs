@@ -1,5 +1,6 @@
 //! Tables of what a pod does: events in, states and actions out.
 
+use super::events::MAX_EVENTS;
 use super::*;
 use expect_test::{Expect, expect};
 use std::fmt::Write;
@@ -19,7 +20,8 @@ impl Script {
             pod_uid: "UID".into(),
             restart_policy: policy,
             grace_seconds: 30,
-            containers: containers.iter().map(|c| (*c).to_owned()).collect(),
+            containers: containers.iter().map(|c| rules_of(c)).collect(),
+            ..Rules::default()
         };
         Script { state: PodState::new(rules), ms: 0, seen: String::new() }
     }
@@ -77,6 +79,15 @@ impl Script {
 
     fn check(&mut self, expected: Expect) {
         expected.assert_eq(&self.seen);
+    }
+}
+
+/// `name`, or `i:name` for an init container and `s:name` for a sidecar.
+fn rules_of(text: &str) -> ContainerRules {
+    match text.split_once(':') {
+        Some(("i", name)) => ContainerRules { kind: Kind::Init, ..ContainerRules::main(name) },
+        Some(("s", name)) => ContainerRules { kind: Kind::Sidecar, ..ContainerRules::main(name) },
+        _ => ContainerRules::main(text),
     }
 }
 
@@ -279,8 +290,8 @@ fn volumes_and_sandbox_are_tried_again() {
     };
     s.send(Event::Begin).send(failed()).wait().send(failed()).wait().send(Event::VolumesReady);
     s.send(Event::SandboxFailed { message: "no".into(), hint: None }).wait().send(Event::SandboxReady);
-    let event = &s.state.events[0];
-    assert_eq!((event.reason.as_str(), event.count), ("FailedMount", 2));
+    let event = s.state.events.iter().find(|e| e.reason == "FailedMount").unwrap();
+    assert_eq!(event.count, 2);
     assert_eq!(s.ms, 500 + 1000 + 500);
     s.check(expect![[r#"
         0s SetUpVolumes
@@ -310,7 +321,7 @@ fn what_cannot_be_made_is_tried_again_and_is_no_restart() {
         30s start a 0
         30s Running Containers: a running, restarts 0
     "#]]);
-    assert_eq!(s.state.events[0].message, "Error: ErrImageNeverPull");
+    assert!(s.state.events.iter().any(|e| e.message == "Error: ErrImageNeverPull"));
 }
 
 #[test]
@@ -417,7 +428,8 @@ fn no_order_of_events_breaks_the_machine() {
     for _ in 0..2000 {
         let policy =
             [RestartPolicy::Always, RestartPolicy::OnFailure, RestartPolicy::Never][random(3) as usize];
-        let mut s = Script::new(policy, &["a", "b"]);
+        let shapes: [&[&str]; 3] = [&["a", "b"], &["i:a", "b"], &["s:a", "b"]];
+        let mut s = Script::new(policy, shapes[random(3) as usize]);
         for _ in 0..random(40) {
             let name = ["a", "b"][random(2) as usize];
             let before = s.state.clone();
@@ -461,4 +473,149 @@ fn no_order_of_events_breaks_the_machine() {
         s.send(Event::SandboxStopped);
         assert!(matches!(s.state.stage, Stage::Done | Stage::New), "{:?}", s.state);
     }
+}
+
+/// A pod whose sandbox runs.
+fn ready(policy: RestartPolicy, containers: &[&str]) -> Script {
+    let mut script = Script::new(policy, containers);
+    script.send(Event::Begin).send(Event::VolumesReady).send(Event::SandboxReady);
+    script
+}
+
+#[test]
+fn init_containers_run_one_after_the_other() {
+    let mut s = ready(RestartPolicy::Always, &["i:i", "i:j", "a"]);
+    assert_eq!(s.state.next_deadline(), None, "what must wait for others is no reason to wake");
+    s.note().send(started("i")).note().send(exited("i", 0)).send(started("j")).send(exited("j", 0)).note();
+    s.send(started("a")).note();
+    s.check(expect![[r#"
+        0s SetUpVolumes
+        0s RunSandbox
+        0s start i 0
+        0s Pending Containers: i starting/PodInitializing, restarts 0; j PodInitializing, restarts 0; a PodInitializing, restarts 0
+        0s Pending Containers: i running, restarts 0; j PodInitializing, restarts 0; a PodInitializing, restarts 0
+        0s remove id-i
+        0s start j 0
+        0s remove id-j
+        0s start a 0
+        0s Pending Containers: i Completed 0, restarts 0; j Completed 0, restarts 0; a starting/PodInitializing, restarts 0
+        0s Running Containers: i Completed 0, restarts 0; j Completed 0, restarts 0; a running, restarts 0
+    "#]]);
+}
+
+#[test]
+fn an_init_container_that_fails_is_tried_again_unless_never() {
+    let mut s = ready(RestartPolicy::Always, &["i:i", "a"]);
+    s.send(started("i")).send(exited("i", 4)).send(started("i")).send(exited("i", 4)).note().wait().note();
+    s.seen.push_str("never\n");
+    let mut never = ready(RestartPolicy::Never, &["i:i", "a"]);
+    never.seen = std::mem::take(&mut s.seen);
+    never.send(started("i")).send(exited("i", 4)).note().send(Event::SandboxStopped).note();
+    assert_eq!(never.state.exit_code(), 4);
+    never.check(expect![[r#"
+        0s SetUpVolumes
+        0s RunSandbox
+        0s start i 0
+        0s remove id-i
+        0s start i 1
+        0s remove id-i
+        0s Pending Containers: i CrashLoopBackOff (back-off 10s restarting failed container=i pod=p_ns(UID)), last Error 4, restarts 1; a PodInitializing, restarts 0
+        10s start i 2
+        10s Pending Containers: i starting/CrashLoopBackOff, last Error 4, restarts 1; a PodInitializing, restarts 0
+        never
+        0s remove id-i
+        0s StopSandbox
+        0s Failed Ending: i Error 4, restarts 0; a PodInitializing, restarts 0
+        0s Failed Done: i Error 4, restarts 0; a PodInitializing, restarts 0
+    "#]]);
+}
+
+#[test]
+fn sidecars_begin_in_their_turn_and_end_last_in_reverse() {
+    let mut s = ready(RestartPolicy::Never, &["s:s", "i:i", "s:t", "a"]);
+    s.send(started("s")).send(started("i")).send(exited("i", 0)).send(started("t")).send(started("a"));
+    s.note().pass(1).send(exited("a", 0)).note().pass(1).send(exited("t", 143)).note();
+    s.pass(1).send(exited("s", 143)).send(Event::SandboxStopped).note();
+    assert_eq!(s.state.exit_code(), 0, "how a sidecar ends says nothing of the pod");
+    s.check(expect![[r#"
+        0s SetUpVolumes
+        0s RunSandbox
+        0s start s 0
+        0s start i 0
+        0s remove id-i
+        0s start t 0
+        0s start a 0
+        0s Running Containers: s running, restarts 0; i Completed 0, restarts 0; t running, restarts 0; a running, restarts 0
+        1s remove id-a
+        1s term t
+        1s Running Containers: s running, restarts 0; i Completed 0, restarts 0; t running, restarts 0; a Completed 0, restarts 0
+        2s remove id-t
+        2s term s
+        2s Running Containers: s running, restarts 0; i Completed 0, restarts 0; t Error 143, restarts 0; a Completed 0, restarts 0
+        3s remove id-s
+        3s StopSandbox
+        3s Succeeded Done: s Error 143, restarts 0; i Completed 0, restarts 0; t Error 143, restarts 0; a Completed 0, restarts 0
+    "#]]);
+}
+
+#[test]
+fn a_sidecar_is_restarted_whatever_the_policy_and_rewinds_nothing() {
+    let mut s = ready(RestartPolicy::Never, &["s:s", "i:i", "a"]);
+    s.send(started("s")).send(started("i")).send(exited("s", 0)).note().send(exited("i", 0)).note();
+    s.send(started("a")).send(started("s")).send(exited("s", 1)).note();
+    s.check(expect![[r#"
+        0s SetUpVolumes
+        0s RunSandbox
+        0s start s 0
+        0s start i 0
+        0s remove id-s
+        0s start s 1
+        0s Pending Containers: s starting/PodInitializing, last Completed 0, restarts 0; i running, restarts 0; a PodInitializing, restarts 0
+        0s remove id-i
+        0s start a 0
+        0s Pending Containers: s starting/PodInitializing, last Completed 0, restarts 0; i Completed 0, restarts 0; a starting/PodInitializing, restarts 0
+        0s remove id-s
+        0s Running Containers: s CrashLoopBackOff (back-off 10s restarting failed container=s pod=p_ns(UID)), last Error 1, restarts 1; i Completed 0, restarts 0; a running, restarts 0
+    "#]]);
+}
+
+#[test]
+fn sidecars_share_the_grace_period_and_get_two_seconds_at_least() {
+    let mut s = ready(RestartPolicy::Always, &["s:s", "a"]);
+    s.send(started("s")).send(started("a"));
+    s.seen.clear();
+    s.send(stop(Some(10))).wait().note().wait().note();
+    s.send(exited("a", 137)).send(exited("s", 137)).note();
+    s.check(expect![[r#"
+        0s term a
+        10s term s
+        10s kill a
+        10s Running Containers: s running, restarts 0; a running, restarts 0
+        12s kill s
+        12s Running Containers: s running, restarts 0; a running, restarts 0
+        12s remove id-a
+        12s remove id-s
+        12s StopSandbox
+        12s Failed Ending: s Error 137, restarts 0; a Error 137, restarts 0
+    "#]]);
+}
+
+#[test]
+fn a_stop_while_init_containers_run() {
+    let mut s = ready(RestartPolicy::Always, &["s:s", "i:i", "i:j", "a"]);
+    s.send(started("s")).send(started("i"));
+    s.seen.clear();
+    s.send(stop(None)).note().send(exited("i", 143)).note().send(exited("s", 0)).note();
+    s.send(Event::SandboxStopped).note();
+    s.check(expect![[r#"
+        0s term i
+        0s Pending Containers: s running, restarts 0; i running, restarts 0; j PodInitializing, restarts 0; a PodInitializing, restarts 0
+        0s remove id-i
+        0s term s
+        0s Pending Containers: s running, restarts 0; i Error 143, restarts 0; j PodInitializing, restarts 0; a PodInitializing, restarts 0
+        0s remove id-s
+        0s StopSandbox
+        0s Failed Ending: s Completed 0, restarts 0; i Error 143, restarts 0; j PodInitializing, restarts 0; a PodInitializing, restarts 0
+        0s Failed Done: s Completed 0, restarts 0; i Error 143, restarts 0; j PodInitializing, restarts 0; a PodInitializing, restarts 0
+    "#]]);
 }

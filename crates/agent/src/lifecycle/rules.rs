@@ -1,0 +1,149 @@
+//! What of a Pod's spec its life depends on.
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// `restartPolicy`, of a pod or of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum RestartPolicy {
+    /// Whatever the exit code.
+    #[default]
+    Always,
+    /// After a failure.
+    OnFailure,
+    /// Not.
+    Never,
+}
+
+impl RestartPolicy {
+    /// Whether another run follows one that ended with this code.
+    pub fn restarts(self, exit_code: i32) -> bool {
+        match self {
+            RestartPolicy::Always => true,
+            RestartPolicy::OnFailure => exit_code != 0,
+            RestartPolicy::Never => false,
+        }
+    }
+}
+
+/// What a container is to its pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Kind {
+    /// Of `spec.initContainers`: runs to its end before the next one begins.
+    Init,
+    /// Of `spec.initContainers` with `restartPolicy: Always`: begins in its turn and stays beside the others.
+    Sidecar,
+    /// Of `spec.containers`.
+    #[default]
+    Main,
+}
+
+impl Kind {
+    /// Whether it is among `spec.initContainers`.
+    pub fn is_init(self) -> bool {
+        matches!(self, Kind::Init | Kind::Sidecar)
+    }
+}
+
+/// What of a container's spec the life cycle depends on.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerRules {
+    /// `name`
+    pub name: String,
+    /// Which list it is of, and how it is restarted there.
+    #[serde(default)]
+    pub kind: Kind,
+    /// `restartPolicy`, where it is not a sidecar's.
+    #[serde(default)]
+    pub restart_policy: Option<RestartPolicy>,
+    /// `image` as written, for messages.
+    #[serde(default)]
+    pub image: String,
+}
+
+impl ContainerRules {
+    /// One of `spec.containers` of which only the name is known.
+    pub fn main(name: &str) -> ContainerRules {
+        ContainerRules { name: name.to_owned(), ..ContainerRules::default() }
+    }
+}
+
+/// What of a Pod's spec the life cycle depends on.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rules {
+    /// `metadata.name`, for messages.
+    pub pod_name: String,
+    /// `metadata.namespace`, for messages.
+    pub pod_namespace: String,
+    /// `metadata.uid`, for messages.
+    pub pod_uid: String,
+    /// The node's name, for messages.
+    #[serde(default)]
+    pub node: String,
+    /// `spec.restartPolicy`
+    pub restart_policy: RestartPolicy,
+    /// `spec.terminationGracePeriodSeconds`
+    pub grace_seconds: u64,
+    /// `spec.initContainers`, then `spec.containers`, each in the spec's order.
+    #[serde(deserialize_with = "names_or_rules")]
+    pub containers: Vec<ContainerRules>,
+}
+
+impl Rules {
+    /// A container by name.
+    pub fn container(&self, name: &str) -> Option<&ContainerRules> {
+        self.containers.iter().find(|c| c.name == name)
+    }
+
+    /// How a container is restarted (`ShouldContainerBeRestarted()` and `computeInitContainerActions()` of the kubelet):
+    /// an init container that ended well has done its work whatever the pod's policy.
+    pub(super) fn policy_of(&self, name: &str) -> RestartPolicy {
+        let Some(container) = self.container(name) else { return self.restart_policy };
+        let policy = container.restart_policy.unwrap_or(self.restart_policy);
+        match (container.kind, policy) {
+            (Kind::Sidecar, _) => RestartPolicy::Always,
+            (Kind::Init, RestartPolicy::Always) => RestartPolicy::OnFailure,
+            (_, policy) => policy,
+        }
+    }
+
+    /// The reason of a container that has not begun.
+    pub(super) fn reason_before_start(&self) -> &'static str {
+        match self.containers.iter().any(|c| c.kind.is_init()) {
+            true => "PodInitializing",
+            false => "ContainerCreating",
+        }
+    }
+}
+
+/// Version 1 of the status file had the names alone, of containers that were all main ones.
+fn names_or_rules<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<ContainerRules>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Name(String),
+        Rules(ContainerRules),
+    }
+    let written = Vec::<Written>::deserialize(from)?;
+    let rules = |written| match written {
+        Written::Name(name) => ContainerRules::main(&name),
+        Written::Rules(rules) => rules,
+    };
+    Ok(written.into_iter().map(rules).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_an_older_supervisor_are_main_containers() {
+        let old = r#"{"podName":"p","podNamespace":"n","podUid":"u","restartPolicy":"Always","graceSeconds":30,"containers":["a"]}"#;
+        let rules: Rules = serde_json::from_str(old).unwrap();
+        assert_eq!(rules.containers, [ContainerRules::main("a")]);
+        let again: Rules = serde_json::from_str(&serde_json::to_string(&rules).unwrap()).unwrap();
+        assert_eq!(again, rules);
+    }
+}

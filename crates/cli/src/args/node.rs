@@ -1,0 +1,110 @@
+//! What commands that look at the whole node take.
+
+use clap::{Args, ValueHint};
+use std::path::PathBuf;
+use view::mounts::Column;
+
+/// Where the node is read from.
+#[derive(Debug, Args)]
+pub(crate) struct NodeSource {
+    /// Ask a node that was taken away with `rhizome snapshot`; `-` is standard input
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) snapshot: Option<PathBuf>,
+}
+
+/// `rhizome mounts`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A target is POD[/CONTAINER], the name or id of a container, pid:N, ns:ID or host; without one it is the mount namespace that \
+this command is in. It works as any user, and says what it could not see.
+
+Columns: OWNER NAMESPACE POD-NAMESPACE RUNTIME NS-AGE ID PARENT UNIQUE-ID TARGET SOURCE FSTYPE OPTIONS SUPER-OPTIONS \
+MAJ:MIN FSROOT SHARED MASTER PROPAGATION
+
+Examples:
+  rhizome mounts mount-a                 What a pod's containers see, and with whom it is shared
+  rhizome mounts -A -T /var/lib/kubelet  Everything at or below a path, in every namespace
+  rhizome mounts -A --group 27           Who is in a peer group, and who receives from it
+  rhizome mounts -A -t fuse -o wide      All FUSE mounts of the node, whosever they are
+  rhizome mounts -o tree host            As a tree
+  rhizome mounts -o +id,shared,master    With more columns
+  rhizome mounts -A -o name              The namespaces, as targets of this and other commands")]
+pub(crate) struct Mounts {
+    /// Which mount namespaces
+    #[arg(value_name = "TARGET")]
+    pub(crate) targets: Vec<String>,
+    /// All mount namespaces
+    #[arg(short = 'A', long, conflicts_with = "targets")]
+    pub(crate) all: bool,
+    /// Output format: table, wide, tree, json, yaml, name, or +COLUMN,… for more columns
+    #[arg(short, long, value_name = "FORMAT", value_parser = parse_format, default_value = "table")]
+    pub(crate) output: MountFormat,
+    /// No header line
+    #[arg(long)]
+    pub(crate) no_headers: bool,
+    #[command(flatten)]
+    pub(crate) filter: MountFilter,
+    #[command(flatten)]
+    pub(crate) from: NodeSource,
+}
+
+/// Which mounts; all that is said must hold.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Only mounts")]
+pub(crate) struct MountFilter {
+    /// Of these file system types (`fuse` is `fuse.sshfs` too), or of none of them with `no` before
+    #[arg(short = 't', long = "type", value_name = "TYPE,…", value_delimiter = ',')]
+    pub(crate) types: Vec<String>,
+    /// With this source
+    #[arg(short = 'S', long, value_name = "SOURCE")]
+    pub(crate) source: Option<String>,
+    /// At or below this path of their namespace
+    #[arg(short = 'T', long, value_name = "PATH")]
+    pub(crate) target: Option<PathBuf>,
+    /// In this peer group, or receiving from it
+    #[arg(long, value_name = "N")]
+    pub(crate) group: Option<u64>,
+    /// In namespaces of this owner: host, container, service, processes, kept, or a runtime's name
+    #[arg(long, value_name = "OWNER")]
+    pub(crate) owner: Option<String>,
+    /// With this propagation: shared, slave, private or unbindable
+    #[arg(long, value_name = "TYPE", value_parser = ["shared", "slave", "private", "unbindable"])]
+    pub(crate) propagation: Option<String>,
+}
+
+/// How mounts are printed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum MountFormat {
+    /// Columns, with those that were asked for beside the usual ones
+    Table(Vec<Column>),
+    /// More columns
+    Wide,
+    /// A tree a namespace
+    Tree,
+    /// JSON
+    Json,
+    /// YAML
+    Yaml,
+    /// One namespace a line
+    Name,
+}
+
+fn parse_format(text: &str) -> Result<MountFormat, String> {
+    Ok(match text {
+        "table" => MountFormat::Table(Vec::new()),
+        "wide" => MountFormat::Wide,
+        "tree" => MountFormat::Tree,
+        "json" => MountFormat::Json,
+        "yaml" => MountFormat::Yaml,
+        "name" => MountFormat::Name,
+        _ => {
+            let names =
+                text.strip_prefix('+').ok_or("not table, wide, tree, json, yaml, name or +COLUMN,…")?;
+            let column = |name: &str| {
+                let unknown = || format!("there is no column {name:?}; `rhizome mounts --help` lists them");
+                Column::parse(name).ok_or_else(unknown)
+            };
+            MountFormat::Table(names.split(',').map(column).collect::<Result<_, _>>()?)
+        }
+    })
+}

@@ -1,0 +1,99 @@
+//! The node that a command asks: this one, as far as we may see it, or one that was taken away in a file.
+
+use crate::args::{Global, NodeSource};
+use crate::exit::{Context as _, Failure, Result};
+use crate::{output, world};
+use agent::Client;
+use mount_table::node::{Container, MAX_DOCUMENT_BYTES, Pod, Runtime, TargetError};
+use mount_table::{NamespaceView, Node};
+use observe::Names;
+use std::io::Read as _;
+use std::path::Path;
+
+/// Reads it.
+pub(crate) fn read(global: &Global, source: &NodeSource) -> Result<Node> {
+    match &source.snapshot {
+        Some(path) => read_file(path),
+        None => observe::read_node(&names(global)).context("reading the mounts of this machine"),
+    }
+}
+
+/// A file that `rhizome snapshot` wrote.
+fn read_file(path: &Path) -> Result<Node> {
+    let what = match path == Path::new("-") {
+        true => "reading standard input".to_owned(),
+        false => format!("reading {}", path.display()),
+    };
+    let mut bytes = Vec::new();
+    let limit = MAX_DOCUMENT_BYTES + 1;
+    if path == Path::new("-") {
+        std::io::stdin().take(limit).read_to_end(&mut bytes).context(what.clone())?;
+    } else {
+        let file = std::fs::File::open(path).context(what.clone())?;
+        file.take(limit).read_to_end(&mut bytes).context(what.clone())?;
+    }
+    if bytes.len() as u64 > MAX_DOCUMENT_BYTES {
+        return Err(Failure::wrong_use(format!("{what}: longer than {MAX_DOCUMENT_BYTES} bytes")));
+    }
+    Node::parse_json(&bytes).context(what)
+}
+
+/// Says on standard error what of the node was not seen.
+pub(crate) fn say_gaps(node: &Node) {
+    for gap in view::mounts::gaps(&node.gaps) {
+        output::note(&gap);
+    }
+    let moved: Vec<_> = node.namespaces.iter().filter(|view| view.moved).collect();
+    if !moved.is_empty() {
+        let labels = mount_table::node::Labels::of(node);
+        let names: Vec<_> = moved.iter().take(5).map(|view| labels.get(view.id)).collect();
+        let more = if moved.len() > 5 { format!(" and {} more", moved.len() - 5) } else { String::new() };
+        let text = format!("changed during each reading, so not of one moment: {}{more}", names.join(", "));
+        output::note(&view::text::printable(&text));
+    }
+}
+
+/// The namespaces that a target means.
+pub(crate) fn resolve<'a>(node: &'a Node, global: &Global, target: &str) -> Result<Vec<&'a NamespaceView>> {
+    node.resolve(target, crate::pods::namespace(global)).map_err(not_a_target)
+}
+
+fn not_a_target(error: TargetError) -> Failure {
+    let hint = error.hint();
+    let failure = match error {
+        TargetError::NotATarget { .. } | TargetError::Several { .. } => Failure::wrong_use(error.to_string()),
+        _ => Failure::no(error),
+    };
+    hint.into_iter().fold(failure, Failure::hint)
+}
+
+/// What the pods of our root are called. A root that is not there, or not ours, has none: their containers are then
+/// called by their ids.
+fn names(global: &Global) -> Names {
+    let mut names = Names::default();
+    let root = world::root(global);
+    if !root.lib.exists() || !root.run.exists() {
+        return names;
+    }
+    let Ok(listed) = Client::open(&root).and_then(|client| client.list(None)) else {
+        return names;
+    };
+    for view in listed.pods {
+        let pod = Pod {
+            uid: Some(view.pod.uid.to_string()),
+            namespace: Some(view.pod.key.namespace.clone()),
+            name: Some(view.pod.key.name.clone()),
+        };
+        for container in &view.state().containers {
+            let known = Container {
+                runtime: Some(Runtime::Rhizome),
+                id: container.id.clone(),
+                name: Some(container.name.clone()),
+                pod: Some(pod.clone()),
+            };
+            names.containers.insert(container.id.clone(), known);
+        }
+        names.pods.insert(view.pod.uid.to_string(), pod);
+    }
+    names
+}
