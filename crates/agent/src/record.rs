@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use k8s_openapi::Metadata;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use manifest::claims::ClaimPlace;
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -101,6 +102,8 @@ pub struct NewPod {
     pub config_maps: BTreeMap<String, ConfigMap>,
     /// Of the pod's namespace, by name.
     pub secrets: BTreeMap<String, Secret>,
+    /// Where claims of the pod's namespace are, by name; others are folders of the root.
+    pub claims: BTreeMap<String, ClaimPlace>,
 }
 
 impl NewPod {
@@ -120,6 +123,7 @@ impl NewPod {
                 pod: pod.clone(),
                 config_maps: of_namespace(loaded.config_maps(), &namespace),
                 secrets: of_namespace(loaded.secrets(), &namespace),
+                claims: loaded.claims.get(&namespace).cloned().unwrap_or_default(),
             }
         };
         loaded.pods().map(with_objects).collect()
@@ -138,6 +142,9 @@ pub struct PodRecord {
     pub config_maps: BTreeMap<String, ConfigMap>,
     /// As given at creation, by name.
     pub secrets: BTreeMap<String, Secret>,
+    /// As given at creation, by name; other claims are folders of the root.
+    #[serde(default)]
+    pub claims: BTreeMap<String, ClaimPlace>,
 }
 
 impl PodRecord {
@@ -147,13 +154,13 @@ impl PodRecord {
     }
 
     fn new(new: NewPod, uid: &PodUid, now: Timestamp) -> PodRecord {
-        let NewPod { mut pod, config_maps, secrets } = new;
+        let NewPod { mut pod, config_maps, secrets, claims } = new;
         pod.metadata.namespace = Some(PodKey::of(&pod).namespace);
         pod.metadata.uid = Some(uid.to_string());
         pod.metadata.creation_timestamp = Some(Time(whole_seconds(now)));
         pod.metadata.generation = Some(1);
         pod.status = None;
-        PodRecord { version: RECORD_VERSION, pod, config_maps, secrets }
+        PodRecord { version: RECORD_VERSION, pod, config_maps, secrets, claims }
     }
 }
 

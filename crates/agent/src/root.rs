@@ -124,6 +124,16 @@ impl Root {
         self.run.join("pods").join(uid.as_str())
     }
 
+    /// The folders of claims that are bound to no volume, by namespace.
+    pub fn claims(&self) -> PathBuf {
+        self.lib.join("claims")
+    }
+
+    /// The folder of a claim that is bound to no volume: it stays when pods go. Names of claims are names of files.
+    pub fn claim(&self, namespace: &str, claim: &str) -> PathBuf {
+        self.claims().join(namespace).join(claim)
+    }
+
     /// The index's folder.
     pub fn names(&self) -> PathBuf {
         self.lib.join("names")

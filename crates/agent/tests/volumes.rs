@@ -6,6 +6,8 @@ use agent::Root;
 use agent::record::{NewPod, PodRecord, PodUid, create};
 use agent::removal::{RemovalError, remove_tree};
 use agent::volumes::{PodVolumes, Volumes};
+use k8s_openapi::api::core::v1::HostPathVolumeSource;
+use manifest::claims::ClaimPlace;
 use mount_table::{Mount, MountTable};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use serde_json::json;
@@ -36,6 +38,8 @@ type Case = (&'static str, fn(&World));
 
 const CASES: &[Case] = &[
     ("every_kind_is_made_and_taken_away", every_kind_is_made_and_taken_away),
+    ("a_claim_is_its_volume_or_a_folder_that_stays", a_claim_is_its_volume_or_a_folder_that_stays),
+    ("a_claims_folder_is_shared_where_asked", a_claims_folder_is_shared_where_asked),
     ("volumes_are_shared_only_where_asked", volumes_are_shared_only_where_asked),
     ("a_shared_root_folder_stays_as_it_is", a_shared_root_folder_stays_as_it_is),
     ("what_is_mounted_in_an_empty_dir_is_not_deleted", what_is_mounted_in_an_empty_dir_is_not_deleted),
@@ -153,6 +157,7 @@ impl World {
                 serde_json::from_value(json!({"data": {"password": "aHVudGVyMg=="}})).expect("secret"),
             )]
             .into(),
+            claims: [("bound".to_owned(), from_claim(&self.host))].into(),
         };
         let now = jiff::Timestamp::UNIX_EPOCH;
         let (uid, record) = create(&self.root, vec![new], now).expect("create").remove(0);
@@ -175,6 +180,14 @@ impl World {
     fn set_up(&self, pod: &Pod) -> Volumes {
         self.volumes(pod).set_up(jiff::Timestamp::UNIX_EPOCH).unwrap_or_else(|e| panic!("{e}"))
     }
+}
+
+/// A claim on a PersistentVolume that is this directory.
+fn from_claim(host: &Path) -> ClaimPlace {
+    ClaimPlace::HostPath(HostPathVolumeSource {
+        path: host.to_str().expect("utf-8").to_owned(),
+        type_: Some("Directory".to_owned()),
+    })
 }
 
 fn bidirectional() -> serde_json::Value {
@@ -219,6 +232,48 @@ fn every_kind_is_made_and_taken_away(world: &World) {
     assert_eq!(world.places(), [] as [PathBuf; 0]);
     assert!(!world.root.pod_lib(&pod.uid).join("volumes").exists());
     assert!(world.host.join("made").is_dir(), "a hostPath is never removed");
+}
+
+fn a_claim_is_its_volume_or_a_folder_that_stays(world: &World) {
+    let volumes = json!([
+        {"name": "bound", "persistentVolumeClaim": {"claimName": "bound", "readOnly": true}},
+        {"name": "folder", "persistentVolumeClaim": {"claimName": "data"}},
+    ]);
+    for life in 0..2 {
+        let pod = world.pod("p", volumes.clone(), json!([]));
+        let made = world.set_up(&pod);
+        assert_eq!(path(&made, "bound"), world.host);
+        assert!(made.resolved["bound"].read_only && !made.resolved["folder"].read_only);
+        let folder = path(&made, "folder");
+        assert_eq!(folder, world.root.lib.join("claims/default/data"));
+        assert_eq!(
+            folder.metadata().unwrap().permissions().mode() & 0o7777,
+            if life == 0 { 0o777 } else { 0o750 }
+        );
+        let file = folder.join("file");
+        assert_eq!(file.exists(), life > 0);
+        std::fs::write(&file, "kept").unwrap();
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o750)).unwrap();
+        world.volumes(&pod).tear_down().unwrap();
+        agent::record::forget(&world.root, &pod.uid, &pod.record.key()).unwrap();
+    }
+    let pod = world.pod("q", json!([{"name": "v", "persistentVolumeClaim": {"claimName": ".."}}]), json!([]));
+    let error = world.volumes(&pod).set_up(jiff::Timestamp::UNIX_EPOCH).unwrap_err();
+    assert!(format!("{error}").contains("cannot be the name of a claim"), "{error}");
+}
+
+fn a_claims_folder_is_shared_where_asked(world: &World) {
+    let volumes = json!([{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]);
+    let pods = ["p", "q"].map(|name| world.pod(name, volumes.clone(), bidirectional()));
+    let folder = path(&world.set_up(&pods[0]), "v");
+    assert_eq!(path(&world.set_up(&pods[1]), "v"), folder);
+    assert!(world.topmost(&folder).propagation.is_shared());
+    assert_eq!(world.places().iter().filter(|place| **place == folder).count(), 1);
+    world.volumes(&pods[0]).tear_down().unwrap();
+    assert!(world.topmost(&folder).propagation.is_shared(), "the other pod needs it");
+    world.volumes(&pods[1]).tear_down().unwrap();
+    assert_eq!(world.places(), [""; 0].map(PathBuf::from));
+    assert!(folder.is_dir());
 }
 
 fn volumes_are_shared_only_where_asked(world: &World) {

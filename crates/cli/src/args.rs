@@ -392,6 +392,9 @@ pub(crate) struct Rm {
     /// Also pods that run; and no complaint about pods that are not there
     #[arg(short, long)]
     pub(crate) force: bool,
+    /// Also the folders of the pods' claims, where no other pod has them
+    #[arg(long)]
+    pub(crate) volumes: bool,
 }
 
 /// `rhizome image`

@@ -7,9 +7,11 @@
 
 use crate::exit::{Context as _, Failure, Result};
 use agent::Root;
+use agent::volumes::Place;
 use explain::build::Build;
 use k8s_openapi::api::core::v1::{ConfigMap, HostPathVolumeSource, Pod, PodSpec, Secret, Volume};
 use manifest::annotations::Annotations;
+use manifest::claims::ClaimPlace;
 use manifest::cri::{
     self, ContainerConfig, EnvSources, Mount, NamespaceMode, NodeFacts, ResolvedVolume, ResolvedVolumes,
 };
@@ -32,6 +34,8 @@ pub(crate) struct Given<'a> {
     pub(crate) config_maps: &'a BTreeMap<String, ConfigMap>,
     /// The same.
     pub(crate) secrets: &'a BTreeMap<String, Secret>,
+    /// Where the claims of the pod's namespace are.
+    pub(crate) claims: &'a BTreeMap<String, ClaimPlace>,
     /// Images by reference as the pod has it.
     pub(crate) images: &'a BTreeMap<String, image::Image>,
 }
@@ -40,7 +44,7 @@ pub(crate) struct Given<'a> {
 pub(crate) fn plan(pod: &Pod, given: &Given<'_>) -> Result<Vec<ContainerPlan>> {
     let spec = pod.spec.clone().unwrap_or_default();
     let mut stage = Stage::new(given.root)?;
-    let volumes = stage.volumes(pod, &spec)?;
+    let volumes = stage.volumes(pod, &spec, given)?;
     let containers = spec.init_containers.iter().flatten().chain(&spec.containers);
     let mut plans = Vec::new();
     for container in containers {
@@ -100,16 +104,20 @@ impl Stage {
         self.assume_mount(path, Propagation { shared: Some(group), ..Propagation::PRIVATE });
     }
 
-    fn volumes(&mut self, pod: &Pod, spec: &PodSpec) -> Result<ResolvedVolumes> {
+    fn volumes(&mut self, pod: &Pod, spec: &PodSpec, given: &Given<'_>) -> Result<ResolvedVolumes> {
         let annotations = manifest::annotations::read(pod).unwrap_or_default();
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
         let mut resolved = ResolvedVolumes::default();
         for volume in spec.volumes.iter().flatten() {
             let propagates = asks_for_propagation(spec, &volume.name);
-            let host_path = match &volume.host_path {
-                Some(source) => self.host_path(volume, source, annotations, propagates)?,
-                None => self.own_volume(volume, propagates)?,
+            let host_path = match Place::of(given.root, namespace, given.claims, volume) {
+                Place::Host(source) => self.host_path(volume, source, annotations, propagates)?,
+                Place::Claim(folder) => self.folder(folder, propagates)?,
+                Place::Own => self.own_volume(volume, propagates)?,
             };
-            let read_only = volume.config_map.is_some() || volume.secret.is_some();
+            let of_claim = volume.persistent_volume_claim.as_ref().and_then(|source| source.read_only);
+            let read_only =
+                volume.config_map.is_some() || volume.secret.is_some() || of_claim.unwrap_or_default();
             resolved.volumes.insert(volume.name.clone(), ResolvedVolume { host_path, read_only });
         }
         Ok(resolved)
@@ -160,7 +168,11 @@ impl Stage {
             _ => return Err(Failure::no(anyhow::anyhow!("volume {}: not done yet", volume.name))),
         };
         let folder = self.lib.join("volumes").join(format!("kubernetes.io~{plugin}"));
-        let own = self.stand_in(folder.join(&volume.name), true)?;
+        self.folder(folder.join(&volume.name), propagates)
+    }
+
+    fn folder(&mut self, path: PathBuf, propagates: bool) -> Result<PathBuf> {
+        let own = self.stand_in(path, true)?;
         if propagates {
             self.assume_shared(&own);
         }

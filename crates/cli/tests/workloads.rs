@@ -181,3 +181,84 @@ fn a_job_runs_to_its_end_in_the_foreground() {
     assert!(started.elapsed() < Duration::from_secs(120));
     world.assert_nothing_left();
 }
+
+#[test]
+fn claims_are_volumes_of_the_files_or_folders_that_stay() {
+    let Some(world) = World::isolated("claims_are_volumes_of_the_files_or_folders_that_stay") else { return };
+    let volume = world.volume();
+    let objects = format!(
+        "apiVersion: v1
+kind: PersistentVolume
+metadata: {{name: disk, labels: {{kind: disk}}}}
+spec: {{capacity: {{storage: 1Gi}}, accessModes: [ReadWriteOnce], hostPath: {{path: {}, type: Directory}}}}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {{name: disk}}
+spec: {{accessModes: [ReadWriteOnce], resources: {{requests: {{storage: 1Gi}}}}, selector: {{matchLabels: {{kind: disk}}}}}}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {{name: db}}
+spec:
+  selector: {{matchLabels: {{app: db}}}}
+  volumeClaimTemplates:
+  - metadata: {{name: data}}
+    spec: {{accessModes: [ReadWriteOnce], resources: {{requests: {{storage: 1Mi}}}}}}
+  template:
+    metadata: {{labels: {{app: db}}, annotations: {{rhizome.dev/make-shared: \"true\"}}}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+      - name: main
+        image: busybox
+        command: [sh, -c, 'echo again >> /data/file; exec sleep 1000']
+        securityContext: {{privileged: true}}
+        volumeMounts:
+        - {{name: data, mountPath: /data}}
+        - {{name: disk, mountPath: /disk, mountPropagation: Bidirectional}}
+      volumes: [{{name: disk, persistentVolumeClaim: {{claimName: disk}}}}]
+",
+        volume.display()
+    );
+    let file = world.file("db.yaml", &objects);
+    let planned = world.run(&["run", "--dry-run", &file]);
+    assert_eq!(planned.status, 0, "{planned:?}");
+    assert!(planned.stdout.contains("/lib/claims/default/data-db-0"), "{planned:?}");
+    for life in 1..=2 {
+        let ran = world.run(&world.run_args(&["-d", &file]));
+        assert_eq!((ran.status, ran.stdout.as_str()), (0, "pod/db-0\n"), "{ran:?}");
+        assert!(
+            ran.stderr.contains("note: PersistentVolumeClaim \"data-db-0\": a folder of the root"),
+            "{ran:?}"
+        );
+        world.remember_pods();
+        let read = world.run(&["exec", "db-0", "--", "cat", "/data/file"]);
+        assert_eq!(read.stdout, "again\n".repeat(life), "{read:?}");
+        let mounted =
+            world.run(&["exec", "db-0", "--", "sh", "-c", "mkdir -p /disk/a && mount -t tmpfs x /disk/a"]);
+        assert_eq!(mounted.status, 0, "{mounted:?}");
+        let there = world.on_host(&format!("umount {}/a", volume.display()));
+        assert_eq!(there.status, 0, "what is mounted in the claim is on the host: {there:?}");
+        let removed = world.run(&["rm", "-f", "db-0"]);
+        assert_eq!(removed.stdout, "pod/db-0 removed\n", "{removed:?}");
+    }
+    let folder = world.root().join("lib/claims/default/data-db-0");
+    assert_eq!(std::fs::read_to_string(folder.join("file")).unwrap().lines().count(), 2);
+    let ran = world.run(&world.run_args(&["-d", &file]));
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let removed = world.run(&["rm", "-f", "--volumes", "--file", &file]);
+    assert_eq!(removed.stdout, format!("pod/db-0 removed\n{} removed\n", folder.display()), "{removed:?}");
+    assert!(!folder.exists() && volume.exists());
+    world.assert_nothing_left();
+}
+
+#[test]
+fn a_claim_that_no_volume_fits_and_that_wants_no_folder_is_refused() {
+    let claim = "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: c}\nspec:\n  storageClassName: \"\"\n  \
+                 accessModes: [ReadWriteOnce]\n  resources: {requests: {storage: 1Gi}}\n";
+    let ran = support::run_with_input(&["run", "--dry-run", "-"], claim.as_bytes());
+    assert_eq!(ran.status, 1, "{ran:?}");
+    assert!(ran.stderr.contains("no persistent volumes available for this claim"), "{ran:?}");
+    assert!(ran.stderr.contains("STDIN:4:1"), "{ran:?}");
+}

@@ -2,8 +2,9 @@
 //! its admission plug-ins add afterwards.
 
 use k8s_openapi::api::core::v1::{
-    Container, EphemeralContainer, HTTPGetAction, ObjectFieldSelector, Pod, PodSecurityContext, PodSpec,
-    Probe, ResourceRequirements, Secret, Toleration, Volume,
+    Container, EphemeralContainer, HTTPGetAction, ObjectFieldSelector, PersistentVolume,
+    PersistentVolumeClaim, Pod, PodSecurityContext, PodSpec, Probe, ResourceRequirements, Secret, Toleration,
+    Volume,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -213,6 +214,23 @@ pub fn workload(workload: &mut crate::validate::Workload) {
             spec.backoff_limit.get_or_insert(6);
         }
         _ => {}
+    }
+}
+
+/// Fills in what a claim leaves out.
+pub fn claim(claim: &mut PersistentVolumeClaim) {
+    claim.status = None;
+    text(&mut claim.spec.get_or_insert_default().volume_mode, "Filesystem");
+}
+
+/// Fills in what a volume leaves out.
+pub fn persistent_volume(volume: &mut PersistentVolume) {
+    volume.status = None;
+    let spec = volume.spec.get_or_insert_default();
+    text(&mut spec.persistent_volume_reclaim_policy, "Retain");
+    text(&mut spec.volume_mode, "Filesystem");
+    if let Some(source) = &mut spec.host_path {
+        source.type_.get_or_insert_default();
     }
 }
 

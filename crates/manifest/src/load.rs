@@ -1,10 +1,12 @@
 //! From sources to objects: all of them valid and defaulted, or all that is wrong with them.
 
+mod claims;
 mod kind;
 mod survey;
 
 pub use survey::{PodTemplate, Survey, Surveyed, survey};
 
+use crate::claims::ClaimPlace;
 use crate::decode::{self, Decoded, Misfit, MisfitKind};
 use crate::field::{FieldError, FieldErrors};
 use crate::kinds;
@@ -14,10 +16,10 @@ use crate::support::{self, Note, Remark};
 use crate::tree::{self, MAX_BYTES, Node, Value};
 use crate::validate::Workload;
 use crate::{defaults, validate, workloads};
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kind::Kind;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 /// Problems after which no further document is looked at. One document can have some more.
 const MAX_PROBLEMS: usize = 1000;
@@ -55,6 +57,10 @@ pub enum Object {
     Secret(Secret),
     /// What makes Pods, which follow it.
     Workload(Box<Workload>),
+    /// A PersistentVolume.
+    PersistentVolume(Box<PersistentVolume>),
+    /// A PersistentVolumeClaim; those that a StatefulSet makes follow it.
+    PersistentVolumeClaim(Box<PersistentVolumeClaim>),
 }
 
 /// An object and where it came from.
@@ -79,6 +85,8 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
     /// What is accepted and has no meaning on one machine, or is done in another way than in a cluster.
     pub notes: Vec<Note>,
+    /// Where the claims of these files are, by namespace and name.
+    pub claims: BTreeMap<String, BTreeMap<String, ClaimPlace>>,
 }
 
 impl Object {
@@ -90,6 +98,8 @@ impl Object {
             Self::ConfigMap(map) => &map.metadata,
             Self::Secret(secret) => &secret.metadata,
             Self::Workload(workload) => &workload.metadata,
+            Self::PersistentVolume(volume) => &volume.metadata,
+            Self::PersistentVolumeClaim(claim) => &claim.metadata,
         }
     }
 }
@@ -129,6 +139,7 @@ pub fn load(sources: &[Source<'_>], options: &Options<'_>) -> Result<Loaded, Vec
     for source in sources {
         loader.source(source);
     }
+    loader.bind_claims();
     if loader.problems.is_empty() && loader.loaded.objects.is_empty() {
         let message = "no objects passed to create".to_owned();
         loader.problems.push(Problem::new("", &Lines::new(""), Stage::Nothing, Span::default(), message));
@@ -141,6 +152,8 @@ struct Loader<'a> {
     loaded: Loaded,
     problems: Vec<Problem>,
     seen: HashSet<(String, String, String)>,
+    /// What a claim that cannot be bound is told, but for the words; in the claims' order.
+    of_claims: Vec<Problem>,
     /// Every object, if they are asked for.
     surveyed: Option<Vec<Surveyed>>,
 }
@@ -165,8 +178,14 @@ impl Place<'_> {
 
 impl<'a> Loader<'a> {
     fn new(options: &Options<'a>) -> Self {
-        let (loaded, problems, seen) = (Loaded::default(), Vec::new(), HashSet::new());
-        Self { options: *options, loaded, problems, seen, surveyed: None }
+        Self {
+            options: *options,
+            loaded: Loaded::default(),
+            problems: Vec::new(),
+            seen: HashSet::new(),
+            of_claims: Vec::new(),
+            surveyed: None,
+        }
     }
 }
 
@@ -276,6 +295,12 @@ impl Loader<'_> {
             ("v1", "Pod") => self.typed::<Pod>(place, node, &mut id, "v1.Pod"),
             ("v1", "ConfigMap") => self.typed::<ConfigMap>(place, node, &mut id, "v1.ConfigMap"),
             ("v1", "Secret") => self.typed::<Secret>(place, node, &mut id, "v1.Secret"),
+            ("v1", "PersistentVolume") => {
+                self.typed::<PersistentVolume>(place, node, &mut id, "v1.PersistentVolume");
+            }
+            ("v1", "PersistentVolumeClaim") => {
+                self.typed::<PersistentVolumeClaim>(place, node, &mut id, "v1.PersistentVolumeClaim");
+            }
             (api_version, kind) => match validate::schema_of(api_version, kind) {
                 Some(schema) if validate::is_workload(kind) => {
                     self.typed::<Workload>(place, node, &mut id, schema);
@@ -454,6 +479,9 @@ impl Loader<'_> {
 
     /// Puts an object without a namespace in the one that is asked for.
     fn namespace<K: Kind>(&self, object: &mut K) -> Result<(), String> {
+        if !K::NAMESPACED {
+            return Ok(());
+        }
         let has = object.metadata().namespace.as_deref().unwrap_or_default();
         match self.options.namespace {
             Some(asked) if !has.is_empty() && has != asked => Err(format!(
@@ -480,19 +508,29 @@ impl Loader<'_> {
     ) {
         let object = object.into_object();
         let made = match &object {
-            Object::Workload(workload) => workloads::pods(workload),
-            _ => Vec::new(),
+            Object::Workload(workload) => workloads::make(workload),
+            _ => workloads::Made::default(),
         };
         if !self.accept_one(place, node, id, object) {
             return;
         }
         let note = |remark| Note { object: id.clone(), remark };
         self.loaded.notes.extend(remarks.into_iter().map(note));
-        for pod in made {
-            let name = pod.metadata.name.clone().unwrap_or_default();
-            let mut id = ObjectId { api_version: "v1".into(), kind: "Pod".into(), name, ..id.clone() };
-            self.accept_one(place, node, &mut id, Object::Pod(Box::new(pod)));
+        let claims = made.claims.into_iter().map(|claim| Object::PersistentVolumeClaim(Box::new(claim)));
+        let pods = made.pods.into_iter().map(|pod| Object::Pod(Box::new(pod)));
+        for object in claims.chain(pods) {
+            let kind = if matches!(object, Object::Pod(_)) { "Pod" } else { "PersistentVolumeClaim" };
+            let name = object.metadata().name.clone().unwrap_or_default();
+            let mut id = ObjectId { api_version: "v1".into(), kind: kind.into(), name, ..id.clone() };
+            // A claim that is there already is used.
+            if kind == "Pod" || !self.has(&id) {
+                self.accept_one(place, node, &mut id, object);
+            }
         }
+    }
+
+    fn has(&self, id: &ObjectId) -> bool {
+        self.seen.contains(&(id.kind.clone(), id.namespace.clone(), id.name.clone()))
     }
 
     /// Adds an object; says whether there was none of its name.
@@ -504,6 +542,12 @@ impl Loader<'_> {
             let message = format!("{} {} already exists", kinds::resource(&id.kind), go_quote(&id.name));
             self.push(place, id, Stage::Exists, node.locate("metadata.name"), message);
             return false;
+        }
+        if matches!(object, Object::PersistentVolumeClaim(_)) {
+            let mut problem = place.problem(Stage::Unsupported, node.locate("spec"), "");
+            problem.object = id.clone();
+            problem.path = "spec".into();
+            self.of_claims.push(problem);
         }
         let position = place.lines.position(node.locate("").start);
         let source_name = place.source.name.to_owned();

@@ -3,8 +3,11 @@
 //! A field that would change what happens and is not done yet is refused by name; one that has no meaning on one machine
 //! is accepted and named once. Nothing is passed over silently: a test holds the rows against the API's schema.
 
+mod claims;
 mod workloads;
 
+pub use claims::page as claims_page;
+pub(crate) use claims::{claim, persistent_volume};
 pub use workloads::page as workloads_page;
 pub(crate) use workloads::{not_run, workload};
 
@@ -80,6 +83,11 @@ pub const PODS: &[Row] = &[
     ),
     row("spec.volumes[].configMap", Done, ""),
     row("spec.volumes[].secret", Done, ""),
+    row(
+        "spec.volumes[].persistentVolumeClaim",
+        Done,
+        "the hostPath or directory of a PersistentVolume of the same files, else a folder that stays",
+    ),
     row("spec.volumes[]", Refused, "volumes of other kinds"),
     row("spec.initContainers", Done, "field by field as spec.containers below"),
     row("spec.ephemeralContainers", Refused, ""),
@@ -296,6 +304,7 @@ fn pod_at(base: &Path, pod: &Pod, node: &Node, left_out: &HashSet<String>) -> (V
     found.resources(spec);
     found.non_root(spec);
     found.dns(spec);
+    found.claims(spec);
     if let Err(errors) = crate::annotations::read_at(pod, &found.base) {
         found.errors.list.extend(errors.list);
     }
@@ -419,6 +428,16 @@ impl<'a> Walk<'a> {
                 }
             }
         });
+    }
+
+    /// A claim's name becomes a folder's; the API server takes any, and then there is no such claim.
+    fn claims(&mut self, spec: &PodSpec) {
+        for (index, volume) in spec.volumes.iter().flatten().enumerate() {
+            let Some(source) = &volume.persistent_volume_claim else { continue };
+            let path = self.base.child("spec").child("volumes").index(index).child("persistentVolumeClaim");
+            let wrong = crate::validate::dns_subdomain(&source.claim_name);
+            self.errors.invalid_all(&path.child("claimName"), &source.claim_name, wrong);
+        }
     }
 
     fn resources(&mut self, spec: &PodSpec) {

@@ -8,7 +8,9 @@
 use crate::defaults;
 use crate::generate::generated_name;
 use crate::validate::Workload;
-use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{
+    EnvVar, EnvVarSource, ObjectFieldSelector, PersistentVolumeClaim, Pod, PodSpec,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,12 +37,25 @@ pub fn count(workload: &Workload) -> usize {
     usize::try_from(count).unwrap_or_default()
 }
 
+/// What a workload makes.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Made {
+    /// Its Pods, in their order.
+    pub pods: Vec<Pod>,
+    /// The claims that a StatefulSet makes for each of its Pods.
+    pub claims: Vec<PersistentVolumeClaim>,
+}
+
 /// The Pods of a valid workload with its defaults, at most [`MAX_PODS`].
 #[must_use]
-pub fn pods(workload: &Workload) -> Vec<Pod> {
+pub fn make(workload: &Workload) -> Made {
     let maker = Maker::new(workload);
-    let mut taken = BTreeSet::new();
-    (0..count(workload).min(MAX_PODS)).map(|index| maker.pod(index, &mut taken)).collect()
+    let (mut taken, mut made) = (BTreeSet::new(), Made::default());
+    for index in 0..count(workload).min(MAX_PODS) {
+        let pod = maker.pod(index, &mut taken, &mut made.claims);
+        made.pods.push(pod);
+    }
+    made
 }
 
 /// The workload that a Pod is of: kind and name. A Deployment's Pods are a ReplicaSet's in between.
@@ -88,7 +103,12 @@ impl<'a> Maker<'a> {
         Self { workload, identity, owner }
     }
 
-    fn pod(&self, index: usize, taken: &mut BTreeSet<String>) -> Pod {
+    fn pod(
+        &self,
+        index: usize,
+        taken: &mut BTreeSet<String>,
+        claims: &mut Vec<PersistentVolumeClaim>,
+    ) -> Pod {
         let template = &self.workload.spec.template;
         let of_template = template.metadata.clone().unwrap_or_default();
         let mut metadata = ObjectMeta {
@@ -114,6 +134,11 @@ impl<'a> Maker<'a> {
                 }
                 self.name(&mut metadata, &format!("{}-", self.owner.name), index, taken);
             }
+        }
+        if let Some(templates) = &self.workload.spec.volume_claim_templates {
+            let name = metadata.name.as_deref().unwrap_or_default();
+            let namespace = metadata.namespace.as_deref();
+            claims.extend(crate::claims::of_templates(templates, namespace, name, &mut spec));
         }
         let mut pod = Pod { metadata, spec: Some(spec), status: None };
         defaults::pod(&mut pod);
@@ -243,7 +268,7 @@ mod tests {
         let value = json!({"kind": kind, "metadata": {"name": "web", "namespace": "default"}, "spec": spec});
         let mut workload: Workload = serde_json::from_value(value).unwrap();
         defaults::workload(&mut workload);
-        pods(&workload)
+        make(&workload).pods
     }
 
     fn names(pods: &[Pod]) -> Vec<&str> {
@@ -279,6 +304,23 @@ mod tests {
             assert_eq!(pod.metadata.namespace.as_deref(), Some("default"));
         }
         assert_eq!(owner(&Pod::default()), None);
+    }
+
+    #[test]
+    fn a_stateful_set_makes_claims_for_each_pod() {
+        let value = json!({"kind": "StatefulSet", "metadata": {"name": "db", "namespace": "n"}, "spec": {
+            "replicas": 2,
+            "template": {"spec": {"containers": [], "volumes": [{"name": "data", "emptyDir": {}}, {"name": "x", "emptyDir": {}}]}},
+            "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {"storageClassName": "fast"}}],
+        }});
+        let made = make(&serde_json::from_value(value).unwrap());
+        let claims: Vec<_> =
+            made.claims.iter().map(|claim| claim.metadata.name.as_deref().unwrap()).collect();
+        assert_eq!(claims, ["data-db-0", "data-db-1"]);
+        assert_eq!(made.claims[0].metadata.namespace.as_deref(), Some("n"));
+        let volumes = made.pods[1].spec.as_ref().unwrap().volumes.as_ref().unwrap();
+        assert_eq!((volumes.len(), volumes[0].name.as_str()), (2, "x"));
+        assert_eq!(volumes[1].persistent_volume_claim.as_ref().unwrap().claim_name, "data-db-1");
     }
 
     #[test]

@@ -424,3 +424,92 @@ fn what_only_a_server_says_is_left_out() {
     assert!(pod.metadata.uid.is_none() && pod.metadata.resource_version.is_none() && pod.status.is_none());
     assert!(pod.metadata.creation_timestamp.is_none());
 }
+
+#[test]
+fn persistent_volumes_and_claims() {
+    let claim = |spec: &str| {
+        format!("apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {{name: c}}\nspec: {{{spec}}}\n")
+    };
+    let volume = |spec: &str| {
+        format!("apiVersion: v1\nkind: PersistentVolume\nmetadata: {{name: v}}\nspec: {{{spec}}}\n")
+    };
+    const SIZE: &str = "resources: {requests: {storage: 1Gi}}";
+    const PV: &str = "capacity: {storage: 1Gi}, accessModes: [ReadWriteOnce]";
+    let cases = [
+        (claim(SIZE), "spec.accessModes: Required value: at least 1 access mode is required"),
+        (
+            claim(&format!("accessModes: [Once], {SIZE}")),
+            "spec.accessModes: Unsupported value: \"Once\": supported values: \"ReadOnlyMany\", \"ReadWriteMany\", \"ReadWriteOnce\", \"ReadWriteOncePod\"",
+        ),
+        (
+            claim(&format!("accessModes: [ReadWriteOncePod, ReadWriteOnce], {SIZE}")),
+            "spec.accessModes: Forbidden: may not use ReadWriteOncePod with other access modes",
+        ),
+        (claim("accessModes: [ReadWriteOnce]"), "spec.resources[storage]: Required value"),
+        (
+            claim("accessModes: [ReadWriteOnce], resources: {requests: {storage: 0}}"),
+            "spec.resources[storage]: Invalid value: \"0\": must be greater than zero",
+        ),
+        (
+            claim(&format!("accessModes: [ReadWriteOnce], volumeMode: Raw, {SIZE}")),
+            "spec.volumeMode: Unsupported value: \"Raw\": supported values: \"Block\", \"Filesystem\"",
+        ),
+        (volume("hostPath: {path: /a}, accessModes: [ReadWriteOnce]"), "spec.capacity: Required value"),
+        (volume(PV), "spec: Required value: must specify a volume type"),
+        (
+            volume(&format!("{PV}, hostPath: {{path: /a}}, local: {{path: /b}}")),
+            "spec.local: Forbidden: may not specify more than 1 volume type",
+        ),
+        (
+            volume(&format!("{PV}, local: {{path: /b}}")),
+            "spec.nodeAffinity: Required value: Local volume requires node affinity",
+        ),
+        (
+            volume(&format!("{PV}, hostPath: {{path: ../a}}")),
+            "spec.hostPath.path: Invalid value: \"../a\": must not contain '..'",
+        ),
+        (
+            volume(&format!("{PV}, hostPath: {{path: /a}}, persistentVolumeReclaimPolicy: Keep")),
+            "spec.persistentVolumeReclaimPolicy: Unsupported value: \"Keep\": supported values: \"Delete\", \"Recycle\", \"Retain\"",
+        ),
+        (
+            volume(&format!("{PV}, nfs: {{server: s, path: /a}}")),
+            "spec.nfs: not supported yet by this version of rhizome",
+        ),
+    ];
+    for (text, expected) in cases {
+        assert!(causes(&text).contains(&expected.to_owned()), "{text}: {:?}", causes(&text));
+    }
+}
+
+#[test]
+fn claims_are_bound_among_the_objects_of_all_files() {
+    let claim = "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: c}\nspec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}\n";
+    let volume = "apiVersion: v1\nkind: PersistentVolume\nmetadata: {name: v}\nspec: {capacity: {storage: 1Gi}, accessModes: [ReadWriteOnce], hostPath: {path: /a}}\n";
+    let pod = with_spec(
+        "volumes: [{name: a, persistentVolumeClaim: {claimName: c}}, {name: b, persistentVolumeClaim: {claimName: d}}]",
+    );
+    let loaded = load(
+        &[
+            Source { name: "a", bytes: claim.as_bytes() },
+            Source { name: "b", bytes: pod.as_bytes() },
+            Source { name: "c", bytes: volume.as_bytes() },
+        ],
+        &Options::default(),
+    )
+    .unwrap();
+    let place = serde_json::to_value(&loaded.claims["default"]["c"]).unwrap();
+    assert_eq!(place, serde_json::json!({"hostPath": {"path": "/a", "type": ""}}));
+    let notes: Vec<String> = loaded.notes.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        notes,
+        [
+            "Pod \"p\": claim \"d\" is not in these files: a folder of the root, claims/default/d, which stays when pods are removed"
+        ]
+    );
+    let bad = with_spec("volumes: [{name: a, persistentVolumeClaim: {claimName: ../c}}]");
+    assert!(
+        causes(&bad)[0]
+            .starts_with("spec.volumes[0].persistentVolumeClaim.claimName: Invalid value: \"../c\"")
+    );
+}

@@ -23,5 +23,6 @@ fn check(name: &str, page: &str) {
 #[test]
 fn the_pages_are_the_tables() {
     check("pod-fields.md", &manifest::support::page());
+    check("claim-fields.md", &manifest::support::claims_page());
     check("workload-fields.md", &manifest::support::workloads_page());
 }

@@ -1,6 +1,7 @@
 //! What can go wrong with a command on pods.
 
 use crate::record::{PodKey, RecordError};
+use crate::removal::RemovalError;
 use crate::root::RootError;
 use crate::volumes::TearDownError;
 use crate::volumes::pinned::PinError;
@@ -34,6 +35,9 @@ pub enum ClientError {
         /// Its name.
         name: String,
     },
+    /// A claim's folder cannot be removed.
+    #[error(transparent)]
+    Claim(RemovalError),
     /// No such container.
     #[error("container {container} is not valid for pod {} out of: {}", .pod.name, .known.join(", "))]
     NoContainer {
@@ -188,6 +192,7 @@ impl ClientError {
             ),
             ClientError::Runtime(error) => error.hint(),
             ClientError::Volumes { source, .. } => source.hint(),
+            ClientError::Claim(error) => error.hint(),
             _ => None,
         }
     }

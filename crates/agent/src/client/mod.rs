@@ -6,6 +6,7 @@
 
 mod attach;
 mod begin;
+mod claims;
 mod end;
 mod error;
 mod foreground;

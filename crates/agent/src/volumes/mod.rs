@@ -8,6 +8,7 @@
 
 pub mod host_path;
 pub mod left;
+mod make;
 pub mod node_files;
 pub mod payload;
 pub mod pinned;
@@ -22,15 +23,14 @@ use crate::status_file::LeftMount;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as api;
 use left::Before;
+pub(crate) use make::is_claim;
 use manifest::annotations::{Annotations, MountsAtEnd};
+use manifest::claims::ClaimPlace;
 use manifest::cri::ResolvedVolume;
-use manifest::volume_files;
 use mount_table::MountTable;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// A volume that could not be made; shown in the kubelet's words.
@@ -67,6 +67,12 @@ pub enum VolumeCause {
     NotDone {
         /// The field.
         kind: String,
+    },
+    /// A claim's name is no name of a file.
+    #[error("{name:?} cannot be the name of a claim")]
+    ClaimName {
+        /// The name.
+        name: String,
     },
     /// A file could not be made or read.
     #[error("cannot {action} {path}")]
@@ -140,6 +146,37 @@ pub struct Volumes {
     pub warnings: Vec<String>,
 }
 
+/// Where a volume's files are.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Place<'a> {
+    /// On the host, where the user says: a hostPath, also that of a PersistentVolume.
+    Host(&'a api::HostPathVolumeSource),
+    /// A folder of the root that stays when the pod goes.
+    Claim(PathBuf),
+    /// Below the pod's own folder, gone with it.
+    Own,
+}
+
+impl<'a> Place<'a> {
+    /// The place of a volume of a pod in `namespace`, of which these claims are bound.
+    pub fn of(
+        root: &Root,
+        namespace: &str,
+        claims: &'a BTreeMap<String, ClaimPlace>,
+        volume: &'a api::Volume,
+    ) -> Place<'a> {
+        let claim = volume.persistent_volume_claim.as_ref().map(|source| &source.claim_name);
+        match (&volume.host_path, claim) {
+            (Some(source), _) => Place::Host(source),
+            (None, Some(claim)) => match claims.get(claim) {
+                Some(ClaimPlace::HostPath(source)) => Place::Host(source),
+                _ => Place::Claim(root.claim(namespace, claim)),
+            },
+            (None, None) => Place::Own,
+        }
+    }
+}
+
 /// The volumes of one pod.
 #[derive(Debug, Clone, Copy)]
 pub struct PodVolumes<'a> {
@@ -185,9 +222,13 @@ impl PodVolumes<'_> {
         self.asked_of(volume).any(|mode| matches!(mode, "HostToContainer" | "Bidirectional"))
     }
 
+    fn place<'b>(&'b self, volume: &'b api::Volume) -> Place<'b> {
+        Place::of(self.root, &self.record.key().namespace, &self.record.claims, volume)
+    }
+
     /// Makes all volumes.
     ///
-    /// Steps: 1. the folder, shared if a container asks for it; 2. each volume; 3. hostPaths that are to be shared;
+    /// Steps: 1. the folder, shared if a container asks for it; 2. each volume; 3. hostPaths and claims that are to be shared;
     /// 4. a note of what is mounted below Bidirectional hostPaths before any container runs.
     ///
     /// # Errors
@@ -195,16 +236,24 @@ impl PodVolumes<'_> {
     pub fn set_up(&self, now: Timestamp) -> Result<Volumes, VolumeError> {
         let volumes = self.spec().and_then(|s| s.volumes.as_deref()).unwrap_or_default();
         let mut made = Volumes::default();
-        if let Some(first) = volumes.iter().find(|v| v.host_path.is_none()) {
+        if let Some(first) = volumes.iter().find(|v| self.place(v) == Place::Own) {
             self.make_folder().map_err(VolumeError::of(first))?;
         }
         for volume in volumes {
             let resolved = self.make(volume, now, &mut made.warnings)?;
             made.resolved.insert(volume.name.clone(), resolved);
         }
-        for volume in volumes.iter().filter(|v| v.host_path.is_some()) {
-            let path = &made.resolved[&volume.name].host_path;
-            self.share(&volume.name, path).map_err(VolumeError::of(volume))?;
+        for volume in volumes {
+            let asked = match self.place(volume) {
+                Place::Host(_) => self.annotations().make_shared,
+                // Nobody else's: it needs no asking.
+                Place::Claim(_) => true,
+                Place::Own => false,
+            };
+            if asked && self.propagates(&volume.name) {
+                let path = &made.resolved[&volume.name].host_path;
+                self.share(path).map_err(VolumeError::of(volume))?;
+            }
         }
         if let Some(first) = volumes.first() {
             self.note_before(volumes, &made).map_err(VolumeError::of(first))?;
@@ -216,105 +265,14 @@ impl PodVolumes<'_> {
         let folder = self.folder();
         make_private_directory(&folder).map_err(io_cause("make", &folder))?;
         let volumes = self.spec().and_then(|s| s.volumes.as_deref()).unwrap_or_default();
-        let wanted = volumes.iter().any(|v| v.host_path.is_none() && self.propagates(&v.name));
+        let wanted = volumes.iter().any(|v| self.place(v) == Place::Own && self.propagates(&v.name));
         if wanted && !sub_path::is_mount_point(&folder) {
             runtime::mounts::share_directory(&folder, false)?;
         }
         Ok(())
     }
 
-    fn make(
-        &self,
-        volume: &api::Volume,
-        now: Timestamp,
-        warnings: &mut Vec<String>,
-    ) -> Result<ResolvedVolume, VolumeError> {
-        let writable = |host_path| ResolvedVolume { host_path, read_only: false };
-        let of = VolumeError::of(volume);
-        if let Some(source) = &volume.host_path {
-            let path = PathBuf::from(&source.path);
-            let checked = host_path::check(&path, source.type_.as_deref().unwrap_or_default());
-            warnings.extend(checked.map_err(|e| of(e.into()))?);
-            Ok(writable(path))
-        } else if let Some(source) = &volume.empty_dir {
-            warnings.extend(unenforced_limit(&volume.name, source));
-            self.make_empty_dir(&volume.name, source).map(writable).map_err(of)
-        } else if let Some(source) = &volume.config_map {
-            let object = self.record.config_maps.get(&source.name);
-            let files = volume_files::config_map_files(&volume.name, source, object)?;
-            self.write_files("configmap", &volume.name, &files, now).map_err(of)
-        } else if let Some(source) = &volume.secret {
-            let object = source.secret_name.as_ref().and_then(|name| self.record.secrets.get(name));
-            let files = volume_files::secret_files(&volume.name, source, object)?;
-            self.write_files("secret", &volume.name, &files, now).map_err(of)
-        } else {
-            Err(of(VolumeCause::NotDone { kind: kind_of(volume) }))
-        }
-    }
-
-    /// The folder of a ConfigMap or Secret with its files; a secret's in memory, so that it never reaches the disk.
-    fn write_files(
-        &self,
-        plugin: &str,
-        volume: &str,
-        files: &[volume_files::VolumeFile],
-        now: Timestamp,
-    ) -> Result<ResolvedVolume, VolumeCause> {
-        let host_path = self.volume_folder(plugin, volume)?;
-        if plugin == "secret" {
-            self.mount_tmpfs(volume, &host_path, None)?;
-        }
-        payload::write(&host_path, files, now).map_err(written)?;
-        Ok(ResolvedVolume { host_path, read_only: true })
-    }
-
-    /// The folder of a volume, named as the kubelet does; mode 0777 since any user of a container may write.
-    fn volume_folder(&self, plugin: &str, volume: &str) -> Result<PathBuf, VolumeCause> {
-        let parent = self.folder().join(format!("kubernetes.io~{plugin}"));
-        let path = parent.join(volume);
-        make_private_directory(&path).map_err(io_cause("make", &path))?;
-        std::fs::set_permissions(&path, Permissions::from_mode(0o777)).map_err(io_cause("change", &path))?;
-        Ok(path)
-    }
-
-    fn make_empty_dir(
-        &self,
-        volume: &str,
-        source: &api::EmptyDirVolumeSource,
-    ) -> Result<PathBuf, VolumeCause> {
-        let path = self.volume_folder("empty-dir", volume)?;
-        match source.medium.as_deref().unwrap_or_default() {
-            // A sizeLimit on disk is enforced by measuring, which is still to come: see `unenforced_limit`.
-            "" => {}
-            "Memory" => {
-                let size = source.size_limit.as_ref().map(|limit| bytes_of(&limit.0)).transpose()?;
-                let size =
-                    size.filter(|bytes| *bytes > 0).map(|bytes| ("size".to_owned(), Some(bytes.to_string())));
-                self.mount_tmpfs(volume, &path, size)?;
-            }
-            other => return Err(VolumeCause::NotDone { kind: format!("emptyDir.medium: {other}") }),
-        }
-        Ok(path)
-    }
-
-    fn mount_tmpfs(
-        &self,
-        volume: &str,
-        path: &Path,
-        size: Option<(String, Option<String>)>,
-    ) -> Result<(), VolumeCause> {
-        if sub_path::is_mount_point(path) {
-            return Ok(());
-        }
-        let mode = ("mode".to_owned(), Some("0777".to_owned()));
-        let options: Vec<_> = std::iter::once(mode).chain(size).collect();
-        Ok(runtime::mounts::mount_tmpfs(path, &options, self.propagates(volume))?)
-    }
-
-    fn share(&self, volume: &str, path: &Path) -> Result<(), VolumeCause> {
-        if !self.annotations().make_shared || !self.propagates(volume) {
-            return Ok(());
-        }
+    fn share(&self, path: &Path) -> Result<(), VolumeCause> {
         let path = path.canonicalize().map_err(io_cause("resolve", path))?;
         shared_paths::share(self.root, self.uid, &path)
     }
@@ -327,7 +285,7 @@ impl PodVolumes<'_> {
         }
         let table = read_table()?;
         let mut ledger = Ledger::default();
-        for volume in volumes.iter().filter(|v| v.host_path.is_some()) {
+        for volume in volumes.iter().filter(|v| matches!(self.place(v), Place::Host(_))) {
             if self.asked_of(&volume.name).any(|mode| mode == "Bidirectional") {
                 let source = &made.resolved[&volume.name].host_path;
                 let source = source.canonicalize().map_err(io_cause("resolve", source))?;

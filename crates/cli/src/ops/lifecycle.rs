@@ -70,13 +70,20 @@ fn of_namespace(global: &Global, client: &Client) -> Result<Vec<PodRef>> {
 pub(crate) fn remove(global: &Global, args: &args::Rm) -> Result {
     let world = World::open(global)?;
     let mut gone = Vec::new();
+    let mut claims = Vec::new();
     let mut remove = |pod: PodRef| -> Result<()> {
+        if args.volumes {
+            claims.extend(world.client.claim_folders(&pod)?);
+        }
         let removed = world.client.remove(&pod, args.force)?;
         output::stdout(&format!("pod/{} removed\n", pod.key.name))?;
         gone.push((pod, removed));
         Ok(())
     };
     let result = each(global, &world.client, &args.pods, args.force, &mut remove);
+    for folder in world.client.remove_claims(&claims)? {
+        output::stdout(&format!("{} removed\n", folder.display()))?;
+    }
     end(world, result, &gone)
 }
 

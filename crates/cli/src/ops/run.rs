@@ -202,11 +202,16 @@ fn plan(global: &Global, args: &args::Run, loaded: &Loaded) -> Result {
     let by_name = |name: &Option<String>| name.clone().unwrap_or_default();
     let config_maps = loaded.config_maps().map(|map| (by_name(&map.metadata.name), map.clone())).collect();
     let secrets = loaded.secrets().map(|secret| (by_name(&secret.metadata.name), secret.clone())).collect();
-    let given =
-        Given { root: world.client.root(), config_maps: &config_maps, secrets: &secrets, images: &images };
-    let mut plans = Vec::new();
+    let (mut plans, no_claims) = (Vec::new(), BTreeMap::new());
     for pod in loaded.pods() {
         let name = by_name(&pod.metadata.name);
+        let given = Given {
+            root: world.client.root(),
+            config_maps: &config_maps,
+            secrets: &secrets,
+            claims: loaded.claims.get(&by_name(&pod.metadata.namespace)).unwrap_or(&no_claims),
+            images: &images,
+        };
         let containers = dry_run::plan(pod, &given).map_err(|failure| failure.said(format!("pod {name}")))?;
         plans.push((name, containers));
     }

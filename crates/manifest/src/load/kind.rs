@@ -6,12 +6,14 @@ use crate::support::{self, Verdict};
 use crate::tree::Node;
 use crate::validate::Workload;
 use crate::{defaults, validate};
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::collections::HashSet;
 
 /// What the loader needs of a kind.
 pub(super) trait Kind: serde::de::DeserializeOwned {
+    /// Whether it is in a namespace.
+    const NAMESPACED: bool = true;
     fn metadata(&self) -> &ObjectMeta;
     fn metadata_mut(&mut self) -> &mut ObjectMeta;
     /// Fills in what it leaves out.
@@ -97,5 +99,38 @@ impl Kind for Workload {
     }
     fn into_object(self) -> Object {
         Object::Workload(Box::new(self))
+    }
+}
+
+impl Kind for PersistentVolume {
+    const NAMESPACED: bool = false;
+    metadata!();
+    fn default(&mut self) {
+        defaults::persistent_volume(self);
+    }
+    fn validate(&self) -> FieldErrors {
+        validate::persistent_volume(self)
+    }
+    fn support(&self, node: &Node, left_out: &HashSet<String>) -> Verdict {
+        support::persistent_volume(node, left_out)
+    }
+    fn into_object(self) -> Object {
+        Object::PersistentVolume(Box::new(self))
+    }
+}
+
+impl Kind for PersistentVolumeClaim {
+    metadata!();
+    fn default(&mut self) {
+        defaults::claim(self);
+    }
+    fn validate(&self) -> FieldErrors {
+        validate::claim(self)
+    }
+    fn support(&self, node: &Node, left_out: &HashSet<String>) -> Verdict {
+        support::claim(node, left_out)
+    }
+    fn into_object(self) -> Object {
+        Object::PersistentVolumeClaim(Box::new(self))
     }
 }

@@ -44,7 +44,11 @@ const STATEFUL_SET: &[Row] = &[
     row("spec.replicas", Done, "they are started in order, none waits for the one before to be ready"),
     row("spec.selector", Done, SELECTOR),
     row("spec.template", Checked, TEMPLATE),
-    row("spec.volumeClaimTemplates", Refused, ""),
+    row(
+        "spec.volumeClaimTemplates",
+        Done,
+        "a claim NAME-POD for each Pod, which stays when the Pod is removed",
+    ),
     row("spec.serviceName", NoMeaning, "there are no services"),
     row("spec.podManagementPolicy", NoMeaning, "they are started in order, without waiting"),
     row("spec.updateStrategy", NoMeaning, NO_CONTROLLER),
@@ -108,6 +112,13 @@ pub(crate) fn workload(workload: &Workload, node: &Node, left_out: &HashSet<Stri
     own.walk(node, "", &root);
     let (mut verdict, mut fields) = own.end();
     misplaced_annotations(workload, &mut verdict.errors);
+    let path = Path::new("spec").child("volumeClaimTemplates");
+    for (index, claim) in workload.spec.volume_claim_templates.iter().flatten().enumerate() {
+        // The API server looks at them when it is to make the claims, which then fails.
+        let (path, none) = (path.index(index), Default::default());
+        let spec = claim.spec.as_ref().unwrap_or(&none);
+        crate::validate::claim_spec(&mut verdict.errors, &path.child("spec"), spec);
+    }
     count(workload, &mut verdict);
     if let Some(template_node) = node.find("spec.template") {
         let template = &workload.spec.template;

@@ -2,6 +2,7 @@
 //! in the same words (`pkg/apis/core/validation`), feature gates as they are by default. The object is valid JSON of its
 //! type and has its defaults.
 
+mod claims;
 mod containers;
 mod metadata;
 mod names;
@@ -20,6 +21,10 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::collections::BTreeMap;
 
+pub(crate) use claims::claim_spec;
+pub use claims::{claim, persistent_volume};
+pub(crate) use names::dns_subdomain;
+pub(crate) use workloads::selects;
 pub use workloads::{JobTemplate, Workload, WorkloadSpec, is_workload, schema_of, workload};
 
 /// Bytes of data that a ConfigMap or Secret may have.

@@ -151,7 +151,7 @@ fn require(errors: &mut FieldErrors, path: &Path, name: &str, value: &str) {
     }
 }
 
-fn host_path(errors: &mut FieldErrors, path: &Path, source: &HostPathVolumeSource) {
+pub(super) fn host_path(errors: &mut FieldErrors, path: &Path, source: &HostPathVolumeSource) {
     if source.path.is_empty() {
         return errors.required(&path.child("path"));
     }

@@ -4,7 +4,7 @@
 use super::{metadata, not_negative, scheduling, spec, text};
 use crate::field::{FieldErrors, Path};
 use k8s_openapi::api::apps::v1::StatefulSetOrdinals;
-use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PodSpec, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -50,6 +50,8 @@ pub struct WorkloadSpec {
     pub ttl_seconds_after_finished: Option<i32>,
     /// Whether a Job's Pods have numbers: `Indexed`, or `NonIndexed`.
     pub completion_mode: Option<String>,
+    /// The claims of each of a StatefulSet's Pods.
+    pub volume_claim_templates: Option<Vec<PersistentVolumeClaim>>,
     /// The first number of a StatefulSet's Pods.
     pub ordinals: Option<StatefulSetOrdinals>,
     /// A CronJob's Jobs.
@@ -208,7 +210,7 @@ fn selector(errors: &mut FieldErrors, path: &Path, spec: &WorkloadSpec, word: &s
     scheduling::label_selector(errors, &here, Some(selector));
     let empty = selector.match_labels.as_ref().is_none_or(BTreeMap::is_empty)
         && selector.match_expressions.as_ref().is_none_or(Vec::is_empty);
-    let matched = matches(selector, labels);
+    let matched = selects(selector, labels);
     // A DaemonSet's is said after what does not match, the others' before.
     if !required && matched == Some(false) {
         mismatch(errors);
@@ -224,7 +226,7 @@ fn selector(errors: &mut FieldErrors, path: &Path, spec: &WorkloadSpec, word: &s
 }
 
 /// Whether a selector selects these labels; none if it is no selector.
-fn matches(selector: &LabelSelector, labels: Option<&BTreeMap<String, String>>) -> Option<bool> {
+pub(crate) fn selects(selector: &LabelSelector, labels: Option<&BTreeMap<String, String>>) -> Option<bool> {
     let get = |key: &str| labels.and_then(|labels| labels.get(key));
     let mut all = selector.match_labels.iter().flatten().all(|(key, value)| get(key) == Some(value));
     for expression in selector.match_expressions.iter().flatten() {
@@ -244,6 +246,7 @@ fn matches(selector: &LabelSelector, labels: Option<&BTreeMap<String, String>>) 
 fn template(errors: &mut FieldErrors, path: &Path, spec: &WorkloadSpec) {
     let (path, default) = (path.child("template"), PodSpec::default());
     let pod = spec.template.spec.as_ref().unwrap_or(&default);
+    let pod = &with_claims(pod, spec.volume_claim_templates.as_deref().unwrap_or_default());
     let metadata = path.child("metadata");
     if let Some(of) = &spec.template.metadata {
         // Said without `metadata`, as the API server says them.
@@ -257,6 +260,18 @@ fn template(errors: &mut FieldErrors, path: &Path, spec: &WorkloadSpec) {
         let here = path.child("spec").child("ephemeralContainers");
         errors.forbidden(&here, "ephemeral containers not allowed in pod template");
     }
+}
+
+/// The Pod with volumes for the claims that each Pod gets, so that its containers may mount them.
+fn with_claims(pod: &PodSpec, templates: &[PersistentVolumeClaim]) -> PodSpec {
+    let mut pod = pod.clone();
+    for name in templates.iter().filter_map(|template| template.metadata.name.as_deref()) {
+        let volumes = pod.volumes.get_or_insert_default();
+        if !volumes.iter().any(|volume| volume.name == name) {
+            volumes.push(crate::claims::volume(name, name));
+        }
+    }
+    pod
 }
 
 /// Pods of these kinds are always started again.
