@@ -40,7 +40,7 @@ mod tests;
 mod text;
 
 pub use node::{NamespaceView, Node};
-pub use parse::{Field, MAX_OPTIONAL_FIELDS, MAX_ROWS, ParseError, ParseErrorKind};
+pub use parse::{Field, MAX_OPTIONAL_FIELDS, MAX_ROWS, ParseError, ParseErrorKind, split_deleted};
 pub use snapshot::{NamespaceId, NamespaceTable, Snapshot};
 pub use text::{path_as_text, readable, shell_word, text_of_path};
 

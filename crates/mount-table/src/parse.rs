@@ -183,14 +183,21 @@ fn parse_device(text: &[u8]) -> Result<Device, FieldError> {
         .ok_or((Field::Device, ParseErrorKind::NotADevice))
 }
 
-/// The root and whether it was removed. No path of a file system holds `//`, so the mark is unambiguous.
 fn parse_root(text: &[u8]) -> (PathBuf, bool) {
-    let text = unescape(text);
-    match text.strip_suffix(b"//deleted") {
-        Some(b"") => (path(b"/".to_vec()), true),
-        Some(root) => (path(root.to_vec()), true),
-        None => (path(text.into_owned()), false),
+    split_deleted(unescape(text).into_owned())
+}
+
+/// A mount's root as the kernel says it, unescaped, and whether it was removed (`//deleted` behind it). No path of a file
+/// system holds `//`, so the mark is unambiguous.
+pub fn split_deleted(mut root: Vec<u8>) -> (PathBuf, bool) {
+    let deleted = root.ends_with(b"//deleted");
+    if deleted {
+        root.truncate(root.len() - b"//deleted".len());
+        if root.is_empty() {
+            root.push(b'/');
+        }
     }
+    (path(root), deleted)
 }
 
 /// `tag[:value]` up to `-`, in any order; tags that are not known are passed over, as the manual asks.

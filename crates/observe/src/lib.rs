@@ -10,7 +10,7 @@
 //! Architecture invariant: kernel versions, cgroup kinds and distributions are told apart here and in `sys`
 //! only; whoever reads the values sees what there is, not which release has it.
 //!
-//! Deliberately absent: live events, and namespaces that no process is in (held by a descriptor or a bind mount).
+//! Deliberately absent: live events. (`read_namespaces` has only namespaces that processes are in; `read_node` has all.)
 #![forbid(unsafe_code)]
 
 mod answer;
@@ -24,7 +24,7 @@ pub use answer::{Silent, require_answer};
 pub use error::Error;
 pub use mounts::{MAX_READS, read_mounts_of, read_own_mounts};
 pub use namespaces::{Namespaces, read_namespaces};
-pub use node::{Names, read_node};
+pub use node::{Names, NodeReader, read_node};
 
 /// What reading gives.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -33,21 +33,25 @@ pub fn read_mounts_of(pid: u32) -> Result<MountTable> {
 }
 
 fn read_mountinfo(path: PathBuf) -> Result<MountTable> {
-    let bytes = read_settled(&path)?;
-    MountTable::parse_mountinfo(&bytes).map_err(|source| Error::Parse { path, source })
+    read_mountinfo_into(path, &mut Vec::with_capacity(16 * 1024))
+}
+
+/// The same with a buffer that can be used again.
+pub(crate) fn read_mountinfo_into(path: PathBuf, bytes: &mut Vec<u8>) -> Result<MountTable> {
+    read_settled(&path, bytes)?;
+    MountTable::parse_mountinfo(bytes).map_err(|source| Error::Parse { path, source })
 }
 
 /// The file's bytes of a reading during which no mount came or went.
-fn read_settled(path: &Path) -> Result<Vec<u8>> {
+fn read_settled(path: &Path, bytes: &mut Vec<u8>) -> Result<()> {
     let error = |source| Error::Read { path: path.to_owned(), source };
     let mut file = File::open(path).map_err(error)?;
-    let mut bytes = Vec::with_capacity(16 * 1024);
     for _ in 0..MAX_READS {
         bytes.clear();
         file.rewind().map_err(error)?;
-        file.read_to_end(&mut bytes).map_err(error)?;
+        file.read_to_end(bytes).map_err(error)?;
         if !has_changed(&file).map_err(error)? {
-            return Ok(bytes);
+            return Ok(());
         }
     }
     Err(Error::Unstable { path: path.to_owned(), reads: MAX_READS })

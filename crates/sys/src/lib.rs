@@ -7,6 +7,7 @@
 
 pub mod bpf;
 pub mod features;
+pub mod listing;
 pub mod lock;
 pub mod mount;
 pub mod namespace;

@@ -1,53 +1,222 @@
 //! The whole node: every mount namespace that can be seen, its mounts, and whose it is.
+//!
+//! How it is read, and what for:
+//!
+//! 1. the processes of /proc: which namespace each is in ([`processes`]); the kernel's own list of namespaces, which also
+//!    has those that no process is in ([`namespaces`]);
+//! 2. the mounts of each ([`tables`]): listmount(2) for unique ids, `/proc/PID/mountinfo` for the rows, statmount(2) where no
+//!    process sees all of a namespace;
+//! 3. 1 and 2 again, of 2 only listmount(2), which is cheap: what has changed is read again, until nothing has;
+//! 4. owners ([`owners`]), names ([`names`]), and what keeps namespaces without processes ([`kept`]).
 
 mod cgroup;
+mod kept;
 mod names;
+mod namespaces;
 mod owners;
 mod processes;
+mod propagate;
+mod row;
+mod tables;
 
 pub use cgroup::{Membership, parse_cgroup};
 pub use names::Names;
 pub(crate) use processes::process_ids;
+pub use tables::{Content, Ways};
 
-use crate::{Error, Result, read_mounts_of};
+use crate::{Result, read_mounts_of};
 use jiff::Timestamp;
-use mount_table::node::{Gap, Missing, Process};
+use mount_table::node::{Gap, Missing, Owner, Process};
 use mount_table::{MountTable, NamespaceId, NamespaceView, Node};
+use namespaces::Walk;
 use processes::Seen;
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use tables::{Found, Table};
+
+/// How often a node is read at most until nothing changes meanwhile.
+pub const MAX_ROUNDS: u32 = 6;
 
 /// Reads the node as it is now.
 ///
 /// It runs with whatever rights the caller has. What it could not read is in [`Node::gaps`]; namespaces whose number may
-/// not be asked for, but whose mounts may be read, are there without a number.
+/// not be asked for, but whose mounts may be read, are there without a number. Namespaces in which mounts came and went
+/// during every one of [`MAX_ROUNDS`] readings are marked ([`NamespaceView::moved`]); changes of propagation types and of
+/// options move nothing: each row is right on its own.
 ///
 /// # Errors
 /// /proc cannot be listed: then nothing is known.
 pub fn read_node(names: &Names) -> Result<Node> {
-    let mut seen = processes::read_processes()?;
-    let mut node = empty_node();
-    let mut tables = Tables::default();
-    tables.read_numbered(&seen, &mut node.gaps);
-    tables.read_others(&mut seen, &mut node.gaps);
-    node.host = seen.iter().find(|process| process.pid == 1).and_then(|process| process.namespace);
-    node.reader = own_namespace(&seen);
+    read_node_by(names, Ways::default())
+}
+
+/// [`read_node`] by some of the kernel's ways only.
+///
+/// # Errors
+/// As [`read_node`].
+pub fn read_node_by(names: &Names, ways: Ways) -> Result<Node> {
+    NodeReader { keeps: false, ..NodeReader::new(ways) }.read(names)
+}
+
+/// Reads a node again and again: namespaces whose mounts are the same (by their unique ids) are not read again.
+#[derive(Debug)]
+pub struct NodeReader {
+    ways: Ways,
+    tables: BTreeMap<NamespaceId, Table>,
+    /// How many namespaces the last [`NodeReader::read`] read.
+    read: usize,
+    /// Whether it will be asked again.
+    keeps: bool,
+}
+
+impl NodeReader {
+    /// Has read nothing yet.
+    pub fn new(ways: Ways) -> NodeReader {
+        NodeReader { ways, tables: BTreeMap::new(), read: 0, keeps: true }
+    }
+
+    /// Reads the node. Without listmount(2) (before Linux 6.11, or without root) that is all of it each time.
+    ///
+    /// # Errors
+    /// As [`read_node`].
+    pub fn read(&mut self, names: &Names) -> Result<Node> {
+        self.read = 0;
+        let mut gaps = Vec::new();
+        let mut walk = namespaces::walk(self.ways);
+        let mut seen = processes::read_processes()?;
+        let mut found = namespaces::find(&seen, &walk, self.ways);
+        for round in 1..=MAX_ROUNDS {
+            gaps.clear();
+            let changed = self.refresh(&found, round > 1, &mut gaps);
+            if changed.is_empty() || round == MAX_ROUNDS {
+                for id in changed {
+                    self.tables.entry(id).and_modify(|table| table.moved = true);
+                }
+                break;
+            }
+            // Did namespaces come or go?
+            let now = namespaces::walk(self.ways);
+            if now.known.keys().ne(walk.known.keys()) {
+                walk = now;
+                seen = processes::read_processes()?;
+                found = namespaces::find(&seen, &walk, self.ways);
+            }
+        }
+        let mut others = Others::new(&self.tables);
+        others.read(&mut seen, &mut gaps);
+        if let Some(why) = walk.incomplete.clone().filter(|_| self.ways.iterate) {
+            gaps.push(Gap { what: Missing::KeptNamespaces, why });
+        }
+        Ok(self.assemble(seen, &walk, &found, others.read, gaps, names))
+    }
+
+    /// Of how many namespaces the last reading read the mounts.
+    pub fn read_anew(&self) -> usize {
+        self.read
+    }
+
+    /// Forgets the tables, so that all is read again: for changes that unique ids do not show.
+    pub fn forget(&mut self) {
+        self.tables.clear();
+    }
+
+    /// Reads what is not known or has changed, and says which those were: none means that all of it is of one moment.
+    fn refresh(&mut self, found: &[Found], again: bool, gaps: &mut Vec<Gap>) -> Vec<NamespaceId> {
+        let mut ids = Vec::new();
+        let is_stale = |found: &&Found| match self.tables.get(&found.id) {
+            Some(table) if !table.ids.is_empty() && table.matched => {
+                !tables::list(found, self.ways, &mut ids) || ids != table.ids
+            }
+            _ => true,
+        };
+        let stale: Vec<&Found> = found.iter().filter(is_stale).collect();
+        self.tables.retain(|id, _| found.iter().any(|found| found.id == *id));
+        let read = tables::read_all(&stale, self.ways);
+        self.read += stale.len();
+        let mut changed = Vec::new();
+        for (found, read) in stale.into_iter().zip(read) {
+            match read {
+                Ok(Some(table)) => {
+                    let before = self.tables.insert(found.id, table);
+                    let same = |before: &Table| before.mounts == self.tables[&found.id].mounts;
+                    if !(again && before.as_ref().is_some_and(same)) {
+                        changed.push(found.id);
+                    }
+                }
+                // It has gone, or nobody may read it.
+                Ok(None) => {
+                    self.tables.remove(&found.id);
+                    if found.process.is_none() {
+                        let why = "no process is in it, and statmount(2) does not show it".to_owned();
+                        gaps.push(Gap { what: Missing::Mounts(found.id), why });
+                    }
+                }
+                Err(error) => gaps.push(Gap { what: Missing::Mounts(found.id), why: said(&error) }),
+            }
+        }
+        changed
+    }
+
+    fn assemble(
+        &mut self,
+        seen: Vec<Seen>,
+        walk: &Walk,
+        found: &[Found],
+        others: BTreeMap<NamespaceId, MountTable>,
+        gaps: Vec<Gap>,
+        names: &Names,
+    ) -> Node {
+        let mut node = empty_node();
+        node.gaps = gaps;
+        node.host = seen.iter().find(|process| process.pid == 1).and_then(|process| process.namespace);
+        let own = std::process::id();
+        node.reader = seen.iter().find(|process| process.pid == own).and_then(|process| process.namespace);
+        let user_namespaces = namespaces::owners(found, walk);
+        let mut derive = BTreeSet::new();
+        for found in found {
+            let Some(table) = self.tables.get_mut(&found.id) else { continue };
+            let mounts = if self.keeps { table.mounts.clone() } else { std::mem::take(&mut table.mounts) };
+            let mut view = NamespaceView::new(found.id, mounts);
+            view.unique_id = found.unique;
+            view.unique_mount_ids = table.unique_mount_ids();
+            view.user_namespace = user_namespaces.get(&found.id).copied();
+            view.seen_from = table.seen_from.clone();
+            view.moved = table.moved;
+            if table.by_statmount {
+                derive.insert(found.id);
+            }
+            node.namespaces.push(view);
+        }
+        node.namespaces.extend(others.into_iter().map(|(id, mounts)| NamespaceView::new(id, mounts)));
+        propagate::derive(&mut node, &derive);
+        let pids: Vec<u32> = seen.iter().map(|process| process.pid).collect();
+        owners::assign(&mut node, by_namespace(seen), names);
+        keepers(&mut node, &pids);
+        let host = node.host;
+        node.namespaces.sort_by_key(|view| (Some(view.id) != host, view.id));
+        node
+    }
+}
+
+fn by_namespace(seen: Vec<Seen>) -> BTreeMap<NamespaceId, Vec<Seen>> {
     let mut by_namespace: BTreeMap<NamespaceId, Vec<Seen>> = BTreeMap::new();
     for process in seen {
         if let Some(id) = process.namespace {
             by_namespace.entry(id).or_default().push(process);
         }
     }
-    for (id, table) in tables.read {
-        let mut view = NamespaceView::new(id, table.mounts);
-        view.seen_from = table.seen_from;
-        view.moved = table.moved;
-        node.namespaces.push(view);
+    by_namespace
+}
+
+fn keepers(node: &mut Node, pids: &[u32]) {
+    let kept = node.namespaces.iter().filter(|view| view.owner == Owner::Kept);
+    let kept: BTreeSet<NamespaceId> = kept.map(|view| view.id).collect();
+    if kept.is_empty() {
+        return;
     }
-    owners::assign(&mut node, &by_namespace, names);
-    let host = node.host;
-    node.namespaces.sort_by_key(|view| (Some(view.id) != host, view.id));
-    Ok(node)
+    let mut found = kept::find(&kept, pids, node);
+    for view in &mut node.namespaces {
+        view.kept_by = found.remove(&view.id).unwrap_or_default();
+    }
 }
 
 fn empty_node() -> Node {
@@ -59,52 +228,25 @@ fn empty_node() -> Node {
     node
 }
 
-fn own_namespace(seen: &[Seen]) -> Option<NamespaceId> {
-    let own = std::process::id();
-    seen.iter().find(|process| process.pid == own).and_then(|process| process.namespace)
+/// Namespaces of processes whose namespace may not be asked for.
+struct Others<'a> {
+    tables: &'a BTreeMap<NamespaceId, Table>,
+    read: BTreeMap<NamespaceId, MountTable>,
 }
 
-/// What a namespace's mounts were read as.
-#[derive(Debug)]
-struct Table {
-    mounts: MountTable,
-    seen_from: Option<PathBuf>,
-    moved: bool,
-}
-
-#[derive(Debug, Default)]
-struct Tables {
-    read: BTreeMap<NamespaceId, Table>,
-}
-
-impl Tables {
-    /// Through a process of each namespace that has a number: one whose root is the namespace's, if there is one.
-    fn read_numbered(&mut self, seen: &[Seen], gaps: &mut Vec<Gap>) {
-        let mut by_namespace: BTreeMap<NamespaceId, Vec<&Seen>> = BTreeMap::new();
-        for process in seen {
-            if let Some(id) = process.namespace {
-                by_namespace.entry(id).or_default().push(process);
-            }
-        }
-        for (id, mut processes) in by_namespace {
-            processes.sort_by_key(|process| process.root.is_some());
-            match read_through_any(&processes) {
-                Ok(Some(table)) => drop(self.read.insert(id, table)),
-                // All its processes have gone, and it with them.
-                Ok(None) => {}
-                Err(error) => gaps.push(Gap { what: Missing::Mounts(id), why: said(&error) }),
-            }
-        }
+impl<'a> Others<'a> {
+    fn new(tables: &'a BTreeMap<NamespaceId, Table>) -> Others<'a> {
+        Others { tables, read: BTreeMap::new() }
     }
 
-    /// Processes whose namespace may not be asked for. Their mounts may be read all the same (unless /proc is mounted with
-    /// `hidepid`): no two namespaces have a mount in common, so the first row tells them apart.
-    fn read_others(&mut self, seen: &mut [Seen], gaps: &mut Vec<Gap>) {
+    /// Their mounts may be read all the same (unless /proc is mounted with `hidepid`): no two namespaces have a mount in
+    /// common, so the first row tells them apart.
+    fn read(&mut self, seen: &mut [Seen], gaps: &mut Vec<Gap>) {
         let mut unknown = Vec::new();
         for process in seen.iter_mut().filter(|process| process.namespace.is_none()) {
             match read_mounts_of(process.pid) {
                 Ok(mounts) => process.namespace = self.place(mounts),
-                Err(error) if error.is_gone() => {}
+                Err(error) if error.is_gone() => continue,
                 Err(_) => {}
             }
             if process.namespace.is_none() {
@@ -120,33 +262,16 @@ impl Tables {
     /// The namespace that a table is of.
     fn place(&mut self, mounts: MountTable) -> Option<NamespaceId> {
         let first = mounts.mounts.first()?.id;
-        let known = self.read.iter().find(|(_, table)| table.mounts.get(first).is_some());
-        if let Some((id, _)) = known {
-            return Some(*id);
+        let known = self.tables.iter().find(|(_, table)| table.mounts.get(first).is_some());
+        let other = || self.read.iter().find(|(_, table)| table.get(first).is_some()).map(|(id, _)| *id);
+        if let Some(id) = known.map(|(id, _)| *id).or_else(other) {
+            return Some(id);
         }
         let id = NamespaceId::without_number(first);
-        self.read.insert(id, Table { mounts, seen_from: None, moved: false });
+        self.read.insert(id, mounts);
         Some(id)
     }
 }
-
-/// The table read through the first process that is still there; none if all have gone.
-fn read_through_any(processes: &[&Seen]) -> Result<Option<Table>> {
-    for process in processes {
-        match read_mounts_of(process.pid) {
-            Ok(mounts) => {
-                return Ok(Some(Table { mounts, seen_from: process.root.clone(), moved: false }));
-            }
-            // A zombie's mountinfo is EINVAL: it has left its namespace.
-            Err(Error::Read { ref source, .. }) if source.raw_os_error() == Some(INVALID) => {}
-            Err(error) if error.is_gone() => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(None)
-}
-
-const INVALID: i32 = rustix::io::Errno::INVAL.raw_os_error();
 
 /// An error with its causes, for a [`Gap`].
 fn said(error: &dyn std::error::Error) -> String {
@@ -162,7 +287,6 @@ fn process(seen: &Seen) -> Process {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mount_table::node::Owner;
 
     #[test]
     fn our_own_namespace_is_among_them() {

@@ -7,9 +7,9 @@ use mount_table::{NamespaceId, NamespaceView, Node};
 use std::collections::{BTreeMap, HashMap};
 
 /// Fills in processes and owners.
-pub(super) fn assign(node: &mut Node, seen: &BTreeMap<NamespaceId, Vec<Seen>>, names: &Names) {
-    let containers = main_namespaces(seen);
-    let services = service_namespaces(seen);
+pub(super) fn assign(node: &mut Node, seen: BTreeMap<NamespaceId, Vec<Seen>>, names: &Names) {
+    let containers = main_namespaces(&seen);
+    let services = service_namespaces(&seen);
     let host = node.host;
     for view in &mut node.namespaces {
         let Some(processes) = seen.get(&view.id) else {

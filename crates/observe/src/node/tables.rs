@@ -1,0 +1,174 @@
+//! The mounts of each namespace, by the cheapest way that shows all of them.
+
+use super::row::row;
+use crate::mounts::read_mountinfo_into;
+use crate::{Error, Result};
+use mount_table::{MountId, MountTable, NamespaceId};
+use rustix::io::Errno;
+use std::path::PathBuf;
+use sys::listing::{Detail, list_mounts, stat_mount};
+
+/// Where the rows come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// From `/proc/PID/mountinfo` of a process that sees the whole namespace, which is the cheapest; by statmount(2)
+    /// where there is none.
+    Mountinfo,
+    /// From statmount(2) wherever it answers.
+    Statmount,
+}
+
+/// Which of a kernel's ways are used: all that it has, unless somebody compares them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ways {
+    /// Namespaces by the ioctls of nsfs (Linux 6.12), not only those that processes are in.
+    pub iterate: bool,
+    /// Unique ids by listmount(2) (Linux 6.11), which also tell what has changed.
+    pub unique_ids: bool,
+    /// The rows.
+    pub content: Content,
+}
+
+impl Default for Ways {
+    fn default() -> Ways {
+        Ways { iterate: true, unique_ids: true, content: Content::Mountinfo }
+    }
+}
+
+/// A namespace that is there, and how it can be read.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) id: NamespaceId,
+    /// The 64-bit id, if the kernel tells.
+    pub(super) unique: Option<u64>,
+    /// A process that sees all of it, else any, with its root directory.
+    pub(super) process: Option<(u32, Option<PathBuf>)>,
+    /// Its other processes, should that one end meanwhile.
+    pub(super) others: Vec<u32>,
+}
+
+/// What was read of a namespace.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Table {
+    pub(super) mounts: MountTable,
+    /// What listmount(2) listed; empty if it was not asked.
+    pub(super) ids: Vec<u64>,
+    /// Whether `ids` are those of the rows, one by one.
+    pub(super) matched: bool,
+    pub(super) seen_from: Option<PathBuf>,
+    /// Whether rows came from statmount(2), which does not say `propagate_from`.
+    pub(super) by_statmount: bool,
+    pub(super) moved: bool,
+}
+
+impl Table {
+    pub(super) fn unique_mount_ids(&self) -> Vec<MountId> {
+        if self.matched { self.ids.iter().copied().map(MountId).collect() } else { Vec::new() }
+    }
+}
+
+/// Buffers that are used again.
+#[derive(Debug, Default)]
+pub(super) struct Buffers {
+    text: Vec<u8>,
+    stat: Vec<u8>,
+}
+
+/// The unique ids of a namespace; none if nobody may ask, or nobody can be asked.
+pub(super) fn list(found: &Found, ways: Ways, ids: &mut Vec<u64>) -> bool {
+    ids.clear();
+    match found.unique.filter(|_| ways.unique_ids) {
+        Some(unique) => list_mounts(unique, ids).is_ok(),
+        None => false,
+    }
+}
+
+/// Reads a namespace. None if it has gone meanwhile.
+pub(super) fn read(found: &Found, ways: Ways, buffers: &mut Buffers) -> Result<Option<Table>> {
+    let mut ids = Vec::new();
+    let listed = list(found, ways, &mut ids);
+    // Through a process that sees all of it.
+    let whole = matches!(&found.process, Some((_, None)));
+    if ways.content == Content::Mountinfo
+        && whole
+        && let Some(mounts) = by_mountinfo(found, buffers)?
+        // A process can be in a place of its namespace from which not all is to be seen without a root that says so.
+        && (!listed || mounts.mounts.len() >= ids.len())
+    {
+        let matched = listed && mounts.mounts.len() == ids.len();
+        return Ok(Some(Table { mounts, ids, matched, ..Table::default() }));
+    }
+    if let Some(unique) = found.unique {
+        if !listed {
+            // Then it is asked for the rows alone.
+            let _ = list_mounts(unique, &mut ids);
+        }
+        if let Some(mounts) = by_statmount(unique, &mut ids, buffers) {
+            return Ok(Some(Table { mounts, ids, matched: true, by_statmount: true, ..Table::default() }));
+        }
+    }
+    let seen_from = found.process.as_ref().and_then(|(_, root)| root.clone());
+    let table = by_mountinfo(found, buffers)?;
+    Ok(table.map(|mounts| Table { mounts, seen_from, ..Table::default() }))
+}
+
+/// Through the process that was chosen, or another if that has ended. None if all have.
+fn by_mountinfo(found: &Found, buffers: &mut Buffers) -> Result<Option<MountTable>> {
+    let chosen = found.process.iter().map(|(pid, _)| *pid);
+    for pid in chosen.chain(found.others.iter().copied()) {
+        match read_mountinfo_into(format!("/proc/{pid}/mountinfo").into(), &mut buffers.text) {
+            Ok(table) => return Ok(Some(table)),
+            // A zombie's mountinfo is EINVAL: it has left its namespace.
+            Err(Error::Read { ref source, .. }) if source.raw_os_error() == Some(INVALID) => {}
+            Err(error) if error.is_gone() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+const INVALID: i32 = Errno::INVAL.raw_os_error();
+
+/// Row by row. What is unmounted meanwhile is taken from the ids too. None if it may not be asked.
+fn by_statmount(unique: u64, ids: &mut Vec<u64>, buffers: &mut Buffers) -> Option<MountTable> {
+    let mut mounts = Vec::with_capacity(ids.len());
+    let mut asked = true;
+    ids.retain(|&id| match stat_mount(unique, id, Detail::Row, &mut buffers.stat) {
+        Ok(stat) => {
+            mounts.push(row(stat));
+            true
+        }
+        Err(Errno::NOENT) => false,
+        Err(_) => {
+            asked = false;
+            false
+        }
+    });
+    (asked && !mounts.is_empty()).then_some(MountTable { mounts })
+}
+
+/// So many namespaces are read by one thread; beyond, several read at once: the kernel makes the text of mountinfo
+/// under a lock that readers share.
+const FEW: usize = 24;
+const MAX_THREADS: usize = 4;
+
+/// Reads these namespaces, in their order.
+pub(super) fn read_all(found: &[&Found], ways: Ways) -> Vec<Result<Option<Table>>> {
+    let threads = std::thread::available_parallelism().map_or(1, |count| count.get().min(MAX_THREADS));
+    if found.len() <= FEW || threads < 2 {
+        return read_some(found, ways);
+    }
+    let share = found.len().div_ceil(threads);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> =
+            found.chunks(share).map(|some| (some, scope.spawn(move || read_some(some, ways)))).collect();
+        // A worker that could not be joined has panicked: then it is done once more, here, where that is seen.
+        let read = workers.into_iter().map(|(some, it)| it.join().unwrap_or_else(|_| read_some(some, ways)));
+        read.flatten().collect()
+    })
+}
+
+fn read_some(found: &[&Found], ways: Ways) -> Vec<Result<Option<Table>>> {
+    let mut buffers = Buffers::default();
+    found.iter().map(|found| read(found, ways, &mut buffers)).collect()
+}
