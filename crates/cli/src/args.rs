@@ -3,8 +3,10 @@
 use crate::detach::DetachKeys;
 use crate::duration;
 mod node;
+mod why;
 
 pub(crate) use node::{MountFilter, MountFormat, Mounts, NodeSource};
+pub(crate) use why::{Mend, Why};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use jiff::Timestamp;
@@ -82,6 +84,12 @@ pub(crate) enum Command {
     Simulate(Simulate),
     /// Show what is mounted in every mount namespace, whose it is, and with whom it is shared
     Mounts(Mounts),
+    /// Say whether what is mounted at a path is visible somewhere else, and why
+    Why(Why),
+    /// The same question, asked the other way: exit status 0 if it is not visible
+    WhyNot(Why),
+    /// Make a change that `why` advised
+    Mend(Mend),
     /// Say what on this machine would stop pods or mount propagation, and how to mend it
     Doctor(Doctor),
     /// A pod's supervisor (started by `run` and `start`)
@@ -572,7 +580,7 @@ Exit status: 0 nothing stops pods or propagation, 1 something does, 2 it could n
 Examples:
   rhizome doctor
   rhizome doctor -o wide                        Also what was seen where all is fine
-  rhizome doctor -o json | jq '.findings[].mend'")]
+  rhizome doctor -o json | jq '.findings[].mends'")]
 pub(crate) struct Doctor {
     /// Output format
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Report::Table)]

@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod ask;
 mod detach;
 mod dry_run;
 mod duration;
@@ -26,6 +27,7 @@ mod foreground;
 mod keeper;
 mod lines;
 mod log;
+mod mends;
 mod node;
 mod ops;
 mod output;

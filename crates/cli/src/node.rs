@@ -58,6 +58,15 @@ pub(crate) fn resolve<'a>(node: &'a Node, global: &Global, target: &str) -> Resu
     node.resolve(target, crate::pods::namespace(global)).map_err(not_a_target)
 }
 
+/// The one namespace that a target means; `host` is our own where process 1 may not be asked.
+pub(crate) fn resolve_one<'a>(node: &'a Node, global: &Global, target: &str) -> Result<&'a NamespaceView> {
+    let own = || node.reader.and_then(|own| node.namespace(own));
+    match node.resolve_one(target, crate::pods::namespace(global)) {
+        Err(TargetError::NoHost) => own().ok_or_else(|| not_a_target(TargetError::NoHost)),
+        found => found.map_err(not_a_target),
+    }
+}
+
 fn not_a_target(error: TargetError) -> Failure {
     let hint = error.hint();
     let failure = match error {

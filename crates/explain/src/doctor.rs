@@ -567,7 +567,7 @@ mod tests {
         private(&mut machine);
         let findings = doctor(&machine);
         assert!(stops_something(&findings));
-        assert_eq!(findings[0].mend.as_ref().unwrap().command, "mount --make-rshared /");
+        assert_eq!(findings[0].mends[0].command, "mount --make-rshared /");
         assert_eq!(findings[0].evidence, ["21 1 8:1 / / rw - ext4 /dev/sda1 rw"]);
     }
 

@@ -1,6 +1,8 @@
 //! A [`Finding`]: what is so, why it matters, how we know, and what to do.
 
-use serde::Serialize;
+use crate::mend::Action;
+use crate::topology::Topology;
+use serde::{Deserialize, Serialize};
 
 /// How much a [`Finding`] matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -14,13 +16,36 @@ pub enum Severity {
     Fine,
 }
 
+/// Where a [`Mend`] is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Where {
+    /// On the machine, now.
+    #[default]
+    Node,
+    /// In the Pod's manifest, for its next start.
+    Manifest,
+}
+
 /// A change that ends a [`Finding`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Mend {
-    /// The command, as it can be pasted into a root shell.
+    /// Where it is made.
+    #[serde(rename = "where")]
+    pub place: Where,
+    /// The command, as it can be pasted into a root shell; what to write, if it is for a manifest.
     pub command: String,
     /// What else it changes, or what to know before.
     pub also: String,
+    /// The same by hand, where the usual tools can.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub by_hand: Vec<String>,
+    /// What `rhizome mend` calls it, if it can make it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// What that does, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub actions: Vec<Action>,
 }
 
 /// What a rule has to say.
@@ -38,9 +63,9 @@ pub struct Finding {
     /// What was seen, a line each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<String>,
-    /// How to mend it; none if it needs no mending or has none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mend: Option<Mend>,
+    /// How to mend it, each way by itself enough, the first to be preferred; none if it needs no mending or has none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mends: Vec<Mend>,
 }
 
 impl Finding {
@@ -65,7 +90,14 @@ impl Finding {
         title: impl Into<String>,
         why: impl Into<String>,
     ) -> Finding {
-        Finding { id, severity, title: title.into(), why: why.into(), evidence: Vec::new(), mend: None }
+        Finding {
+            id,
+            severity,
+            title: title.into(),
+            why: why.into(),
+            evidence: Vec::new(),
+            mends: Vec::new(),
+        }
     }
 
     /// With what was seen.
@@ -74,9 +106,42 @@ impl Finding {
         self
     }
 
-    /// With how to mend it, and what else that changes.
-    pub(crate) fn mend(mut self, command: impl Into<String>, also: impl Into<String>) -> Finding {
-        self.mend = Some(Mend { command: command.into(), also: also.into() });
+    /// With how to mend it on the machine, and what else that changes.
+    pub(crate) fn mend(self, command: impl Into<String>, also: impl Into<String>) -> Finding {
+        self.mend_by(Where::Node, command.into(), also.into())
+    }
+
+    /// With how to mend it in the manifest, and what else that changes.
+    pub(crate) fn mend_manifest(self, change: impl Into<String>, also: impl Into<String>) -> Finding {
+        self.mend_by(Where::Manifest, change.into(), also.into())
+    }
+
+    fn mend_by(mut self, place: Where, command: String, also: String) -> Finding {
+        self.mends.push(Mend { place, command, also, by_hand: Vec::new(), id: None, actions: Vec::new() });
         self
     }
+
+    /// With a mend that `rhizome mend` can make.
+    pub(crate) fn with(mut self, topology: &Topology<'_>, actions: Vec<Action>, also: &str) -> Finding {
+        let id = format!("{}-{:08x}", self.id, fold(&format!("{actions:?}")));
+        let by_hand = actions.iter().map(|action| {
+            let seen = action.relies_on().last().copied()?;
+            let named = topology.position(seen.namespace).map(|at| topology.named(at))?;
+            action.command(if named.own { None } else { Some(named.pid?) })
+        });
+        self.mends.push(Mend {
+            place: Where::Node,
+            command: format!("rhizome mend {id}"),
+            also: also.to_owned(),
+            by_hand: by_hand.collect::<Option<_>>().unwrap_or_default(),
+            id: Some(id),
+            actions,
+        });
+        self
+    }
+}
+
+/// FNV-1a, 32 bits: the same state gives the same name.
+fn fold(text: &str) -> u32 {
+    text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }

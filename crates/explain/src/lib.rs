@@ -1,4 +1,4 @@
-//! `ContainerConfig` to mount operations; rules over machines and over manifests.
+//! `ContainerConfig` to mount operations; rules over machines, their mounts, and manifests.
 //!
 //! Architecture invariant: pure. No files, no clock, no threads, no logging, no unsafe. What it must know of
 //! the machine is an argument.
@@ -8,4 +8,8 @@ pub mod build;
 pub mod doctor;
 pub mod finding;
 pub mod lint;
+pub mod mend;
+pub mod rule;
 pub mod simulate;
+pub mod topology;
+pub mod why;

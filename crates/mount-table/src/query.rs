@@ -69,7 +69,7 @@ impl MountTable {
     }
 
     /// For every row, whether it is visible. One pass with an index, O(n log n).
-    fn visible(&self) -> Vec<bool> {
+    pub fn visible(&self) -> Vec<bool> {
         let known: HashSet<MountId> = self.mounts.iter().map(|mount| mount.id).collect();
         let mut children: HashMap<MountId, Vec<usize>> = HashMap::new();
         let mut tops = Vec::new();

@@ -50,7 +50,7 @@ pub fn require_answer(path: &Path, timeout: Duration) -> Result<(), Silent> {
     Err(silent(&table, path, timeout))
 }
 
-fn ends_within(child: &sys::process::Child, timeout: Duration) -> bool {
+pub(crate) fn ends_within(child: &sys::process::Child, timeout: Duration) -> bool {
     let until = Instant::now() + timeout;
     loop {
         let left = until.saturating_duration_since(Instant::now());
@@ -79,6 +79,7 @@ fn has_server(mount: &Mount) -> bool {
     is_fuse(mount) || WITH_SERVER.contains(&mount.fs_type.as_str())
 }
 
-fn is_fuse(mount: &Mount) -> bool {
+/// Whether a process answers requests to it.
+pub fn is_fuse(mount: &Mount) -> bool {
     ["fuse", "fuseblk"].contains(&mount.fs_type.as_str()) || mount.fs_type.starts_with("fuse.")
 }

@@ -15,13 +15,15 @@
 
 mod answer;
 mod error;
+mod health;
 pub mod machine;
 mod mounts;
 mod namespaces;
 pub mod node;
 
-pub use answer::{Silent, require_answer};
+pub use answer::{Silent, is_fuse, require_answer};
 pub use error::Error;
+pub use health::{Asked, Health, MAX_ASKED, read_health};
 pub use mounts::{MAX_READS, read_mounts_of, read_own_mounts};
 pub use namespaces::{Namespaces, read_namespaces};
 pub use node::{Names, NodeReader, read_node};

@@ -1,7 +1,7 @@
 //! Findings, for reading.
 
 use crate::text::{Paint, printable, wrap};
-use explain::finding::{Finding, Severity};
+use explain::finding::{Finding, Severity, Where};
 use std::fmt::Write as _;
 
 /// Findings one below the other: those that need something with why, evidence and mend; those that are fine
@@ -34,14 +34,26 @@ fn write_finding(text: &mut String, finding: &Finding, columns: usize, paint: Pa
     let title = wrap(&format!("{label} {}", printable(&finding.title)), columns, 2);
     let title = title.strip_prefix(&label).unwrap_or(&title);
     let _ = writeln!(text, "{}{}", painted(paint, &label), paint.strong(title));
-    write_part(text, "why:", &finding.why, columns, paint);
+    write_rest(text, finding, columns, paint);
+}
+
+/// All but the title: why, evidence, mends.
+pub(crate) fn write_rest(text: &mut String, finding: &Finding, columns: usize, paint: Paint) {
+    if !finding.why.is_empty() {
+        write_part(text, "why:", &finding.why, columns, paint);
+    }
     for (index, line) in finding.evidence.iter().enumerate() {
         write_part(text, if index == 0 { "seen:" } else { "" }, line, columns, paint);
     }
-    if let Some(mend) = &finding.mend {
+    for mend in &finding.mends {
         // Never wrapped: it is there to be copied.
-        let _ = writeln!(text, "  {} {}", paint.label("mend:"), paint.strong(&printable(&mend.command)));
+        let command = paint.strong(&printable(&mend.command));
+        let place = if mend.place == Where::Manifest { "in the manifest: " } else { "" };
+        let _ = writeln!(text, "  {} {place}{command}", paint.label("mend:"));
         write_part(text, "", &mend.also, columns, paint);
+        if !mend.by_hand.is_empty() {
+            let _ = writeln!(text, "        by hand: {}", printable(&mend.by_hand.join(" && ")));
+        }
     }
 }
 
@@ -79,14 +91,18 @@ mod tests {
             title: title.to_owned(),
             why: why.to_owned(),
             evidence: vec![],
-            mend: None,
+            mends: vec![],
         };
         let mut private = finding(Severity::Problem, "/ is private", "HostToContainer needs a shared source");
         private.evidence = vec!["21 1 8:1 / / rw - ext4 /dev/sda1 rw".into(), "evil\x1b[2J".into()];
-        private.mend = Some(Mend {
+        private.mends = vec![Mend {
+            place: Where::Node,
             command: "mount --make-rshared / # never broken over two lines".into(),
             also: "until the next boot".into(),
-        });
+            by_hand: vec![],
+            id: None,
+            actions: vec![],
+        }];
         vec![private, finding(Severity::Fine, "all capabilities", "")]
     }
 

@@ -21,3 +21,4 @@ pub mod pull;
 pub mod simulation;
 pub mod table;
 pub mod text;
+pub mod why;

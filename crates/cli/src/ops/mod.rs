@@ -9,11 +9,13 @@ mod lifecycle;
 mod lint;
 mod logs;
 mod made;
+mod mend;
 mod mounts;
 mod ps;
 mod run;
 mod simulate;
 mod unshare;
+mod why;
 
 use crate::args::{self, Cli, Command};
 use crate::exit::{Exit, Result};
@@ -31,6 +33,9 @@ pub(crate) fn run(cli: Cli) -> Result {
         Command::Keep(_) => keeper::keep(),
         Command::Simulate(args) => simulate::run(&args),
         Command::Unshare(args) => unshare::run(args),
+        Command::Mend(args) => mend::run(&global, &args),
+        Command::Why(args) => why::run(&global, &args, true),
+        Command::WhyNot(args) => why::run(&global, &args, false),
         Command::Ps(args) => ps::run(&global, &args),
         Command::Inspect(args) => inspect::run(&global, &args),
         Command::Exec(args) => exec::run(&global, &args),

@@ -54,6 +54,11 @@ impl Handles {
         result
     }
 
+    /// Holds an fd under a handle; `path` names it in errors.
+    pub fn insert(&mut self, handle: Handle, fd: OwnedFd, path: PathBuf) {
+        self.hold(handle, fd, path);
+    }
+
     /// Takes out the fd of a handle.
     pub fn take(&mut self, handle: Handle) -> Option<OwnedFd> {
         self.held.remove(&handle).map(|held| held.fd)
@@ -154,6 +159,10 @@ impl Handles {
                 // In the window: the sources are cloned, and the host's mounts do not reach the clones.
                 crate::fault::point("mounts.unshare").map_err(failed("unshare", Path::new("/")))?;
                 sys::mount::unshare_mounts().map_err(failed("unshare(CLONE_NEWNS)", Path::new("/")))?;
+            }
+            Op::EnterNamespace { namespace } => {
+                let held = self.get(*namespace)?;
+                sys::mount::enter_mount_namespace(held.fd.as_fd()).map_err(failed("setns", &held.path))?;
             }
             Op::PivotRoot { new_root } => {
                 self.with(*new_root, |root, path| {

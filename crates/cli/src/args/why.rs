@@ -1,0 +1,58 @@
+//! Arguments of the commands that ask why mounts are (not) somewhere, and of the one that changes it.
+
+use super::{Document, NodeSource};
+use clap::{Args, ValueHint};
+use std::path::PathBuf;
+
+/// `rhizome why` and `rhizome why-not`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A TARGET is `host`, POD[/CONTAINER], pid:N (the mount namespace of a process) or ns:ID (its number, as in
+/proc/PID/ns/mnt). Without --in it is asked whether a volume of the path could propagate at all.
+
+Exit status of why: 0 visible, 1 not, 2 it could not be found out; of why-not: 0 not visible, 1 visible.
+
+Examples:
+  rhizome why-not /mnt/data --in mount-a     Why the container does not see what is mounted there
+  rhizome why /mnt/old --in mount-a          Why it still has what the host unmounted
+  rhizome why-not /home/x --from mount-a --in host
+                                             Why the host does not see what the container mounted
+  rhizome why /run/netns                     Why a runtime says \"is not a shared mount\"")]
+pub(crate) struct Why {
+    /// The path, as it is called on the host (or in --from)
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub(crate) path: PathBuf,
+    /// Where it should be visible
+    #[arg(long = "in", value_name = "TARGET")]
+    pub(crate) into: Option<String>,
+    /// Where the path is meant
+    #[arg(long, value_name = "TARGET", default_value = "host")]
+    pub(crate) from: String,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Document::Table)]
+    pub(crate) output: Document,
+    #[command(flatten)]
+    pub(crate) node: NodeSource,
+}
+
+/// `rhizome mend`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Nothing is changed if any of the mounts that the mend is about is not as it was when it was advised. Before, it is
+said what will be touched in every mount namespace; afterwards, what was.
+
+Exit status: 0 done (or would be), 1 refused, because something has changed or the kernel says no, 2 an error.
+
+Examples:
+  rhizome mend --dry-run target-private-1c0ffee1    Only what would be touched
+  rhizome mend target-private-1c0ffee1              As `rhizome why-not` named it
+  rhizome why-not -o json /mnt/x --in a | rhizome mend -
+                                                    The first mend of an answer that was kept")]
+pub(crate) struct Mend {
+    /// A mend's name, as it was advised; `-` or a file with the JSON of an answer or of findings: its first mend
+    #[arg(value_name = "MEND")]
+    pub(crate) mend: String,
+    /// Only say what would be touched
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}

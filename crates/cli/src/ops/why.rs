@@ -1,0 +1,48 @@
+//! `rhizome why` and `rhizome why-not`: is what is at a path visible somewhere else, and why (not)?
+
+use crate::args::{self, Document, Global, Object};
+use crate::exit::{Exit, Failure, Result};
+use crate::{ask, mends, node, output};
+use explain::topology::Topology;
+use explain::why::{Question, Visibility, can_propagate, why};
+use std::collections::BTreeMap;
+
+/// Prints the answer. `expected`: whether visible is the yes.
+pub(crate) fn run(global: &Global, args: &args::Why, expected: bool) -> Result {
+    let node = ask::node(global, &args.node)?;
+    let from = node::resolve_one(&node, global, &args.from)?;
+    let live = args.node.snapshot.is_none();
+    let path = match live {
+        true => ask::canonical(from, node.reader == Some(from.id), &args.path)?,
+        // What a path of another machine, or of another time, leads to is not to be found here.
+        false => args.path.clone(),
+    };
+    let topology =
+        Topology::of_node(&node).with_health(if live { ask::health(&node) } else { BTreeMap::new() });
+    let position = |view: &mount_table::NamespaceView| topology.position(view.id).unwrap_or_default();
+    let answer = match &args.into {
+        None => can_propagate(&topology, &path, position(from)),
+        Some(target) => {
+            let into = position(node::resolve_one(&node, global, target)?);
+            why(&topology, &Question { path: path.clone(), from: position(from), into })
+        }
+    };
+    let Some(answer) = answer else {
+        let text = format!("no mount of {} carries {}", args.from, path.display());
+        return Err(
+            Failure::wrong_use(text).hint("its processes are in a chroot whose root is no mount point")
+        );
+    };
+    if live {
+        mends::keep(global, [&answer.cause]);
+    }
+    match args.output {
+        Document::Table => {
+            output::stdout(&view::why::answer(&answer, output::columns(), output::stdout_paint()))?;
+        }
+        Document::Json => output::document(&view::why::document(&answer), Object::Json)?,
+        Document::Yaml => output::document(&view::why::document(&answer), Object::Yaml)?,
+    }
+    node::say_gaps(&node);
+    Ok(if (answer.visible == Visibility::Yes) == expected { Exit::YES } else { Exit::NO })
+}

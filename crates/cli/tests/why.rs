@@ -1,0 +1,68 @@
+//! `rhizome why`, `why-not` and `mend` on the running kernel: the cases in `tests/cases/why`.
+
+#[path = "support/scenario.rs"]
+mod scenario;
+mod support;
+
+use scenario::{World, cases};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use support::is_root;
+
+/// Runs the cases of a file; `RHIZOME_CASE` names the beginning of those that are wanted.
+fn group(name: &str, file: &str) {
+    if !is_root(name) {
+        return;
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/why").join(file);
+    let wanted = std::env::var("RHIZOME_CASE").unwrap_or_default();
+    let mut failed = Vec::new();
+    for case in cases(&path) {
+        if !case.title.starts_with(&wanted) {
+            continue;
+        }
+        let mut world = World::new();
+        for (number, line) in &case.lines {
+            if catch_unwind(AssertUnwindSafe(|| world.line(line))).is_err() {
+                failed.push(format!("{}:{number}: {} ({line})", case.file, case.title));
+                break;
+            }
+        }
+    }
+    assert!(failed.is_empty(), "\n{}", failed.join("\n"));
+}
+
+#[test]
+fn a_source_not_shared() {
+    group("a_source_not_shared", "a-source-not-shared.txt");
+}
+
+#[test]
+fn b_node_in_a_container() {
+    group("b_node_in_a_container", "b-node-in-a-container.txt");
+}
+
+#[test]
+fn c_daemon_in_another_namespace() {
+    group("c_daemon_in_another_namespace", "c-daemon-in-another-namespace.txt");
+}
+
+#[test]
+fn f_frozen_view() {
+    group("f_frozen_view", "f-frozen-view.txt");
+}
+
+#[test]
+fn h_subpath() {
+    group("h_subpath", "h-subpath.txt");
+}
+
+#[test]
+fn k_user_namespaces() {
+    group("k_user_namespaces", "k-user-namespaces.txt");
+}
+
+#[test]
+fn m_wrong_reports() {
+    group("m_wrong_reports", "m-wrong-reports.txt");
+}

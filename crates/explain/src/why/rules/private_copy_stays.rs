@@ -1,0 +1,49 @@
+//! The other namespace still has what is gone here, in a private copy.
+
+use crate::finding::Finding;
+use crate::rule::Rule;
+use crate::why::mends::{self, RESTART};
+use crate::why::trace::{Outcome, Trace};
+use subtree_model::RuleId;
+
+pub(in crate::why) static RULE: Rule = Rule {
+    id: "private-copy-stays",
+    summary: "The other namespace still has a mount there, in a private copy that no unmount reaches",
+    what: "Nothing is mounted at the path, and in the other namespace something is, on a private mount.",
+    why: "An unmount propagates as a mount does, and a private mount receives neither. The copy was made when the container started (or was mounted by the container), and keeps the file system, its device and its server in use until the container ends. Removing the folder on the node detaches it too.",
+    instead: "`mountPropagation: HostToContainer`, so that unmounts arrive; now, detach that copy.",
+    kernel: &[RuleId::MakePrivate, RuleId::UnmountReceived, RuleId::RemoveDetaches],
+};
+
+pub(super) fn find(trace: &Trace<'_>) -> Option<Finding> {
+    let Outcome::Hidden { copy, cover, place } = &trace.outcome else { return None };
+    let t = trace.topology;
+    let carrier = t.parent(*cover).map_or(t.mount(*copy), |parent| t.mount(parent));
+    let receives = carrier.propagation.is_shared() || carrier.propagation.is_slave();
+    if trace.is_mount_point() || receives {
+        return None;
+    }
+    let (into, from) = (trace.into(), trace.from());
+    let mount = t.mount(*cover);
+    let title = format!(
+        "{into} still has {} at {}: its volume is private, and no unmount of {from} reaches it",
+        trace.words(*cover),
+        place.display()
+    );
+    let others = t.all().filter(|at| *at != *cover && t.mount(*at).device == mount.device).count();
+    let why = match others {
+        0 => "it is the last mount of that file system, which it keeps in use".to_owned(),
+        count => format!("it keeps that file system in use, with {count} other mount(s)"),
+    };
+    let finding = Finding::problem(RULE.id, title, why)
+        .seen(format!("{into}: {mount}"))
+        .seen(format!("{into}: {carrier}"));
+    let also = format!(
+        "programs in {into} that have files open there keep them; those that come later see the folder below"
+    );
+    let finding = mends::detach(trace, &[*cover], &also, finding);
+    Some(finding.mend_manifest(
+        "mountPropagation: HostToContainer",
+        format!("on the volumeMount at {}; {RESTART}", carrier.mount_point.display()),
+    ))
+}

@@ -1,0 +1,41 @@
+//! The pages of the rules over a machine's mounts are what the rules say.
+
+#![allow(clippy::disallowed_methods, reason = "the tests, unlike the room, read files and the environment")]
+
+use explain::rule::{index_page, kernel_page};
+use explain::why::RULES;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+const WHY: &str = "Each is a cause that an answer of `rhizome why` and `rhizome why-not` can have. The chain of facts before it also \
+names [rules of the kernel](kernel.md).";
+
+#[test]
+fn the_pages_are_the_rules() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/rules");
+    let mut pages: BTreeMap<String, String> =
+        RULES.iter().map(|rule| (format!("{}.md", rule.id), rule.page())).collect();
+    assert_eq!(pages.len(), RULES.len(), "two rules of one name");
+    pages.insert("why.md".to_owned(), index_page("Causes of `rhizome why`", WHY, RULES));
+    pages.insert("kernel.md".to_owned(), kernel_page());
+    for (name, page) in &pages {
+        let path = folder.join(name);
+        if std::env::var_os("RHIZOME_BLESS").is_some() {
+            std::fs::write(&path, page).unwrap();
+        }
+        let written = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            written == *page,
+            "docs/rules/{name} is old: RHIZOME_BLESS=1 cargo test -p explain writes it anew"
+        );
+    }
+}
+
+#[test]
+fn names_are_not_those_of_other_rules() {
+    let lint: BTreeSet<&str> = explain::lint::RULES.iter().map(|rule| rule.id).collect();
+    for rule in RULES {
+        assert!(rule.id.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{}", rule.id);
+        assert!(!lint.contains(rule.id), "{} is a rule of lint", rule.id);
+    }
+}
