@@ -7,6 +7,7 @@ mod debian;
 mod demo;
 mod host;
 mod images;
+mod kubectl;
 mod leftovers;
 mod oci_archive;
 mod rootfs;
@@ -41,7 +42,11 @@ fn main() -> ExitCode {
 
 fn run(command: &str, args: Vec<String>) -> Result<ExitCode> {
     match command {
-        "setup" => setup::run().map(|()| ExitCode::SUCCESS),
+        "setup" => {
+            setup::run()?;
+            kubectl::provide()?;
+            Ok(ExitCode::SUCCESS)
+        }
         "images" => {
             setup::run()?;
             let dir = images::assemble()?;

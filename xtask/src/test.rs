@@ -9,7 +9,7 @@ use std::process::{ExitCode, Stdio};
 use anyhow::{Context, Result, bail};
 
 use crate::leftovers::Machine;
-use crate::{host, images, setup};
+use crate::{host, images, kubectl, setup};
 
 /// A test that cannot run here says so on a line of its own, with its name and the reason. Where libtest runs it, past
 /// its capture: a `writeln!` to `std::io::stdout()`, not `println!` (tidy sees to that).
@@ -83,6 +83,7 @@ fn run_cargo(args: &[String], images: &Path, temporary: &Path) -> Result<(bool, 
     let mut command = host::cargo();
     command.args(["test", "--workspace"]).args(args);
     command.env("RHIZOME_TEST_IMAGES", images).env("TMPDIR", temporary).stdin(Stdio::null());
+    command.envs(kubectl::provide_if_possible().map(|path| ("RHIZOME_TEST_KUBECTL", path)));
     if !host::is_root() {
         // Built as the user, run as root: cargo calls this before every test program.
         let target = format!("{}_UNKNOWN_LINUX_GNU", std::env::consts::ARCH.to_uppercase());

@@ -18,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("runtime", &["sys", "observe", "explain", "image"]),
     ("agent", &["runtime", "manifest", "image", "observe"]),
     ("serve", &["agent", "runtime", "observe", "explain", "view"]),
-    ("rhizome", &["agent", "runtime", "image", "explain", "view", "observe", "sys"]),
+    ("rhizome", &["serve", "agent", "runtime", "image", "explain", "view", "observe", "sys"]),
     ("xtask", &[]),
 ];
 
@@ -46,6 +46,8 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("anyhow", &["rhizome", "xtask"]),
     ("clap", &["rhizome"]),
     ("tar", &["image", "xtask"]),
+    ("tokio", &["serve"]),
+    ("hyper", &["serve"]),
     ("ureq", &["image"]),
     ("rustls", &["image"]),
 ];

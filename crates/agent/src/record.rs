@@ -57,7 +57,7 @@ impl PodUid {
     }
 
     /// The 48 bits at the end, which are all random.
-    fn dice(&self) -> u64 {
+    pub fn dice(&self) -> u64 {
         self.0.rsplit('-').next().and_then(|end| u64::from_str_radix(end, 16).ok()).unwrap_or_default()
     }
 }
@@ -157,7 +157,7 @@ impl PodRecord {
         let NewPod { mut pod, config_maps, secrets, claims } = new;
         pod.metadata.namespace = Some(PodKey::of(&pod).namespace);
         pod.metadata.uid = Some(uid.to_string());
-        pod.metadata.creation_timestamp = Some(Time(whole_seconds(now)));
+        pod.metadata.creation_timestamp.get_or_insert_with(|| Time(whole_seconds(now)));
         pod.metadata.generation = Some(1);
         pod.status = None;
         PodRecord { version: RECORD_VERSION, pod, config_maps, secrets, claims }
@@ -241,7 +241,13 @@ pub fn create(
     let _lock = lock_root(root)?;
     let mut made: Vec<(PodUid, PodRecord)> = Vec::with_capacity(pods.len());
     let result = pods.into_iter().try_for_each(|mut new| {
-        let uid = PodUid::random().map_err(state("make a uid for", &root.name_of(&PodKey::of(&new.pod))))?;
+        let uid = match new.pod.metadata.uid.as_deref().and_then(PodUid::parse) {
+            // Given away already, by whoever keeps the pod's object.
+            Some(uid) => uid,
+            None => {
+                PodUid::random().map_err(state("make a uid for", &root.name_of(&PodKey::of(&new.pod))))?
+            }
+        };
         manifest::generate::complete_name(&mut new.pod.metadata, uid.dice());
         let key = PodKey::of(&new.pod);
         check_name(&key)?;

@@ -92,6 +92,10 @@ pub(crate) enum Command {
     Mend(Mend),
     /// Say what on this machine would stop pods or mount propagation, and how to mend it
     Doctor(Doctor),
+    /// Be a Kubernetes node: an API on loopback that kubectl talks to
+    Node(Node),
+    /// Print the kubeconfig of this root's node
+    Kubeconfig(Kubeconfig),
     /// A pod's supervisor (started by `run` and `start`)
     #[command(hide = true)]
     Supervise(Supervise),
@@ -147,6 +151,40 @@ pub(crate) enum Validate {
     /// Drop them
     #[value(alias = "false")]
     Ignore,
+}
+
+/// `rhizome node`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Stays in the foreground until SIGTERM or Ctrl-C; pods run on, and the next start finds them. Only who has the \
+kubeconfig gets in, over TLS; only this user over the socket.
+
+Examples:
+  rhizome node &
+  kubectl --kubeconfig /var/lib/rhizome/node/kubeconfig create -f mount-a.yaml
+  rhizome --root /tmp/w node --isolated --listen 127.0.0.1:0
+                        In mounts of its own, on any port that is free")]
+pub(crate) struct Node {
+    /// Where to listen; other machines reach it only at an address that is not loopback
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:6443")]
+    pub(crate) listen: std::net::SocketAddr,
+    /// Give this root a mount namespace of its own, as for `rhizome run`
+    #[arg(long)]
+    pub(crate) isolated: bool,
+}
+
+/// `rhizome kubeconfig`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Your own kubeconfig is never changed.
+
+Examples:
+  export KUBECONFIG=$(rhizome kubeconfig --path)
+  rhizome kubeconfig > node.kubeconfig    (it holds a key: keep it to yourself)")]
+pub(crate) struct Kubeconfig {
+    /// Print where it is instead
+    #[arg(long)]
+    pub(crate) path: bool,
 }
 
 /// `rhizome ps`

@@ -146,7 +146,8 @@ fn hint_of(error: &anyhow::Error) -> Option<String> {
         let of_image = || error.downcast_ref::<image::Error>()?.hint();
         let of_runtime = || error.downcast_ref::<runtime::Error>()?.hint();
         let of_agent = || error.downcast_ref::<ClientError>()?.hint();
-        of_observe().or_else(of_image).or_else(of_runtime).or_else(of_agent)
+        let of_serve = || error.downcast_ref::<serve::NodeError>()?.hint();
+        of_observe().or_else(of_image).or_else(of_runtime).or_else(of_agent).or_else(of_serve)
     });
     let is_denied = |error: &(dyn std::error::Error + 'static)| {
         let by_io = error.downcast_ref::<io::Error>().map(io::Error::kind);

@@ -17,8 +17,9 @@ pub fn complete_name(metadata: &mut ObjectMeta, dice: u64) {
     }
 }
 
-/// A prefix and five characters, which `dice` choose.
-pub(crate) fn generated_name(prefix: &str, mut dice: u64) -> String {
+/// The prefix with five characters behind it. `dice` are at least 24 random bits.
+#[must_use]
+pub fn generated_name(prefix: &str, mut dice: u64) -> String {
     let mut end = prefix.len().min(MAX_PREFIX);
     while !prefix.is_char_boundary(end) {
         end -= 1;

@@ -88,7 +88,7 @@ const KINDS: &[Kind] = &[
 
 /// Whether an API server knows the kind; kinds in lower case are found too.
 #[must_use]
-pub(crate) fn is_known(api_version: &str, kind: &str) -> bool {
+pub fn is_known(api_version: &str, kind: &str) -> bool {
     KINDS.iter().any(|group| {
         group.api_version == api_version
             && group.kinds.iter().any(|known| *known == kind || known.to_lowercase() == kind)

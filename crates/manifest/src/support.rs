@@ -294,6 +294,12 @@ pub(crate) fn pod(pod: &Pod, node: &Node, left_out: &HashSet<String>) -> Verdict
     verdict
 }
 
+/// What of a valid Pod cannot be done.
+#[must_use]
+pub fn pod_errors(made: &Pod, node: &Node, left_out: &HashSet<String>) -> FieldErrors {
+    pod(made, node, left_out).errors
+}
+
 /// The same for a Pod, or the template of one, that stands at `base`.
 fn pod_at(base: &Path, pod: &Pod, node: &Node, left_out: &HashSet<String>) -> (Verdict, Vec<String>) {
     let mut found = Walk::new(PODS, base, left_out);

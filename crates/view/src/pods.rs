@@ -33,7 +33,7 @@ pub fn list(pods: &[Value], columns: Columns, now: Timestamp) -> String {
         "NOMINATED NODE",
         "READINESS GATES",
     ];
-    let rows: Vec<[String; 10]> = pods.iter().map(|pod| row(pod, now)).collect();
+    let rows: Vec<[String; 10]> = pods.iter().map(|pod| cells(pod, now)).collect();
     macro_rules! of {
         ($($column:literal)*) => {{
             let rows: Vec<_> = rows.iter().map(|row| [$(row[$column].clone()),*]).collect();
@@ -60,7 +60,8 @@ pub fn has_ended(pod: &Value) -> bool {
     matches!(string(pod, "/status/phase"), "Succeeded" | "Failed")
 }
 
-fn row(pod: &Value, now: Timestamp) -> [String; 10] {
+/// The cells of a pod's row, `NAMESPACE` to `READINESS GATES`.
+pub fn cells(pod: &Value, now: Timestamp) -> [String; 10] {
     let state = State::of(pod);
     let or_none = |text: &str| if text.is_empty() { "<none>".to_owned() } else { text.to_owned() };
     [

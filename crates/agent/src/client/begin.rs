@@ -138,6 +138,12 @@ impl Client {
         Ok((progress(&status.state), status))
     }
 
+    /// Takes leave of supervisors that we started and that have ended, for a program that lives long: until then they are
+    /// zombies.
+    pub fn reap(&self) {
+        self.children.borrow_mut().retain_mut(|child| !matches!(child.try_wait(), Ok(Some(_))));
+    }
+
     /// Executes our own program once more, from a read-only path, as the pod's supervisor. It shares the pod's lock, as
     /// its standard input, until it has its own: so nobody removes the pod under it even if we are killed meanwhile.
     fn spawn_supervisor(&self, pod: &PodRef, lock: &PodLock) -> Result<()> {

@@ -11,6 +11,7 @@ mod logs;
 mod made;
 mod mend;
 mod mounts;
+mod node;
 mod ps;
 mod run;
 mod simulate;
@@ -45,6 +46,8 @@ pub(crate) fn run(cli: Cli) -> Result {
         Command::Stop(args) => lifecycle::stop(&global, &args),
         Command::Start(args) => lifecycle::start(&global, &args),
         Command::Rm(args) => lifecycle::remove(&global, &args),
+        Command::Node(args) => node::run(&global, &args),
+        Command::Kubeconfig(args) => node::kubeconfig(&global, &args),
         Command::Supervise(args) => Ok(supervise(args)),
     }
 }

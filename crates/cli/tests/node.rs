@@ -1,0 +1,333 @@
+//! The node as the real kubectl sees it. What is expected is what kubectl and an API server 1.36 said on a cluster.
+
+#[path = "support/node.rs"]
+mod node;
+mod support;
+#[path = "support/world.rs"]
+mod world;
+
+use node::{Node, masked};
+use rustix::process::Signal;
+use serde_json::Value;
+
+/// The machine's own name, by which its node goes.
+fn node_name(node: &Node) -> String {
+    node.ok(&["get", "nodes", "-o", "jsonpath={.items[0].metadata.name}"])
+}
+
+/// Columns of a table, a blank between them, so that names of other lengths do not matter.
+fn columns(text: &str) -> String {
+    masked(text).lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ") + "\n").collect()
+}
+
+#[test]
+fn the_articles_pod_is_created_shown_and_deleted() {
+    let Some(node) = Node::start("the_articles_pod_is_created_shown_and_deleted") else { return };
+    let file = node.world.file("mount-a.yaml", &node.manifest("mount-a", "Bidirectional"));
+    let empty = node.kubectl(&["get", "pods"]);
+    assert_eq!(
+        (empty.status, empty.stderr.as_str()),
+        (0, "No resources found in default namespace.\n"),
+        "{empty:?}"
+    );
+    assert_eq!(node.ok(&["create", "-f", &file]), "pod/mount-a created\n");
+    node.refused(
+        &["create", "-f", &file],
+        &format!("Error from server (AlreadyExists): error when creating {file:?}: pods \"mount-a\" already exists\n"),
+    );
+    node.wait_ready(&["mount-a"]);
+    let name = node_name(&node);
+    assert_eq!(
+        masked(&node.ok(&["get", "pods"])),
+        "NAME      READY   STATUS    RESTARTS   AGE\nmount-a   1/1     Running   0          AGE\n"
+    );
+    assert_eq!(
+        columns(&node.ok(&["get", "pods", "-o", "wide"])),
+        format!(
+            "NAME READY STATUS RESTARTS AGE IP NODE NOMINATED NODE READINESS GATES\nmount-a 1/1 Running 0 AGE <none> {name} <none> <none>\n"
+        )
+    );
+    assert_eq!(node.ok(&["get", "pods", "-o", "name"]), "pod/mount-a\n");
+    assert_eq!(
+        columns(&node.ok(&["get", "pods", "-l", "app=mount", "--show-labels", "-A"])),
+        "NAMESPACE NAME READY STATUS RESTARTS AGE LABELS\ndefault mount-a 1/1 Running 0 AGE app=mount\n"
+    );
+    assert_eq!(
+        node.ok(&["get", "pods", "--field-selector", "status.phase=Running", "-o", "name"]),
+        "pod/mount-a\n"
+    );
+    assert_eq!(node.ok(&["get", "pods", "--field-selector", "status.phase!=Running", "-o", "name"]), "");
+    node.refused(
+        &["get", "pods", "--field-selector", "spec.foo=x"],
+        "Error from server (BadRequest): Unable to find \"/v1, Resource=pods\" that match label selector \"\", field selector \"spec.foo=x\": field label not supported: spec.foo\n",
+    );
+    node.refused(&["get", "pod", "nosuch"], "Error from server (NotFound): pods \"nosuch\" not found\n");
+    node.refused(&["get", "pood"], "error: the server doesn't have a resource type \"pood\"\n");
+    // The kernel, too: what is mounted in the container arrives on the host.
+    let volume = node.world.volume();
+    let seen = node.world.run(&[
+        "exec",
+        "mount-a",
+        "--",
+        "sh",
+        "-c",
+        "mkdir /home/none && mount --bind /var /home/none",
+    ]);
+    assert_eq!(seen.status, 0, "{seen:?}");
+    assert!(node.world.on_host(&format!("ls {}/none", volume.display())).stdout.contains("log\n"));
+    node.world.on_host(&format!("umount {}/none", volume.display()));
+    assert_eq!(node.ok(&["delete", "-f", &file, "--now"]).lines().count(), 1);
+    node.refused(&["get", "pod", "mount-a"], "Error from server (NotFound): pods \"mount-a\" not found\n");
+    assert_eq!(node.world.run(&["ps", "-aA", "-o", "name"]).stdout, "");
+}
+
+#[test]
+fn yaml_and_describe_are_those_of_a_cluster() {
+    let Some(node) = Node::start("yaml_and_describe_are_those_of_a_cluster") else { return };
+    let file = node.world.file("mount-a.yaml", &node.manifest("mount-a", "Bidirectional"));
+    node.ok(&["create", "-f", &file]);
+    node.wait_ready(&["mount-a"]);
+    let (name, volume) = (node_name(&node), node.world.volume().display().to_string());
+    let yaml = masked(&node.ok(&["get", "pod", "mount-a", "-o", "yaml"]))
+        .replace(&name, "node1")
+        .replace(&volume, "/mnt/");
+    let yaml: String =
+        yaml.lines().filter(|l| !l.contains("resourceVersion:")).map(|l| format!("{l}\n")).collect();
+    assert_eq!(yaml, include_str!("node/mount-a.yaml"));
+    let described =
+        masked(&node.ok(&["describe", "pod", "mount-a"])).replace(&name, "node1").replace(&volume, "/mnt/");
+    let (described, events) = described.split_once("Events:\n").unwrap();
+    let without_times: String = described
+        .lines()
+        .map(|line| match line.split_once("Start Time:").or_else(|| line.split_once("Started:")) {
+            Some((before, _)) => format!("{before}Time\n"),
+            None => format!("{line}\n"),
+        })
+        .collect();
+    assert_eq!(without_times, include_str!("node/describe-mount-a.txt"));
+    for expected in [
+        "Normal Scheduled AGE default-scheduler Successfully assigned default/mount-a to node1",
+        "Normal Created AGE kubelet",
+        "Normal Started AGE kubelet",
+    ] {
+        assert!(columns(events).lines().any(|line| line.starts_with(expected)), "{expected} in {events}");
+    }
+    let listed = columns(&node.ok(&["get", "events", "--field-selector", "reason=Scheduled"]));
+    assert_eq!(
+        listed.replace(&name, "node1"),
+        "LAST SEEN TYPE REASON OBJECT MESSAGE\nAGE Normal Scheduled pod/mount-a Successfully assigned default/mount-a to node1\n"
+    );
+}
+
+#[test]
+fn manifests_are_validated_as_asked() {
+    let Some(node) = Node::start("manifests_are_validated_as_asked") else { return };
+    let article = node.manifest("mount-a", "None").replace("labels:", "label:");
+    let file = node.world.file("mount-a.yaml", &article);
+    node.refused(
+        &["create", "-f", &file],
+        &format!("Error from server (BadRequest): error when creating {file:?}: Pod in version \"v1\" cannot be handled as a Pod: strict decoding error: unknown field \"metadata.label\"\n"),
+    );
+    let warned = node.kubectl(&["create", "-f", &file, "--validate=warn", "--dry-run=server"]);
+    assert_eq!(
+        (warned.stdout.as_str(), warned.stderr.as_str()),
+        ("pod/mount-a created (server dry run)\n", "Warning: unknown field \"metadata.label\"\n")
+    );
+    assert_eq!(
+        node.ok(&["create", "-f", &file, "--validate=ignore", "--dry-run=server", "-o", "name"]),
+        "pod/mount-a\n"
+    );
+    assert_eq!(node.kubectl(&["get", "pods", "-o", "name"]).stdout, "");
+    let bad =
+        node.world.file("bad.yaml", &node.manifest("mount-a", "Bidirectional").replace("true", "false"));
+    node.refused(
+        &["create", "-f", &bad],
+        "The Pod \"mount-a\" is invalid: spec.containers[0].volumeMounts.mountPropagation: Forbidden: Bidirectional mount propagation is available only to privileged containers\n",
+    );
+    let generated = node.manifest("x", "None").replace("name: x", "generateName: web-");
+    let made = node.with_input(&["create", "-f", "-", "-o", "name"], generated.as_bytes());
+    assert!(
+        made.stdout.starts_with("pod/web-") && made.stdout.trim().len() == "pod/web-".len() + 5,
+        "{made:?}"
+    );
+    let elsewhere = node.world.file(
+        "elsewhere.yaml",
+        &article.replace("label:", "labels:").replace("namespace: default", "namespace: nosuch"),
+    );
+    node.refused(
+        &["create", "-f", &elsewhere],
+        &format!("Error from server (NotFound): error when creating {elsewhere:?}: namespaces \"nosuch\" not found\n"),
+    );
+}
+
+#[test]
+fn other_kinds_are_kept_and_pods_wait_for_them() {
+    let Some(node) = Node::start("other_kinds_are_kept_and_pods_wait_for_them") else { return };
+    assert_eq!(node.ok(&["create", "namespace", "dev"]), "namespace/dev created\n");
+    node.refused(
+        &["delete", "namespace", "default"],
+        "Error from server (Forbidden): namespaces \"default\" is forbidden: this namespace may not be deleted\n",
+    );
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: dev}\nspec:\n  containers:\n  - name: main\n    image: busybox\n    command: [sh, -c, 'cat /c/key; sleep 1000']\n    volumeMounts: [{name: c, mountPath: /c}]\n  terminationGracePeriodSeconds: 0\n  volumes: [{name: c, configMap: {name: words}}]\n";
+    assert_eq!(node.with_input(&["create", "-f", "-"], pod.as_bytes()).stdout, "pod/a created\n");
+    node.until(&["get", "events", "-n", "dev", "-o", "jsonpath={.items[*].message}"], |text| {
+        text.contains("MountVolume.SetUp failed for volume \"c\" : configmap \"words\" not found")
+    });
+    assert_eq!(
+        columns(&node.ok(&["get", "pods", "-n", "dev"])),
+        "NAME READY STATUS RESTARTS AGE\na 0/1 ContainerCreating 0 AGE\n"
+    );
+    node.ok(&["create", "configmap", "words", "-n", "dev", "--from-literal=key=value"]);
+    node.until(&["get", "pod", "a", "-n", "dev", "-o", "jsonpath={.status.phase}"], |text| text == "Running");
+    node.ok(&["create", "secret", "generic", "hidden", "-n", "dev", "--from-literal=key=value"]);
+    node.ok(&["create", "serviceaccount", "robot", "-n", "dev"]);
+    assert_eq!(columns(&node.ok(&["get", "cm,secrets,sa", "-n", "dev"])).matches('\n').count(), 8);
+    assert_eq!(node.ok(&["delete", "namespace", "dev"]).trim_end(), "namespace \"dev\" deleted");
+    node.refused(
+        &["get", "namespace", "dev"],
+        "Error from server (NotFound): namespaces \"dev\" not found\n",
+    );
+    assert_eq!(node.world.run(&["ps", "-aA", "-o", "name"]).stdout, "");
+}
+
+#[test]
+fn a_killed_node_finds_everything_again() {
+    let Some(mut node) = Node::start("a_killed_node_finds_everything_again") else { return };
+    let file = node.world.file("mount-a.yaml", &node.manifest("mount-a", "HostToContainer"));
+    node.ok(&["create", "-f", &file]);
+    node.wait_ready(&["mount-a"]);
+    let started = [
+        "get",
+        "pod",
+        "mount-a",
+        "-o",
+        "jsonpath={.metadata.uid} {.status.containerStatuses[0].containerID}",
+    ];
+    let before = node.ok(&started);
+    let version = |node: &Node| {
+        let list = node.ok(&["get", "--raw", "/api/v1/pods"]);
+        let list: Value = serde_json::from_str(&list).unwrap();
+        list["metadata"]["resourceVersion"].as_str().unwrap().parse::<u64>().unwrap()
+    };
+    let version_before = version(&node);
+    node.end(Signal::KILL);
+    // What was made by others meanwhile is there too, and what was removed is not.
+    let other = "apiVersion: v1\nkind: Pod\nmetadata: {name: other, namespace: elsewhere}\nspec: {containers: [{name: main, image: busybox, command: [sleep, '1000']}], terminationGracePeriodSeconds: 0}\n";
+    node.world.start(other);
+    node.run();
+    node.wait_ready(&["mount-a"]);
+    assert_eq!(node.ok(&started), before);
+    assert!(version(&node) > version_before);
+    node.until(&["get", "pod", "other", "-n", "elsewhere", "-o", "jsonpath={.status.phase}"], |text| {
+        text == "Running"
+    });
+    node.end(Signal::TERM);
+    assert_eq!(node.world.run(&["rm", "-f", "mount-a"]).status, 0);
+    node.run();
+    node.until(&["get", "pods", "-A", "-o", "name"], |text| text == "pod/other\n");
+    assert_eq!(node.ok(&["delete", "pods", "-n", "elsewhere", "--all"]).lines().count(), 1);
+}
+
+#[test]
+fn nobody_gets_in_without_the_kubeconfig() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let Some(node) = Node::start("nobody_gets_in_without_the_kubeconfig") else { return };
+    let printed = node.world.run(&["kubeconfig"]);
+    assert_eq!(printed.stdout, std::fs::read_to_string(&node.kubeconfig).unwrap());
+    let server = printed.stdout.lines().find_map(|line| line.trim().strip_prefix("server: ")).unwrap();
+    let path = node.world.file("anonymous", &format!(
+        "apiVersion: v1\nkind: Config\nclusters: [{{name: c, cluster: {{server: {server}, insecure-skip-tls-verify: true}}}}]\nusers: [{{name: u, user: {{token: wrong}}}}]\ncontexts: [{{name: x, context: {{cluster: c, user: u}}}}]\ncurrent-context: x\n"
+    ));
+    for args in [vec!["get", "pods"], vec!["get", "--raw", "/healthz"], vec!["get", "--raw", "/nosuch"]] {
+        let ran = node.kubectl(&[&["--kubeconfig", path.as_str()], args.as_slice()].concat());
+        assert_eq!(ran.status, 1, "{ran:?}");
+        assert!(ran.stderr.contains("You must be logged in to the server"), "{ran:?}");
+    }
+    for file in ["lib/node/kubeconfig", "lib/node/authority.key", "lib/node/journal", "run/node.sock"] {
+        let mode = node.world.root().join(file).metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{file} has mode {mode:o}");
+    }
+    let second = node.world.run(&["node", "--listen", "127.0.0.1:0"]);
+    assert_eq!(second.status, 2, "{second:?}");
+    assert!(second.stderr.contains("another node has this root"), "{second:?}");
+}
+
+#[test]
+fn bad_requests_are_answered_and_harm_nothing() {
+    let Some(node) = Node::start("bad_requests_are_answered_and_harm_nothing") else { return };
+    let pods = "/api/v1/namespaces/default/pods";
+    let json = "Content-Type: application/json\r\n";
+    let huge = vec![b' '; 10 << 20];
+    /// Method, path, headers, body; code, words of the answer.
+    type Case<'a> = (&'a str, &'a str, &'a str, &'a [u8], u16, &'a str);
+    let cases: [Case<'_>; 13] = [
+        ("GET", "/foo", "", b"", 404, "404 page not found"),
+        ("GET", "/apis/foo/v1/bars", "", b"", 404, "404 page not found"),
+        (
+            "GET",
+            "/api/v1/namespaces/default/poods",
+            "",
+            b"",
+            404,
+            "the server could not find the requested resource",
+        ),
+        ("POST", pods, json, b"", 400, "unexpected end of JSON input (<empty>)"),
+        ("POST", pods, json, b"{\"apiVersion\":", 400, "unexpected end of JSON input ({\\\"apiVersion\\\":)"),
+        ("POST", pods, json, &huge, 413, "Request entity too large: limit is 3145728"),
+        (
+            "POST",
+            pods,
+            "Content-Type: text/plain\r\n",
+            b"x",
+            415,
+            "the body of the request was in an unknown format",
+        ),
+        (
+            "POST",
+            "/api/v1/namespaces/default/pods/x",
+            json,
+            b"{}",
+            405,
+            "the server does not allow this method on the requested resource",
+        ),
+        ("GET", pods, "Accept: text/html\r\n", b"", 406, "406: Not Acceptable"),
+        ("GET", "/api/v1/pods?limit=1&continue=foo", "", b"", 400, "invalid continue token"),
+        (
+            "POST",
+            "/api/v1/namespaces/default/pods?fieldValidation=Foo",
+            json,
+            b"{}",
+            422,
+            "fieldValidation: Unsupported value: \\\"Foo\\\"",
+        ),
+        (
+            "GET",
+            "/api/v1/pods?resourceVersion=abc",
+            "",
+            b"",
+            500,
+            "strconv.ParseUint: parsing \\\"abc\\\": invalid syntax",
+        ),
+        ("DELETE", "/api/v1/namespaces/default/pods/nosuch", "", b"", 404, "pods \\\"nosuch\\\" not found"),
+    ];
+    for (method, path, headers, body, code, words) in cases {
+        let (found, answer) = node.request(method, path, headers, body);
+        assert_eq!(found, code, "{method} {path}: {answer}");
+        assert!(answer.contains(words), "{method} {path}: {answer}");
+    }
+    assert_eq!(node.request("GET", "/readyz", "", b""), (200, "ok".to_owned()));
+    let (code, watched) =
+        node.request("GET", "/api/v1/pods?watch=true&timeoutSeconds=1&resourceVersion=99999999", "", b"");
+    assert_eq!(code, 200);
+    assert!(
+        watched.contains("\"type\":\"ERROR\"") && watched.contains("Too large resource version"),
+        "{watched}"
+    );
+    let (_, events) = node.request("GET", "/api/v1/namespaces?watch=true&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&timeoutSeconds=1", "", b"");
+    let kinds: Vec<String> = events
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["type"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(kinds, ["ADDED", "ADDED", "ADDED", "BOOKMARK", "BOOKMARK"], "{events}");
+    assert!(events.contains("k8s.io/initial-events-end"));
+}

@@ -1,0 +1,420 @@
+//! From the body of a request to an object that is valid and has its defaults, or to the API server's refusal. Pure.
+
+use crate::error::{ApiError, Result};
+use crate::kinds::{About, Resource};
+use crate::object::{self, text};
+use crate::protobuf;
+use k8s_openapi::api::core::v1 as api;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use manifest::ValidationMode;
+use manifest::decode::{Decoded, MisfitKind};
+use manifest::field::FieldErrors;
+use manifest::tree::Node;
+use manifest::{defaults, kinds as known_kinds, support, tree, validate};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::collections::HashSet;
+
+/// What a client sent, understood.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Given {
+    /// Valid, with defaults; of its metadata only what a client may say.
+    pub(crate) object: Value,
+    /// `metadata.uid`, `metadata.resourceVersion` and the name, as sent.
+    pub(crate) uid: String,
+    pub(crate) version: String,
+    /// What the client is to be warned of.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// What a body is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Json,
+    Yaml,
+    Protobuf,
+}
+
+/// The format that a content type names; JSON where it names none.
+pub(crate) fn format(content_type: &str) -> Result<Format> {
+    match content_type.split(';').next().unwrap_or_default().trim() {
+        "" | "application/json" => Ok(Format::Json),
+        "application/yaml" => Ok(Format::Yaml),
+        "application/vnd.kubernetes.protobuf" => Ok(Format::Protobuf),
+        _ => Err(ApiError::unsupported_media(
+            "application/json, application/yaml, application/vnd.kubernetes.protobuf",
+        )),
+    }
+}
+
+/// The `fieldValidation` of a request.
+pub(crate) fn validation(options: &str, text: &str) -> Result<ValidationMode> {
+    match text {
+        "Strict" => Ok(ValidationMode::Strict),
+        "Warn" | "" => Ok(ValidationMode::Warn),
+        "Ignore" => Ok(ValidationMode::Ignore),
+        other => Err(ApiError::unsupported_option(
+            options,
+            "fieldValidation",
+            other,
+            &["", "Ignore", "Strict", "Warn"],
+        )),
+    }
+}
+
+/// Reads an object of a resource; `namespace` is that of the path, empty for what is in none.
+pub(crate) fn object(
+    resource: Resource,
+    namespace: &str,
+    body: &[u8],
+    format: Format,
+    mode: ValidationMode,
+) -> Result<Given> {
+    let about = resource.about();
+    let node = parse(about, body, format)?;
+    check_kind(about, &node)?;
+    let decoded = manifest::decode::decode(&node, about.schema);
+    let warnings = misfits(about, &decoded, mode)?;
+    let unknown: HashSet<String> = decoded.unknown().map(|misfit| misfit.path.clone()).collect();
+    let given = |pointer: &str| text(&decoded.json, pointer).to_owned();
+    let (uid, version) = (given("/metadata/uid"), given("/metadata/resourceVersion"));
+    let place = Place { about, namespace, node: &node, unknown: &unknown };
+    let (object, more) = match resource {
+        Resource::Pods => place.typed::<api::Pod>(decoded.json)?,
+        Resource::ConfigMaps => place.typed::<api::ConfigMap>(decoded.json)?,
+        Resource::Secrets => place.typed::<api::Secret>(decoded.json)?,
+        Resource::Namespaces => place.typed::<api::Namespace>(decoded.json)?,
+        Resource::Nodes => place.typed::<api::Node>(decoded.json)?,
+        Resource::ServiceAccounts => place.typed::<api::ServiceAccount>(decoded.json)?,
+        Resource::Events => return Err(ApiError::method_not_allowed()),
+    };
+    Ok(Given { object, uid, version, warnings: warnings.into_iter().chain(more).collect() })
+}
+
+/// The tree of the body's one document.
+fn parse(about: &About, body: &[u8], format: Format) -> Result<Node> {
+    let unrecognized = |why: &str| {
+        let text = String::from_utf8_lossy(&body[..body.len().min(200)]);
+        let shown = if body.is_empty() { "<empty>" } else { &text };
+        ApiError::bad_request(format!(
+            "the object provided is unrecognized (must be of type {}): couldn't get version/kind; {why} ({shown})",
+            about.kind
+        ))
+    };
+    let from_protobuf;
+    let body = match format {
+        Format::Protobuf => {
+            let object = protobuf::to_json(body);
+            from_protobuf = object.map_err(ApiError::bad_request)?.to_string();
+            from_protobuf.as_bytes()
+        }
+        _ => body,
+    };
+    let text = std::str::from_utf8(body).map_err(|_| unrecognized("the body is not UTF-8"))?;
+    if format == Format::Json {
+        serde_json::from_str::<serde::de::IgnoredAny>(text)
+            .map_err(|error| unrecognized(&format!("json parse error: {}", json_words(text, &error))))?;
+    }
+    let mut documents = tree::parse_documents(text).into_iter();
+    match (documents.next().map(|document| document.root), documents.next()) {
+        (Some(Ok(root)), None) if matches!(root.value, tree::Value::Mapping(_)) => Ok(root),
+        (Some(Err(error)), _) => Err(unrecognized(&error.message)),
+        (Some(Ok(_)), None) => {
+            Err(unrecognized("json parse error: json: cannot unmarshal into Go value of type struct"))
+        }
+        _ => Err(unrecognized("json parse error: unexpected end of JSON input")),
+    }
+}
+
+/// As Go's decoder says it.
+pub(crate) fn json_words(text: &str, error: &serde_json::Error) -> String {
+    if error.is_eof() {
+        return "unexpected end of JSON input".to_owned();
+    }
+    let line = text.lines().nth(error.line().saturating_sub(1)).unwrap_or_default();
+    let at = error.column().saturating_sub(1);
+    match line.get(at..).and_then(|rest| rest.chars().next()) {
+        Some(c) => format!("invalid character '{c}' looking for beginning of value"),
+        None => error.to_string(),
+    }
+}
+
+/// The kind of the path, where the object names one.
+fn check_kind(about: &About, node: &Node) -> Result<()> {
+    let said = |key: &str| node.get(key).and_then(Node::as_str).unwrap_or_default();
+    let (kind, api_version) = (said("kind"), said("apiVersion"));
+    let ours = about.api_version();
+    if (kind.is_empty() || kind == about.kind) && (api_version.is_empty() || api_version == ours) {
+        return Ok(());
+    }
+    let version = api_version.rsplit('/').next().unwrap_or_default();
+    let kind = if kind.is_empty() { about.kind } else { kind };
+    let why = if known_kinds::is_known(api_version, kind) {
+        format!("converting (v1.{kind}) to (core.{}): unknown conversion", about.kind)
+    } else {
+        format!(
+            "no kind {kind:?} is registered for version {api_version:?} in scheme \"pkg/runtime/scheme.go:111\""
+        )
+    };
+    Err(cannot_be_handled(about, kind, version, &why))
+}
+
+fn cannot_be_handled(about: &About, kind: &str, version: &str, why: &str) -> ApiError {
+    ApiError::bad_request(format!(
+        "{kind} in version {version:?} cannot be handled as a {}: {why}",
+        about.kind
+    ))
+}
+
+/// Refuses what does not fit the type; gives what the client is to be warned of.
+fn misfits(about: &About, decoded: &Decoded, mode: ValidationMode) -> Result<Vec<String>> {
+    let refuse = |why: &str| Err(cannot_be_handled(about, about.kind, about.version, why));
+    if let Some(refusal) = decoded.refusal() {
+        return refuse(&refusal.message);
+    }
+    let left_out = decoded
+        .misfits
+        .iter()
+        .filter(|misfit| matches!(misfit.kind, MisfitKind::Unknown | MisfitKind::Duplicate));
+    let messages: Vec<String> = left_out.map(|misfit| misfit.message.clone()).collect();
+    match mode {
+        ValidationMode::Ignore => Ok(Vec::new()),
+        ValidationMode::Warn => Ok(messages),
+        ValidationMode::Strict if messages.is_empty() => Ok(messages),
+        ValidationMode::Strict => refuse(&format!("strict decoding error: {}", messages.join(", "))),
+    }
+}
+
+/// What is to be known of a kind to take it in.
+trait Kind: DeserializeOwned + Serialize {
+    fn metadata(&mut self) -> &mut ObjectMeta;
+    fn fill_in(&mut self) {}
+    fn wrong(&self) -> FieldErrors;
+    /// What is valid and cannot be done here.
+    fn unsupported(&self, _place: &Place<'_>) -> FieldErrors {
+        FieldErrors::default()
+    }
+    fn warnings(&self) -> FieldErrors {
+        FieldErrors::default()
+    }
+}
+
+struct Place<'a> {
+    about: &'static About,
+    namespace: &'a str,
+    node: &'a Node,
+    unknown: &'a HashSet<String>,
+}
+
+impl Place<'_> {
+    /// Steps: 1. the type; 2. the namespace of the path; 3. defaults; 4. what is wrong; 5. what is not done.
+    fn typed<K: Kind>(&self, json: Value) -> Result<(Value, Vec<String>)> {
+        let about = self.about;
+        // The schema lets nothing through that the type does not take; should it, the reason is told.
+        let mut made: K = serde_json::from_value(json)
+            .map_err(|error| cannot_be_handled(about, about.kind, about.version, &error.to_string()))?;
+        let metadata = made.metadata();
+        defaults::forget_the_servers_part(metadata);
+        if about.namespaced {
+            match metadata.namespace.as_deref().unwrap_or_default() {
+                "" => metadata.namespace = Some(self.namespace.to_owned()),
+                said if said == self.namespace => {}
+                _ => {
+                    return Err(ApiError::bad_request(
+                        "the namespace of the provided object does not match the namespace sent on the request",
+                    ));
+                }
+            }
+        }
+        let name = metadata.name.clone().unwrap_or_default();
+        made.fill_in();
+        for errors in [made.wrong(), made.unsupported(self)] {
+            if !errors.is_empty() {
+                return Err(ApiError::invalid(about.kind, about.group, &name, &errors));
+            }
+        }
+        let warnings = made.warnings().list.into_iter().map(|warning| warning.message).collect();
+        let mut object = serde_json::to_value(&made).map_err(ApiError::internal)?;
+        object::set_metadata(&mut object, "creationTimestamp", None);
+        Ok((object, warnings))
+    }
+}
+
+impl Kind for api::Pod {
+    fn metadata(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+    fn fill_in(&mut self) {
+        self.status = None;
+        defaults::pod(self);
+        defaults::admit(self);
+    }
+    fn wrong(&self) -> FieldErrors {
+        validate::pod(self)
+    }
+    fn unsupported(&self, place: &Place<'_>) -> FieldErrors {
+        support::pod_errors(self, place.node, place.unknown)
+    }
+    fn warnings(&self) -> FieldErrors {
+        validate::pod_warnings(self)
+    }
+}
+
+impl Kind for api::ConfigMap {
+    fn metadata(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+    fn wrong(&self) -> FieldErrors {
+        validate::config_map(self)
+    }
+}
+
+impl Kind for api::Secret {
+    fn metadata(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+    fn fill_in(&mut self) {
+        defaults::secret(self);
+    }
+    fn wrong(&self) -> FieldErrors {
+        validate::secret(self)
+    }
+}
+
+impl Kind for api::Namespace {
+    fn metadata(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+    fn fill_in(&mut self) {
+        let spec = self.spec.get_or_insert_default();
+        spec.finalizers.get_or_insert_with(|| vec!["kubernetes".to_owned()]);
+        self.status = None;
+        if let Some(name) = self.metadata.name.clone() {
+            let labels = self.metadata.labels.get_or_insert_default();
+            labels.insert("kubernetes.io/metadata.name".to_owned(), name);
+        }
+    }
+    fn wrong(&self) -> FieldErrors {
+        validate::cluster_metadata(&self.metadata, true)
+    }
+}
+
+impl Kind for api::Node {
+    fn metadata(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+    fn wrong(&self) -> FieldErrors {
+        validate::cluster_metadata(&self.metadata, false)
+    }
+}
+
+impl Kind for api::ServiceAccount {
+    fn metadata(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+    fn wrong(&self) -> FieldErrors {
+        validate::namespaced_metadata(&self.metadata)
+    }
+}
+
+/// What a client may say about how something is deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct DeleteOptions {
+    pub(crate) grace_seconds: Option<i64>,
+    pub(crate) uid: Option<String>,
+    pub(crate) version: Option<String>,
+    pub(crate) dry_run: bool,
+}
+
+/// Reads the body of a delete, which may be empty.
+pub(crate) fn delete_options(body: &[u8], format: Format) -> Result<DeleteOptions> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Ok(DeleteOptions::default());
+    }
+    let about = About { kind: "DeleteOptions", ..*Resource::Pods.about() };
+    let value = manifest::decode::any(&parse(&about, body, format)?);
+    let kind = text(&value, "/kind");
+    if !["", "DeleteOptions"].contains(&kind) {
+        return Err(ApiError::bad_request(format!("{kind} cannot be handled as a DeleteOptions")));
+    }
+    if let Some(policy) = value.get("propagationPolicy").and_then(Value::as_str)
+        && !["Orphan", "Background", "Foreground"].contains(&policy)
+    {
+        let known = ["", "Background", "Foreground", "Orphan"];
+        return Err(ApiError::unsupported_option("DeleteOptions", "propagationPolicy", policy, &known));
+    }
+    let owned = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+    Ok(DeleteOptions {
+        grace_seconds: value.get("gracePeriodSeconds").and_then(Value::as_i64),
+        uid: owned("/preconditions/uid"),
+        version: owned("/preconditions/resourceVersion"),
+        dry_run: value.get("dryRun").is_some_and(|dry_run| *dry_run == json!(["All"])),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(body: &str, mode: ValidationMode) -> String {
+        let error = object(Resource::Pods, "default", body.as_bytes(), Format::Json, mode).unwrap_err();
+        format!("{} {}", error.code.as_u16(), error.message())
+    }
+
+    #[test]
+    fn what_is_refused_is_refused_in_the_api_servers_words() {
+        let strict = |body: &str| refused(body, ValidationMode::Strict);
+        assert_eq!(
+            strict(""),
+            "400 the object provided is unrecognized (must be of type Pod): couldn't get version/kind; json parse error: unexpected end of JSON input (<empty>)"
+        );
+        assert_eq!(
+            strict("{\"apiVersion\":"),
+            "400 the object provided is unrecognized (must be of type Pod): couldn't get version/kind; json parse error: unexpected end of JSON input ({\"apiVersion\":)"
+        );
+        assert_eq!(
+            strict(r#"{"apiVersion":"v1","kind":"Node","metadata":{"name":"x"}}"#),
+            "400 Node in version \"v1\" cannot be handled as a Pod: converting (v1.Node) to (core.Pod): unknown conversion"
+        );
+        assert_eq!(
+            strict(
+                r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"x","name":"y"},"spec":{"containers":[{"name":"main","image":"a"}]}}"#
+            ),
+            "400 Pod in version \"v1\" cannot be handled as a Pod: strict decoding error: duplicate field \"metadata.name\""
+        );
+        let elsewhere = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"x","namespace":"other"}}"#;
+        assert_eq!(
+            strict(elsewhere),
+            "400 the namespace of the provided object does not match the namespace sent on the request"
+        );
+        for bad in ["[]", "3", "null", "{\"a\": }", "\u{1}", &"[".repeat(100_000), &"{\"a\":".repeat(10_000)]
+        {
+            assert!(strict(bad).starts_with("400 "), "{bad:.20}");
+        }
+    }
+
+    #[test]
+    fn unknown_fields_are_told_as_asked() {
+        let body = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"x","label":{"a":"b"}},"spec":{"containers":[{"name":"main","image":"a"}]}}"#;
+        assert_eq!(
+            refused(body, ValidationMode::Strict),
+            "400 Pod in version \"v1\" cannot be handled as a Pod: strict decoding error: unknown field \"metadata.label\""
+        );
+        let take = |mode| object(Resource::Pods, "default", body.as_bytes(), Format::Json, mode).unwrap();
+        assert_eq!(take(ValidationMode::Warn).warnings, ["unknown field \"metadata.label\""]);
+        assert_eq!(take(ValidationMode::Ignore).warnings, [""; 0]);
+        assert_eq!(take(ValidationMode::Ignore).object["spec"]["restartPolicy"], "Always");
+    }
+
+    #[test]
+    fn options_of_a_delete() {
+        let read = |body: &str| delete_options(body.as_bytes(), Format::Json);
+        assert_eq!(read("").unwrap(), DeleteOptions::default());
+        let given =
+            read(r#"{"propagationPolicy":"Background","gracePeriodSeconds":3,"preconditions":{"uid":"u"}}"#);
+        let given = given.unwrap();
+        assert_eq!((given.grace_seconds, given.uid.as_deref()), (Some(3), Some("u")));
+        assert!(read(r#"{"propagationPolicy":"Never"}"#).is_err() && read("{").is_err());
+    }
+}

@@ -1,0 +1,164 @@
+//! Events: what happened to pods, as objects that are kept for an hour and only in memory, as they tell of what was.
+
+use crate::kinds::Resource;
+use crate::object::{self, Key, text};
+use crate::store::{Durability, Next, Store, WriteError};
+use jiff::{Timestamp, ToSpan};
+use k8s_openapi::api::core::v1 as api;
+use serde_json::{Value, json};
+
+/// How long an event is kept, as by the API server.
+const KEPT_SECONDS: i64 = 3600;
+
+/// Something that happened to a pod.
+#[derive(Debug, Clone)]
+pub(crate) struct Happened<'a> {
+    pub(crate) warning: bool,
+    pub(crate) reason: &'a str,
+    pub(crate) message: &'a str,
+    pub(crate) container: Option<&'a str>,
+    pub(crate) first: Timestamp,
+    pub(crate) last: Timestamp,
+    pub(crate) count: u32,
+}
+
+impl<'a> Happened<'a> {
+    /// Now, once, told by the node.
+    pub(crate) fn now(
+        warning: bool,
+        reason: &'a str,
+        message: &'a str,
+        container: Option<&'a str>,
+    ) -> Happened<'a> {
+        let now = Timestamp::now();
+        Happened { warning, reason, message, container, first: now, last: now, count: 1 }
+    }
+}
+
+/// Takes an event of a pod's supervisor in, which counts for itself.
+pub(crate) fn put(store: &Store, event: &api::Event) {
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    let key = Key::new(Resource::Events, &text(&event.metadata.namespace), &text(&event.metadata.name));
+    let Ok(object) = serde_json::to_value(event) else { return };
+    let put = store.change::<WriteError>(&key, Durability::Passing, |now| {
+        let had = now.map(|mut now| {
+            object::set_metadata(&mut now, "resourceVersion", None);
+            now
+        });
+        Ok(if had.as_ref() == Some(&object) { Next::Keep } else { Next::Put(object) })
+    });
+    if let Err(error) = put {
+        tracing::warn!(%error, "an event cannot be recorded");
+    }
+}
+
+/// Records what happened; the same that happened again is counted.
+pub(crate) fn record(store: &Store, node: &str, pod: &Value, what: &Happened<'_>) {
+    let (namespace, name) = (text(pod, "/metadata/namespace"), text(pod, "/metadata/name"));
+    let key = Key::new(Resource::Events, namespace, &format!("{name}.{:016x}", identity(pod, what)));
+    let recorded = store.change::<WriteError>(&key, Durability::Passing, |now| {
+        let mut event = event(node, pod, what, &key);
+        if let Some(now) = now {
+            // Told by us more than once: counted here. On the supervisor's record it is counted there.
+            let counted = now["count"].as_u64().unwrap_or(1);
+            let again = what.count == 1 && what.last > last_seen(&now) && what.first == what.last;
+            if again {
+                event["count"] = json!(counted + 1);
+                event["firstTimestamp"] = now["firstTimestamp"].clone();
+            }
+            event["metadata"] = now["metadata"].clone();
+        }
+        Ok(Next::Put(event))
+    });
+    if let Err(error) = recorded {
+        tracing::warn!(%error, "an event cannot be recorded");
+    }
+}
+
+fn last_seen(event: &Value) -> Timestamp {
+    let times = ["/lastTimestamp", "/eventTime", "/metadata/creationTimestamp"];
+    let time = times.iter().find_map(|pointer| text(event, pointer).parse().ok());
+    time.unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// What makes an event the same as another: the pod, the words, the container.
+fn identity(pod: &Value, what: &Happened<'_>) -> u64 {
+    let parts = [text(pod, "/metadata/uid"), what.reason, what.message, what.container.unwrap_or_default()];
+    let bytes = parts.iter().flat_map(|part| part.bytes().chain([0]));
+    bytes
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+fn event(node: &str, pod: &Value, what: &Happened<'_>, key: &Key) -> Value {
+    let mut about = json!({
+        "kind": "Pod",
+        "namespace": key.namespace,
+        "name": text(pod, "/metadata/name"),
+        "uid": text(pod, "/metadata/uid"),
+        "apiVersion": "v1",
+        "resourceVersion": text(pod, "/metadata/resourceVersion"),
+    });
+    if let Some(container) = what.container {
+        let init = object::items(pod, "/spec/initContainers").iter().any(|c| c["name"] == container);
+        let list = if init { "initContainers" } else { "containers" };
+        about["fieldPath"] = format!("spec.{list}{{{container}}}").into();
+    }
+    json!({
+        "kind": "Event",
+        "apiVersion": "v1",
+        "metadata": {
+            "name": key.name,
+            "namespace": key.namespace,
+            "uid": agent::record::PodUid::random().map(|uid| uid.to_string()).unwrap_or_default(),
+            "creationTimestamp": object::time_text(what.first),
+        },
+        "involvedObject": about,
+        "reason": what.reason,
+        "message": what.message,
+        "source": {"component": "kubelet", "host": node},
+        "firstTimestamp": object::time_text(what.first),
+        "lastTimestamp": object::time_text(what.last),
+        "count": what.count,
+        "type": if what.warning { "Warning" } else { "Normal" },
+        "eventTime": null,
+        "reportingComponent": "kubelet",
+        "reportingInstance": node,
+    })
+}
+
+/// Forgets what is older than an hour.
+pub(crate) fn forget_old(store: &Store) {
+    let limit = Timestamp::now().checked_sub(KEPT_SECONDS.seconds()).unwrap_or(Timestamp::MIN);
+    for (key, stored) in store.list(Resource::Events, None).0 {
+        if last_seen(&stored.value()) < limit {
+            let _ = store.change::<WriteError>(&key, Durability::Passing, |_| Ok(Next::Remove));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happens_again_is_counted_and_named_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("journal")).unwrap();
+        let pod = json!({"metadata": {"name": "a", "namespace": "default", "uid": "u"}, "spec": {}});
+        for second in 0..3 {
+            let now = Timestamp::from_second(second).unwrap();
+            let what =
+                Happened { first: now, last: now, ..Happened::now(true, "BackOff", "m", Some("main")) };
+            record(&store, "n", &pod, &what);
+        }
+        record(&store, "n", &pod, &Happened::now(false, "Started", "m", None));
+        let events: Vec<Value> =
+            store.list(Resource::Events, Some("default")).0.iter().map(|(_, s)| s.value()).collect();
+        assert_eq!(events.len(), 2);
+        let again = events.iter().find(|event| event["reason"] == "BackOff").unwrap();
+        assert_eq!((&again["count"], &again["lastTimestamp"]), (&json!(3), &json!("1970-01-01T00:00:02Z")));
+        assert_eq!(again["involvedObject"]["fieldPath"], "spec.containers{main}");
+        forget_old(&store);
+        assert_eq!(store.list(Resource::Events, None).0.len(), 1);
+    }
+}

@@ -1,0 +1,412 @@
+//! What the kubelet does: brings each pod that is stored to life through `agent`, writes what becomes of it into its
+//! status, and ends it when it is to go. One task a pod, which sleeps until its supervisor or the store has news.
+//!
+//! Steps of a pod: 1. it is bound to this node; 2. its images are pulled, and the ConfigMaps and Secrets that it names are
+//! waited for; 3. it is handed to `agent` under the uid that it has here, and started; 4. its supervisor is followed, and
+//! replaced if it was killed; 5. it is stopped, removed there, and then here. A node that is killed in between finds at its
+//! next start where it was: by what is in the store, and by what `agent` has under the pod's uid.
+
+use crate::error::with_causes;
+use crate::events::{self, Happened};
+use crate::images::{self, Obstacle};
+use crate::kinds::Resource;
+use crate::object::{self, Key, text};
+use crate::server::Shared;
+use crate::store::{Durability, Next, WriteError};
+use agent::client::{Client, ClientError, PodRef, Watch};
+use agent::lifecycle::{Event, Now, PodEvent, PodState, Uptime, step};
+use agent::record::{NewPod, PodKey, PodUid, RecordError};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1 as api;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::sync::Notify;
+
+/// How long to wait before something that failed is tried again: at first, and at most.
+const RETRY_FIRST: Duration = Duration::from_secs(2);
+const RETRY_MOST: Duration = Duration::from_secs(120);
+
+/// The tasks, by pod.
+#[derive(Debug, Default)]
+pub(crate) struct Workers {
+    wakes: Mutex<HashMap<Key, Arc<Notify>>>,
+}
+
+impl Workers {
+    /// Wakes every pod of a namespace: something that one of them may wait for has come.
+    pub(crate) fn wake_namespace(&self, namespace: &str) {
+        let wakes = self.wakes.lock().unwrap_or_else(PoisonError::into_inner);
+        wakes.iter().filter(|(key, _)| key.namespace == namespace).for_each(|(_, wake)| wake.notify_one());
+    }
+}
+
+/// Sees to it that a pod is looked after, and tells who does that something has changed.
+pub(crate) fn look_after(shared: &Arc<Shared>, key: &Key) {
+    let mut wakes = shared.pods.wakes.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(wake) = wakes.get(key) {
+        wake.notify_one();
+        return;
+    }
+    let wake = Arc::new(Notify::new());
+    wakes.insert(key.clone(), wake.clone());
+    let (shared, key) = (shared.clone(), key.clone());
+    tokio::spawn(async move {
+        // Deleted and made again under the same name: another pod, looked after in its turn.
+        while let Some(worker) = Worker::of(&shared, &key, &wake) {
+            let mut pause = RETRY_FIRST;
+            while let Err(error) = worker.live().await {
+                tracing::warn!(pod = %key, error = %with_causes(&error), "a pod cannot be looked after");
+                worker.tell(true, "FailedSync", &with_causes(&error), None);
+                worker.pause(pause).await;
+                pause = (pause * 2).min(RETRY_MOST);
+            }
+            let mut wakes = shared.pods.wakes.lock().unwrap_or_else(PoisonError::into_inner);
+            if shared.store.get(&key).is_none() {
+                wakes.remove(&key);
+                return;
+            }
+        }
+    });
+}
+
+/// Who looks after one pod.
+struct Worker {
+    shared: Arc<Shared>,
+    key: Key,
+    pod: PodRef,
+    wake: Arc<Notify>,
+    /// Whether it was bound to this node, and so handed to `agent`, before we began.
+    was_bound: bool,
+}
+
+/// A pod that is to go, and the seconds that it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Going {
+    grace_seconds: u64,
+}
+
+impl Worker {
+    fn of(shared: &Arc<Shared>, key: &Key, wake: &Arc<Notify>) -> Option<Worker> {
+        let object = shared.store.get(key)?.value();
+        let uid = PodUid::parse(text(&object, "/metadata/uid"))?;
+        let pod_key = PodKey { namespace: key.namespace.clone(), name: key.name.clone() };
+        Some(Worker {
+            shared: shared.clone(),
+            key: key.clone(),
+            pod: PodRef { key: pod_key, uid },
+            wake: wake.clone(),
+            was_bound: !text(&object, "/spec/nodeName").is_empty(),
+        })
+    }
+
+    /// The object, as long as it is this pod's.
+    fn object(&self) -> Option<Value> {
+        let object = self.shared.store.get(&self.key)?.value();
+        (text(&object, "/metadata/uid") == self.pod.uid.as_str()).then_some(object)
+    }
+
+    fn going(&self) -> Option<Going> {
+        let object = self.object()?;
+        let seconds = object["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
+        object::is_going(&object).then(|| Going { grace_seconds: seconds.try_into().unwrap_or(0) })
+    }
+
+    /// Runs something with `agent`'s client where it may wait.
+    async fn agent<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Client) -> agent::client::Result<T> + Send + 'static,
+    ) -> agent::client::Result<T> {
+        let root = self.shared.root.clone();
+        let done = tokio::task::spawn_blocking(move || work(&Client::open(&root)?)).await;
+        done.unwrap_or_else(|error| Err(ClientError::Wait(std::io::Error::other(error))))
+    }
+
+    async fn pause(&self, time: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(time) => {}
+            () = self.wake.notified() => {}
+        }
+    }
+
+    fn tell(&self, warning: bool, reason: &str, message: &str, container: Option<&str>) {
+        if let Some(object) = self.object() {
+            let what = Happened::now(warning, reason, message, container);
+            events::record(&self.shared.store, &self.shared.facts.name, &object, &what);
+        }
+    }
+
+    /// From wherever the pod is to its end.
+    async fn live(&self) -> agent::client::Result<()> {
+        let pod = self.pod.clone();
+        match self.agent(move |client| client.view(&pod)).await {
+            Ok(_) => {
+                // Killed between handing it over and writing that down.
+                self.bind(Durability::Lasting);
+            }
+            Err(error) if is_gone(&error) && self.was_bound => return self.forget(),
+            Err(error) if is_gone(&error) => {
+                if !self.prepare().await? {
+                    return self.forget();
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        self.follow().await
+    }
+
+    /// Says in the object that it is this node's.
+    fn bind(&self, durability: Durability) {
+        let node = self.shared.facts.name.clone();
+        self.change(durability, |object| object["spec"]["nodeName"] = node.into());
+    }
+
+    /// Changes the object, if it is still this pod's.
+    fn change(&self, durability: Durability, change: impl FnOnce(&mut Value)) {
+        let changed = self.shared.store.change::<WriteError>(&self.key, durability, |now| {
+            let mine = now.filter(|object| text(object, "/metadata/uid") == self.pod.uid.as_str());
+            Ok(mine.map_or(Next::Keep, |mut object| {
+                change(&mut object);
+                Next::Put(object)
+            }))
+        });
+        if let Err(error) = changed {
+            tracing::error!(pod = %self.key, error = %with_causes(&error), "the pod's object cannot be written");
+        }
+    }
+
+    /// Takes the object away: the pod has ended, or never began.
+    fn forget(&self) -> agent::client::Result<()> {
+        let removed = self.shared.store.change::<WriteError>(&self.key, Durability::Lasting, |now| {
+            let mine = now.filter(|object| text(object, "/metadata/uid") == self.pod.uid.as_str());
+            Ok(match mine {
+                Some(object) if object::items(&object, "/metadata/finalizers").is_empty() => Next::Remove,
+                _ => Next::Keep,
+            })
+        });
+        removed.map_err(|error| ClientError::Wait(std::io::Error::other(error)))?;
+        self.shared.pod_is_gone(&self.key);
+        Ok(())
+    }
+
+    /// Everything that a pod needs before it is made, and then that. False if it is to go before.
+    async fn prepare(&self) -> agent::client::Result<bool> {
+        self.bind(Durability::Passing);
+        let mut pause = RETRY_FIRST;
+        while self.going().is_none() {
+            let Some(object) = self.object() else { return Ok(false) };
+            let Ok(pod) = serde_json::from_value::<api::Pod>(object) else { return Ok(false) };
+            let gathered = tokio::select! {
+                gathered = self.gather(&pod) => gathered,
+                // A pull that is under way goes on: another pod may want the image.
+                () = self.until_going() => break,
+            };
+            let obstacle = match gathered {
+                Ok(new) => match self.hand_over(new).await {
+                    Ok(()) => return Ok(true),
+                    Err(error) => Obstacle::of_pod("FailedCreate", with_causes(&error)),
+                },
+                Err(obstacle) => obstacle,
+            };
+            self.say_obstacle(&pod, &obstacle);
+            self.pause(pause).await;
+            pause = (pause * 2).min(RETRY_MOST);
+        }
+        Ok(false)
+    }
+
+    async fn until_going(&self) {
+        while self.going().is_none() {
+            self.wake.notified().await;
+        }
+    }
+
+    /// Images, ConfigMaps and Secrets.
+    async fn gather(&self, pod: &api::Pod) -> Result<NewPod, Obstacle> {
+        self.set_status(&waiting_status(pod, None));
+        let new = images::with_objects(&self.shared.store, pod)?;
+        let shared = self.shared.clone();
+        let (then, secrets) = (pod.clone(), new.secrets.clone());
+        let pulled = tokio::task::spawn_blocking(move || images::ensure(&shared, &then, &secrets)).await;
+        pulled.unwrap_or_else(|error| Err(Obstacle::of_pod("Failed", error.to_string())))?;
+        Ok(new)
+    }
+
+    async fn hand_over(&self, new: NewPod) -> agent::client::Result<()> {
+        self.agent(move |client| client.create(vec![new])).await?;
+        self.bind(Durability::Lasting);
+        Ok(())
+    }
+
+    fn say_obstacle(&self, pod: &api::Pod, obstacle: &Obstacle) {
+        for (reason, message) in &obstacle.events {
+            self.tell(true, reason, message, obstacle.container.as_deref());
+        }
+        self.set_status(&waiting_status(pod, Some(obstacle)));
+    }
+
+    fn set_status(&self, status: &Value) {
+        let status = self.shared.complete_status(status.clone(), self.object().as_ref());
+        self.change(Durability::Passing, |object| object["status"] = status);
+    }
+
+    /// Follows a pod that `agent` has, until it is gone.
+    async fn follow(&self) -> agent::client::Result<()> {
+        let mut told: Vec<PodEvent> = Vec::new();
+        loop {
+            let pod = self.pod.clone();
+            let view = match self.agent(move |client| client.view(&pod)).await {
+                Err(error) if is_gone(&error) => return self.forget(),
+                view => view?,
+            };
+            let record = view.record.pod.clone();
+            self.show(&record, view.state(), &mut told);
+            match (self.going(), view.state().done(), view.supervised) {
+                (Some(_), true, _) => {
+                    let pod = self.pod.clone();
+                    let removed = self.agent(move |client| client.remove(&pod, true)).await;
+                    self.shared.reap().await;
+                    match removed {
+                        Err(error) if !is_gone(&error) => return Err(error),
+                        _ => return self.forget(),
+                    }
+                }
+                (None, true, _) => self.wake.notified().await,
+                (Some(going), false, false) => {
+                    let pod = self.pod.clone();
+                    self.agent(move |client| client.stop(&pod, Some(going.grace_seconds))).await?;
+                }
+                (None, false, false) => self.start().await?,
+                (_, false, true) => self.follow_supervisor(&record, &mut told).await?,
+            }
+        }
+    }
+
+    async fn start(&self) -> agent::client::Result<()> {
+        let (starter, pod) = (self.shared.starter.clone(), self.pod.clone());
+        let started = tokio::task::spawn_blocking(move || {
+            starter.lock().unwrap_or_else(PoisonError::into_inner).start(&pod)
+        });
+        match started.await.unwrap_or_else(|error| Err(ClientError::Wait(std::io::Error::other(error)))) {
+            // Somebody else was quicker.
+            Err(ClientError::Running { supervised: true, .. }) => Ok(()),
+            started => started,
+        }
+    }
+
+    /// Until the pod is done or its supervisor has gone.
+    async fn follow_supervisor(
+        &self,
+        record: &api::Pod,
+        told: &mut Vec<PodEvent>,
+    ) -> agent::client::Result<()> {
+        let pod = self.pod.clone();
+        let mut watch = self.agent(move |client| client.watch(&pod)).await?;
+        let Some(readable) = readable(&watch).map_err(ClientError::Wait)? else { return Ok(()) };
+        let mut asked = None;
+        loop {
+            self.show(record, &watch.latest().state, told);
+            if watch.latest().state.done() || watch.wake_fd().is_none() {
+                return Ok(());
+            }
+            if let Some(going) = self.going()
+                && asked != Some(going)
+            {
+                let pod = self.pod.clone();
+                self.agent(move |client| client.ask_to_stop(&pod, Some(going.grace_seconds))).await?;
+                asked = Some(going);
+            }
+            tokio::select! {
+                ready = wait_readable(&readable) => ready.map_err(ClientError::Wait)?,
+                () = self.wake.notified() => continue,
+            }
+            watch = self
+                .agent(move |client| {
+                    watch.read(client)?;
+                    Ok(watch)
+                })
+                .await?;
+        }
+    }
+
+    /// Writes what has become of the pod into its object, and what happened to it as events.
+    fn show(&self, record: &api::Pod, state: &PodState, told: &mut Vec<PodEvent>) {
+        if let Ok(status) = serde_json::to_value(agent::status::pod_status(record, state)) {
+            self.set_status(&status);
+        }
+        for (event, made) in state.events.iter().zip(agent::events::of_pod(record, state)) {
+            if !told.contains(event) {
+                events::put(&self.shared.store, &made);
+            }
+        }
+        told.clone_from(&state.events);
+    }
+}
+
+/// To wait for a supervisor's word; none where there is no supervisor. Nothing is read from it: the watch does that.
+fn readable(watch: &Watch) -> std::io::Result<Option<UnixStream>> {
+    let Some(fd) = watch.wake_fd() else { return Ok(None) };
+    let copy = std::os::unix::net::UnixStream::from(rustix::io::fcntl_dupfd_cloexec(fd, 3)?);
+    copy.set_nonblocking(true)?;
+    UnixStream::from_std(copy).map(Some)
+}
+
+/// Waits until there is something to read.
+async fn wait_readable(stream: &UnixStream) -> std::io::Result<()> {
+    stream.readable().await?;
+    // That there is nothing left, as far as the waiting goes: the watch reads all of it.
+    let forget = || Err::<(), _>(std::io::ErrorKind::WouldBlock.into());
+    let _ = stream.try_io(Interest::READABLE, forget);
+    Ok(())
+}
+
+/// Whether an error says that there is no such pod.
+fn is_gone(error: &ClientError) -> bool {
+    matches!(error, ClientError::NoPod { .. } | ClientError::Record(RecordError::NotFound { .. }))
+}
+
+/// The status of a pod that is not made yet, and why.
+fn waiting_status(pod: &api::Pod, obstacle: Option<&Obstacle>) -> Value {
+    let now = Now { wall: Timestamp::now(), uptime: Uptime(0) };
+    let (state, _) = step(PodState::new(agent::status::rules(pod)), Event::Begin, now);
+    let mut status = serde_json::to_value(agent::status::pod_status(pod, &state)).unwrap_or_default();
+    let Some(obstacle) = obstacle else { return status };
+    for list in ["initContainerStatuses", "containerStatuses"] {
+        for container in status[list].as_array_mut().into_iter().flatten() {
+            if obstacle.container.as_deref() == container["name"].as_str() {
+                container["state"] =
+                    json!({"waiting": {"reason": obstacle.reason, "message": obstacle.message}});
+            }
+        }
+    }
+    status
+}
+
+/// Takes pods in that `agent` has and the store has not: made by `rhizome run` in the same root.
+pub(crate) fn adopt(shared: &Arc<Shared>) {
+    let listed = match agent::record::list(&shared.root, None) {
+        Ok(listed) => listed,
+        Err(error) => return tracing::warn!(%error, "the pods cannot be listed"),
+    };
+    for (name, uid) in listed {
+        let key = Key::new(Resource::Pods, &name.namespace, &name.name);
+        if shared.store.get(&key).is_some() {
+            continue;
+        }
+        let Ok(record) = agent::record::load(&shared.root, &uid) else { continue };
+        let Ok(mut object) = serde_json::to_value(&record.pod) else { continue };
+        object["spec"]["nodeName"] = shared.facts.name.clone().into();
+        object["status"] = json!({"phase": "Pending"});
+        shared.ensure_namespace(&name.namespace);
+        let adopted = shared.store.change::<WriteError>(&key, Durability::Lasting, |now| {
+            Ok(if now.is_some() { Next::Keep } else { Next::Put(object) })
+        });
+        match adopted {
+            Ok(_) => look_after(shared, &key),
+            Err(error) => tracing::warn!(pod = %key, %error, "a pod cannot be taken in"),
+        }
+    }
+}
