@@ -80,6 +80,8 @@ pub(crate) enum Command {
     Unshare(Unshare),
     /// Judge manifests: what they will do with mounts that was not meant, and what an API server refuses
     Lint(Lint),
+    /// Say what manifests will do on a node: who sees whose mounts, what fails, what stays
+    Plan(Plan),
     /// Say what a script of mount commands would do, in every namespace
     Simulate(Simulate),
     /// Show what is mounted in every mount namespace, whose it is, and with whom it is shared
@@ -666,6 +668,41 @@ pub(crate) enum LintFormat {
     Sarif,
     /// GitHub's workflow commands
     Github,
+}
+
+/// `rhizome plan`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Nothing is done, and no image is needed. All pods are planned together on one node; without --here or
+--snapshot on one as systemd makes them. Every answer names the kernel's rule that it comes from.
+
+Exit status: 0 everything would start, 1 something is refused, 2 it could not be found out.
+
+Examples:
+  rhizome plan mount-a.yaml mount-b.yaml    Who sees whose mounts, and what each runtime leaves
+  rhizome plan --here mount-a.yaml          On this machine, with what it has mounted
+  rhizome plan a.yaml --then 'mount -t tmpfs none /mnt/x' --then '@mount-a/main umount /home/x'
+                                            And what these commands would do then
+  helm template ./chart | rhizome plan -o json -")]
+pub(crate) struct Plan {
+    /// Manifests (YAML or JSON, several documents each); `-` is standard input
+    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) files: Vec<PathBuf>,
+    /// On this machine: its mounts, and what lies at the hostPaths
+    #[arg(long)]
+    pub(crate) here: bool,
+    /// On a machine whose mount namespaces are in FILE; the first is the node's
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "here")]
+    pub(crate) snapshot: Option<PathBuf>,
+    /// Once all containers run, do this line of a script (see simulate); @POD/CONTAINER runs it in a container
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) then: Vec<String>,
+    /// How often each container is started again, to see what grows
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(0..=20))]
+    pub(crate) restarts: u32,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Document::Table)]
+    pub(crate) output: Document,
 }
 
 /// `rhizome simulate`

@@ -21,7 +21,7 @@ use runtime::mounts::{CgroupView, MountRequest, prepare_on};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use subtree_model::Op;
-use view::plan::ContainerPlan;
+use view::operations::ContainerPlan;
 
 /// What stands for the uid that the pod would get.
 const UID: &str = "UID";

@@ -5,11 +5,14 @@
 #![forbid(unsafe_code)]
 
 pub mod build;
+pub mod defaults;
 pub mod doctor;
 pub mod finding;
 pub mod lint;
 pub mod mend;
+pub mod plan;
 pub mod rule;
 pub mod simulate;
 pub mod topology;
+pub mod volume;
 pub mod why;

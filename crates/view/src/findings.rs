@@ -24,6 +24,13 @@ pub fn findings(findings: &[Finding], wide: bool, columns: usize, paint: Paint) 
     text
 }
 
+/// Findings one below the other, without a count.
+pub fn list(findings: &[Finding], columns: usize, paint: Paint) -> String {
+    let mut text = String::new();
+    findings.iter().for_each(|finding| write_finding(&mut text, finding, columns, paint));
+    text
+}
+
 fn write_finding(text: &mut String, finding: &Finding, columns: usize, paint: Paint) {
     let (severity, painted): (_, fn(Paint, &str) -> String) = match finding.severity {
         Severity::Problem => ("problem", Paint::bad),

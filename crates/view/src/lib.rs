@@ -15,6 +15,7 @@ pub mod findings;
 pub mod images;
 pub mod lint;
 pub mod mounts;
+pub mod operations;
 pub mod plan;
 pub mod pods;
 pub mod pull;

@@ -42,7 +42,7 @@ pub fn simulation(outcome: &Outcome, paint: Paint) -> String {
     text
 }
 
-fn write_step(text: &mut String, step: &Step, paint: Paint) {
+pub(crate) fn write_step(text: &mut String, step: &Step, paint: Paint) {
     let _ = writeln!(
         text,
         "{} {}",
@@ -100,7 +100,7 @@ pub fn document(outcome: &Outcome) -> Value {
     })
 }
 
-fn step(step: &Step) -> Value {
+pub(crate) fn step(step: &Step) -> Value {
     let fault = step.fault.as_ref();
     json!({
         "line": step.line,

@@ -12,6 +12,7 @@ mod made;
 mod mend;
 mod mounts;
 mod node;
+mod plan;
 mod ps;
 mod run;
 mod simulate;
@@ -28,6 +29,7 @@ pub(crate) fn run(cli: Cli) -> Result {
     let Cli { global, command } = cli;
     match command {
         Command::Lint(args) => lint::run(&args),
+        Command::Plan(args) => plan::run(&global, &args),
         Command::Doctor(args) => doctor::run(&global, &args),
         Command::Image(args) => image::run(&global, &args.command),
         Command::Mounts(args) => mounts::run(&global, &args),

@@ -18,7 +18,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
 use sys::signal::Signals;
-use view::plan::ContainerPlan;
+use view::operations::ContainerPlan;
 
 /// The largest manifest: what the API server takes, with room.
 const MAX_MANIFEST_BYTES: u64 = 16 << 20;
@@ -229,7 +229,7 @@ fn print(format: Document, plans: &[(String, Vec<ContainerPlan>)]) -> Result<()>
         Document::Yaml => output::document(&document(), Object::Yaml),
         Document::Table => {
             let paint = output::stdout_paint();
-            let one = |pod, plan| view::plan::plan(pod, plan, paint);
+            let one = |pod, plan| view::operations::operations(pod, plan, paint);
             let texts = plans.iter().flat_map(|(pod, plans)| plans.iter().map(move |plan| one(pod, plan)));
             output::stdout(&texts.collect::<Vec<_>>().join("\n"))
         }

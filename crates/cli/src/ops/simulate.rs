@@ -84,13 +84,18 @@ fn read_script(path: &Path) -> Result<String> {
     String::from_utf8(bytes).context(format!("reading {}", path.display()))
 }
 
+/// The mount namespaces in a file.
+pub(crate) fn read_snapshot(path: &Path) -> Result<Snapshot> {
+    let what = format!("reading {}", path.display());
+    let text = std::fs::read(path).context(what.clone())?;
+    serde_json::from_slice(&text).context(what)
+}
+
 /// The world that the script begins in.
 fn beginning(args: &args::Simulate) -> Result<Simulation> {
     if let Some(path) = &args.snapshot {
-        let what = format!("reading {}", path.display());
-        let text = std::fs::read(path).context(what.clone())?;
-        let snapshot: Snapshot = serde_json::from_slice(&text).context(what.clone())?;
-        return Simulation::of_snapshot(snapshot, None).context(what);
+        let snapshot = read_snapshot(path)?;
+        return Simulation::of_snapshot(snapshot, None).context(format!("reading {}", path.display()));
     }
     if args.here {
         let found = observe::read_namespaces().context("reading the mounts of this machine")?;

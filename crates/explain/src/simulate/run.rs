@@ -161,6 +161,11 @@ impl Simulation {
         Ok(Simulation { world, namespaces, contents_known: false })
     }
 
+    /// Begins with a world that has come about otherwise; of its file systems it is not known what they hold.
+    pub(crate) fn of_world(world: World, namespaces: Vec<(String, TaskId)>) -> Simulation {
+        Simulation { world, namespaces, contents_known: false }
+    }
+
     /// Follow another kernel's rules from now on.
     pub fn set_kernel(&mut self, kernel: Kernel) {
         self.world.set_kernel(kernel);

@@ -9,13 +9,14 @@
 //!
 //! Architecture invariant: no mount system call of the runtime is made outside [`execute`](execute::execute).
 
-mod defaults;
+mod devices;
 pub mod execute;
 mod predict;
 mod resolve;
 mod volumes;
 
 pub use execute::{ExecuteError, execute};
+pub use explain::defaults::CgroupView;
 pub use predict::{Mismatch, Row, Verdict};
 pub use resolve::ResolveError;
 pub use volumes::{DetachError, Detached, bind, detach_bind, detach_tree, mount_tmpfs, share_directory};
@@ -23,6 +24,7 @@ pub use volumes::{DetachError, Detached, bind, detach_bind, detach_tree, mount_t
 use explain::build::{
     Bind, Build, BuildError, ContainerMounts, Facts, Placed, ReadOnly, RootFileSystem, What, build,
 };
+use explain::defaults::{OF_THE_KERNEL, Wanted, default_mounts, in_order, mask};
 use manifest::cri::{ContainerConfig, Mount, MountPropagation};
 use mount_table::MountTable;
 use resolve::View;
@@ -34,20 +36,6 @@ use subtree_model::{Attributes, Handle, Op};
 
 /// How often a container's mounts are made again because the host's changed meanwhile.
 pub const REDO_MAX: u32 = 16;
-
-/// What `/sys/fs/cgroup` shows in the container.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CgroupView {
-    /// Nothing: no cgroup hierarchy is mounted on this machine.
-    None,
-    /// A cgroup2 mount; the container is in a cgroup namespace of its own.
-    V2,
-    /// The container's directory of each version 1 hierarchy: (name below `/sys/fs/cgroup`, host path).
-    V1 {
-        /// Name and source.
-        hierarchies: Vec<(String, PathBuf)>,
-    },
-}
 
 /// What [`prepare`] needs to know of a container.
 #[derive(Debug, Clone, Copy)]
@@ -253,17 +241,21 @@ fn root_file_system(request: &MountRequest<'_>) -> Result<RootFileSystem, MountE
 /// Step 3 of [`prepare`].
 fn place_all(request: &MountRequest<'_>) -> Result<Vec<Placed>, MountError> {
     let security = &request.config.security_context;
-    let wanted = defaults::Wanted {
+    let devices = if security.privileged { devices::host_devices() } else { Vec::new() };
+    let wanted = Wanted {
         privileged: security.privileged,
         tty: request.config.tty,
         shm: request.shm,
         cgroup: request.cgroup,
+        devices: &devices,
     };
+    let volume = |mount: &Mount| Ok((mount.container_path.clone(), bind_of(mount)?));
+    let volumes = request.config.mounts.iter().map(volume).collect::<Result<_, MountError>>()?;
     let mut view = View::new(open_image(request.layers)?);
     let mut placed = Vec::new();
-    for (path, what) in in_order(defaults::default_mounts(&wanted), &request.config.mounts)? {
+    for (path, what) in in_order(default_mounts(&wanted), volumes) {
         let target = view.resolve(&path)?;
-        if target != path && defaults::OF_THE_KERNEL.iter().any(|of_kernel| path == Path::new(of_kernel)) {
+        if target != path && OF_THE_KERNEL.iter().any(|of_kernel| path == Path::new(of_kernel)) {
             return Err(MountError::KernelDirectoryIsLink { path, target });
         }
         if target == Path::new("/") {
@@ -278,10 +270,10 @@ fn place_all(request: &MountRequest<'_>) -> Result<Vec<Placed>, MountError> {
     }
     let hidden = security.masked_paths.iter().map(|path| (path, true));
     let read_only = security.readonly_paths.iter().map(|path| (path, false));
-    for (path, mask) in hidden.chain(read_only) {
+    for (path, hide) in hidden.chain(read_only) {
         let target = view.resolve(Path::new(path))?;
         let Some(directory) = what_is_at(&view, &target) else { continue };
-        let what = if mask { defaults::mask(directory) } else { What::ReadOnlyAgain };
+        let what = if hide { mask(directory) } else { What::ReadOnlyAgain };
         placed.push(Placed { target, what });
     }
     Ok(placed)
@@ -296,27 +288,6 @@ fn what_is_at(view: &View, target: &Path) -> Option<bool> {
     let of_the_kernel = target.starts_with("/proc") || target.starts_with("/sys");
     let metadata = of_the_kernel.then(|| std::fs::symlink_metadata(target).ok()).flatten()?;
     Some(metadata.is_dir())
-}
-
-/// Defaults and volumes in mounting order. A volume at a default's path replaces it; one at `/dev` replaces
-/// everything below as well.
-fn in_order(defaults: Vec<(PathBuf, What)>, volumes: &[Mount]) -> Result<Vec<(PathBuf, What)>, MountError> {
-    let own_dev = volumes.iter().any(|mount| is_same(&mount.container_path, Path::new("/dev")));
-    let mut all: Vec<(PathBuf, What)> = defaults
-        .into_iter()
-        .filter(|(path, _)| !volumes.iter().any(|mount| is_same(&mount.container_path, path)))
-        .filter(|(path, _)| !(own_dev && path.starts_with("/dev")))
-        .collect();
-    for mount in volumes {
-        all.push((mount.container_path.clone(), bind_of(mount)?));
-    }
-    all.sort_by_key(|(path, _)| path.components().count());
-    Ok(all)
-}
-
-/// The same path but for slashes and dots.
-fn is_same(a: &Path, b: &Path) -> bool {
-    a.components().eq(b.components())
 }
 
 fn bind_of(mount: &Mount) -> Result<What, MountError> {

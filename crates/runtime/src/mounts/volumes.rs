@@ -1,5 +1,5 @@
 //! The few mounts that volumes need on the host: a directory shared on itself, a tmpfs, and taking both away
-//! again. All through [`execute`](super::execute()).
+//! again. All through [`execute`](super::execute()); what is made is planned by `explain::volume`.
 
 use super::{ExecuteError, MountError, execute, open_on_host, read_own_table};
 use mount_table::{Mount, MountTable};
@@ -16,23 +16,7 @@ const DETACH_ROUNDS_MAX: usize = 100_000;
 /// share what is mounted below, whatever the propagation of the mount that carries it. With `recursive` the
 /// mounts that are already below come along and become shared too; else they are hidden.
 pub fn share_directory(path: &Path, recursive: bool) -> Result<(), ExecuteError> {
-    let [at, clone] = [Handle(1), Handle(2)];
-    let change = |propagation| Op::SetAttributes {
-        mount: clone,
-        recursive: true,
-        set: NOTHING,
-        clear: NOTHING,
-        propagation: Some(propagation),
-    };
-    execute(&[
-        open_on_host(path, at),
-        Op::CloneTree { from: at, recursive, out: clone },
-        // Out of the carrier's group, so that what is mounted below reaches only who asked for it.
-        change(PropagationType::Private),
-        Op::MoveMount { from: clone, to: at },
-        change(PropagationType::Shared),
-    ])
-    .map(drop)
+    execute(&explain::volume::share_directory(path, recursive)).map(drop)
 }
 
 /// Mounts a tmpfs with these options (`size=64m`, `mode=1777`), nosuid and nodev; shared if asked.
@@ -41,40 +25,13 @@ pub fn mount_tmpfs(
     options: &[(String, Option<String>)],
     shared: bool,
 ) -> Result<(), ExecuteError> {
-    let [at, tmpfs] = [Handle(1), Handle(2)];
-    let propagation = if shared { PropagationType::Shared } else { PropagationType::Private };
-    execute(&[
-        open_on_host(path, at),
-        Op::NewFileSystem {
-            fs_type: "tmpfs".to_owned(),
-            source: "tmpfs".to_owned(),
-            options: options.to_vec(),
-            attributes: Attributes { no_suid: true, no_dev: true, ..NOTHING },
-            out: tmpfs,
-        },
-        Op::MoveMount { from: tmpfs, to: at },
-        Op::SetAttributes {
-            mount: tmpfs,
-            recursive: false,
-            set: NOTHING,
-            clear: NOTHING,
-            propagation: Some(propagation),
-        },
-    ])
-    .map(drop)
+    execute(&explain::volume::tmpfs(path, options, shared)).map(drop)
 }
 
 /// Binds `source` on `target`, without the mounts below it; it stays a peer of what it was copied from, as a
 /// subPath of Kubernetes does. No symbolic link is followed in either path.
 pub fn bind(source: &Path, target: &Path) -> Result<(), ExecuteError> {
-    let [from, to, clone] = [Handle(1), Handle(2), Handle(3)];
-    execute(&[
-        open_on_host(source, from),
-        open_on_host(target, to),
-        Op::CloneTree { from, recursive: false, out: clone },
-        Op::MoveMount { from: clone, to },
-    ])
-    .map(drop)
+    execute(&explain::volume::bind(source, target)).map(drop)
 }
 
 /// Takes away the one mount that shows at `path`, with what is mounted on it: the opposite of [`bind`] and

@@ -1,10 +1,8 @@
 //! The mounts that every container gets besides its volumes: `/proc`, `/sys`, `/dev` and what is below, the
-//! cgroup view, and what is masked or read-only. As containerd gives them.
+//! cgroup view, and what is masked or read-only; and the order in which all are mounted. As containerd has them.
 
-use super::CgroupView;
-use explain::build::{Bind, FileSystem, What};
+use crate::build::{Bind, FileSystem, ReadOnly, What};
 use manifest::cri::MountPropagation;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use subtree_model::{Attributes, Node};
 
@@ -13,21 +11,59 @@ const NO_SUID_DEV_EXEC: Attributes = Attributes { no_suid: true, no_dev: true, n
 
 /// Where what the kernel and the runtime say of the container is found; each on a directory, never on what a link of
 /// the image leads to.
-pub(super) const OF_THE_KERNEL: [&str; 3] = ["/proc", "/sys", "/dev"];
+pub const OF_THE_KERNEL: [&str; 3] = ["/proc", "/sys", "/dev"];
 
-/// The most device nodes of the host that a privileged container gets.
-const DEVICES_MAX: usize = 10_000;
+/// What `/sys/fs/cgroup` shows in the container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CgroupView {
+    /// Nothing: no cgroup hierarchy is mounted on this machine.
+    None,
+    /// A cgroup2 mount; the container is in a cgroup namespace of its own.
+    V2,
+    /// The container's directory of each version 1 hierarchy: (name below `/sys/fs/cgroup`, host path).
+    V1 {
+        /// Name and source.
+        hierarchies: Vec<(String, PathBuf)>,
+    },
+}
 
 /// What the defaults depend on.
-pub(super) struct Wanted<'a> {
-    pub(super) privileged: bool,
-    pub(super) tty: bool,
-    pub(super) shm: Option<&'a Path>,
-    pub(super) cgroup: &'a CgroupView,
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// All of `/sys` and the cgroups writable.
+    pub privileged: bool,
+    /// With `/dev/console`.
+    pub tty: bool,
+    /// The pod's `/dev/shm` on the host; none gives the container one of its own.
+    pub shm: Option<&'a Path>,
+    /// The cgroup view.
+    pub cgroup: &'a CgroupView,
+    /// Nodes of `/dev` beside the usual ones, parents first.
+    pub devices: &'a [(PathBuf, Node)],
+}
+
+/// All that is mounted in a container, in containerd's order: by number of path components, else as given, the
+/// defaults before the volumes. A volume at a default's path replaces it; one at `/dev` replaces everything below as
+/// well.
+pub fn in_order(defaults: Vec<(PathBuf, What)>, volumes: Vec<(PathBuf, What)>) -> Vec<(PathBuf, What)> {
+    let own_dev = volumes.iter().any(|(volume, _)| is_same(volume, Path::new("/dev")));
+    let mut all: Vec<(PathBuf, What)> = defaults
+        .into_iter()
+        .filter(|(path, _)| !volumes.iter().any(|(volume, _)| is_same(volume, path)))
+        .filter(|(path, _)| !(own_dev && path.starts_with("/dev")))
+        .collect();
+    all.extend(volumes);
+    all.sort_by_key(|(path, _)| path.components().count());
+    all
+}
+
+/// The same path but for slashes and dots.
+fn is_same(a: &Path, b: &Path) -> bool {
+    a.components().eq(b.components())
 }
 
 /// The default mounts, parents before children.
-pub(super) fn default_mounts(wanted: &Wanted<'_>) -> Vec<(PathBuf, What)> {
+pub fn default_mounts(wanted: &Wanted<'_>) -> Vec<(PathBuf, What)> {
     let sys_attributes = Attributes { read_only: !wanted.privileged, ..NO_SUID_DEV_EXEC };
     let mut mounts = vec![
         (PathBuf::from("/proc"), new("proc", &[], NO_SUID_DEV_EXEC)),
@@ -68,13 +104,13 @@ fn own_directory(source: &Path) -> What {
     What::Bind(Bind {
         source: source.to_path_buf(),
         directory: true,
-        read_only: explain::build::ReadOnly::No,
+        read_only: ReadOnly::No,
         propagation: MountPropagation::Private,
         volume: None,
     })
 }
 
-/// A tmpfs with the usual nodes and links; for a privileged container with all device nodes of the host.
+/// A tmpfs with the usual nodes and links, and those asked for.
 fn dev(wanted: &Wanted<'_>) -> What {
     let mut nodes: Vec<(PathBuf, Node)> = Vec::new();
     for (name, major, minor) in
@@ -95,9 +131,7 @@ fn dev(wanted: &Wanted<'_>) -> What {
     if wanted.tty {
         nodes.push((PathBuf::from("console"), Node::File { mode: 0o620 }));
     }
-    if wanted.privileged {
-        host_devices(Path::new("/dev"), Path::new(""), &mut nodes);
-    }
+    nodes.extend(wanted.devices.iter().cloned());
     let options =
         vec![("mode".to_owned(), Some("0755".to_owned())), ("size".to_owned(), Some("65536k".to_owned()))];
     let attributes = Attributes { no_suid: true, ..NOTHING };
@@ -108,38 +142,6 @@ fn dev(wanted: &Wanted<'_>) -> What {
         nodes,
         read_only_at_end: false,
     })
-}
-
-/// Adds the device nodes below `dir`, except those that the container has its own of. What vanishes or cannot
-/// be read meanwhile is left out: devices come and go.
-fn host_devices(dir: &Path, below: &Path, nodes: &mut Vec<(PathBuf, Node)>) {
-    let Ok(entries) = std::fs::read_dir(dir) else { return };
-    for entry in entries.flatten() {
-        if nodes.len() >= DEVICES_MAX {
-            return;
-        }
-        let path = below.join(entry.file_name());
-        let own = ["pts", "shm", "fd", "mqueue", "console", "hugepages"];
-        if own.iter().any(|name| path == Path::new(name)) || nodes.iter().any(|(there, _)| *there == path) {
-            continue;
-        }
-        let Ok(metadata) = entry.metadata() else { continue };
-        let kind = metadata.file_type();
-        let (mode, device) = (metadata.mode() & 0o7777, metadata.rdev());
-        let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
-        if kind.is_char_device() {
-            nodes.push((path, Node::CharDevice { mode, major, minor }));
-        } else if kind.is_block_device() {
-            nodes.push((path, Node::BlockDevice { mode, major, minor }));
-        } else if kind.is_dir() {
-            let before = nodes.len();
-            nodes.push((path.clone(), Node::Directory { mode }));
-            host_devices(&entry.path(), &path, nodes);
-            if nodes.len() == before + 1 {
-                nodes.pop();
-            }
-        }
-    }
 }
 
 /// `/sys/fs/cgroup`: the container's own part of each hierarchy, read-only unless privileged.
@@ -156,8 +158,7 @@ fn cgroup(view: &CgroupView, privileged: bool) -> Vec<(PathBuf, What)> {
             for (name, source) in hierarchies {
                 nodes.push((PathBuf::from(name), Node::Directory { mode: 0o755 }));
                 let What::Bind(mut bind) = own_directory(source) else { continue };
-                bind.read_only =
-                    if privileged { explain::build::ReadOnly::No } else { explain::build::ReadOnly::Yes };
+                bind.read_only = if privileged { ReadOnly::No } else { ReadOnly::Yes };
                 binds.push((top.join(name), What::Bind(bind)));
             }
             let attributes = NO_SUID_DEV_EXEC;
@@ -172,14 +173,14 @@ fn cgroup(view: &CgroupView, privileged: bool) -> Vec<(PathBuf, What)> {
 
 /// What hides a masked path: nothing to read for a file (the host's null device), an empty read-only
 /// directory for a directory.
-pub(super) fn mask(directory: bool) -> What {
+pub fn mask(directory: bool) -> What {
     if directory {
         return new("tmpfs", &["size=0"], Attributes { read_only: true, ..NO_SUID_DEV_EXEC });
     }
     What::Bind(Bind {
         source: PathBuf::from("/dev/null"),
         directory: false,
-        read_only: explain::build::ReadOnly::No,
+        read_only: ReadOnly::No,
         propagation: MountPropagation::Private,
         volume: None,
     })

@@ -1,0 +1,135 @@
+//! What is known of the node.
+
+use mount_table::{Device, Mount, MountId, MountTable, PeerGroup, Propagation};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Where a [`Node`]'s mounts come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// From this machine.
+    Here,
+    /// From a file.
+    Snapshot,
+    /// From nowhere: a node as systemd makes them.
+    Assumed,
+}
+
+/// A node, as far as plans need it.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// Where what follows is from.
+    pub origin: Origin,
+    /// The mounts of the namespace that containers are started from.
+    pub mounts: MountTable,
+    /// What lies at hostPaths, by the path as the manifests have it. A path that is not here is taken to be what its
+    /// type says, without symbolic links.
+    pub sources: BTreeMap<PathBuf, Source>,
+    /// Whether the kernel has MOVE_MOUNT_SET_GROUP (Linux 5.15).
+    pub set_group: bool,
+    /// `fs.mount-max`.
+    pub mount_max: u32,
+    /// The folder of the pods' own folders.
+    pub pods: PathBuf,
+    /// A folder in which containers' roots are attached.
+    pub run: PathBuf,
+    /// Symbolic links of images, with what they lead to.
+    pub links: Vec<(PathBuf, PathBuf)>,
+}
+
+/// What lies at a path of the node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The path without symbolic links; as given, where nothing is there.
+    pub canonical: PathBuf,
+    /// What it is.
+    pub there: There,
+}
+
+/// A sort of file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum There {
+    /// Nothing.
+    Missing,
+    /// A directory.
+    Directory,
+    /// A regular file.
+    File,
+    /// A socket.
+    Socket,
+    /// A character device.
+    CharDevice,
+    /// A block device.
+    BlockDevice,
+    /// Something else.
+    Other,
+    /// A FUSE mount whose server is gone (`ENOTCONN`).
+    Dead,
+    /// Something on a file system that does not answer.
+    Silent,
+}
+
+impl Node {
+    /// A node with these mounts; the rest as on most.
+    #[must_use]
+    pub fn new(origin: Origin, mounts: MountTable) -> Node {
+        Node {
+            origin,
+            mounts,
+            sources: BTreeMap::new(),
+            set_group: true,
+            mount_max: subtree_model::MOUNT_MAX,
+            pods: "/var/lib/rhizome/pods".into(),
+            run: "/run/rhizome".into(),
+            // Debian's, Alpine's, Fedora's images, and most that are made from them.
+            links: vec![("/var/run".into(), "/run".into())],
+        }
+    }
+
+    /// A node as systemd makes them: `/` and what is mounted on it is shared.
+    #[must_use]
+    pub fn assumed() -> Node {
+        let row = |id: u64, point: &str, fs_type: &str| Mount {
+            id: MountId(id),
+            // The root's is outside of the table, as where an initial RAM disk was.
+            parent: MountId(match point {
+                "/" => 0,
+                "/dev/shm" => 4,
+                _ => 1,
+            }),
+            device: Device { major: 0, minor: id as u32 + 20 },
+            root: "/".into(),
+            deleted: false,
+            mount_point: point.into(),
+            options: "rw,relatime".to_owned(),
+            propagation: Propagation { shared: Some(PeerGroup(id)), ..Propagation::PRIVATE },
+            fs_type: fs_type.to_owned(),
+            source: fs_type.to_owned(),
+            super_options: "rw".to_owned(),
+        };
+        let rows = [
+            ("/", "ext4"),
+            ("/proc", "proc"),
+            ("/sys", "sysfs"),
+            ("/dev", "devtmpfs"),
+            ("/dev/shm", "tmpfs"),
+            ("/run", "tmpfs"),
+        ];
+        let rows = rows.into_iter().zip(1..).map(|((point, fs_type), id)| row(id, point, fs_type));
+        Node::new(Origin::Assumed, MountTable { mounts: rows.collect() })
+    }
+
+    pub(super) fn source(&self, path: &Path) -> Option<&Source> {
+        self.sources.get(path)
+    }
+
+    /// A path in a container, the image's links put in. Each is followed once.
+    pub(super) fn in_image(&self, path: &Path) -> PathBuf {
+        let path: PathBuf = path.components().collect();
+        self.links.iter().fold(path, |path, (from, to)| match path.strip_prefix(from) {
+            Ok(rest) if rest.as_os_str().is_empty() => to.clone(),
+            Ok(rest) => to.join(rest),
+            Err(_) => path,
+        })
+    }
+}

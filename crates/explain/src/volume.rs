@@ -1,0 +1,60 @@
+//! The few mounts that volumes need on the host before any container is: a directory shared on itself, a tmpfs, and
+//! the bind of a subPath. What `runtime` executes and `plan` predicts.
+
+use std::path::Path;
+use subtree_model::{Attributes, Handle, Op, PropagationType};
+
+const NOTHING: Attributes = Attributes { read_only: false, no_suid: false, no_dev: false, no_exec: false };
+
+fn open(path: &Path, out: Handle) -> Op {
+    Op::Open { root: Handle::HOST, path: path.to_path_buf(), follow: false, missing: None, out }
+}
+
+fn change(mount: Handle, recursive: bool, propagation: PropagationType) -> Op {
+    Op::SetAttributes { mount, recursive, set: NOTHING, clear: NOTHING, propagation: Some(propagation) }
+}
+
+/// A directory (or file) bound on itself as a shared mount with a peer group of its own: containers can then
+/// share what is mounted below, whatever the propagation of the mount that carries it. With `recursive` the
+/// mounts that are already below come along and become shared too; else they are hidden.
+pub fn share_directory(path: &Path, recursive: bool) -> Vec<Op> {
+    let [at, clone] = [Handle(1), Handle(2)];
+    vec![
+        open(path, at),
+        Op::CloneTree { from: at, recursive, out: clone },
+        // Out of the carrier's group, so that what is mounted below reaches only who asked for it.
+        change(clone, true, PropagationType::Private),
+        Op::MoveMount { from: clone, to: at },
+        change(clone, true, PropagationType::Shared),
+    ]
+}
+
+/// A tmpfs with these options (`size=64m`, `mode=1777`), nosuid and nodev; shared if asked.
+pub fn tmpfs(path: &Path, options: &[(String, Option<String>)], shared: bool) -> Vec<Op> {
+    let [at, tmpfs] = [Handle(1), Handle(2)];
+    let propagation = if shared { PropagationType::Shared } else { PropagationType::Private };
+    vec![
+        open(path, at),
+        Op::NewFileSystem {
+            fs_type: "tmpfs".to_owned(),
+            source: "tmpfs".to_owned(),
+            options: options.to_vec(),
+            attributes: Attributes { no_suid: true, no_dev: true, ..NOTHING },
+            out: tmpfs,
+        },
+        Op::MoveMount { from: tmpfs, to: at },
+        change(tmpfs, false, propagation),
+    ]
+}
+
+/// `source` bound on `target`, without the mounts below it; it stays a peer of what it was copied from, as a
+/// subPath of Kubernetes does. No symbolic link is followed in either path.
+pub fn bind(source: &Path, target: &Path) -> Vec<Op> {
+    let [from, to, clone] = [Handle(1), Handle(2), Handle(3)];
+    vec![
+        open(source, from),
+        open(target, to),
+        Op::CloneTree { from, recursive: false, out: clone },
+        Op::MoveMount { from: clone, to },
+    ]
+}
