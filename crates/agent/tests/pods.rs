@@ -57,6 +57,7 @@ const CASES: &[Case] = &[
     ("another_supervisor_takes_over", another_supervisor_takes_over),
     ("another_supervisor_goes_on_with_a_stop", another_supervisor_goes_on_with_a_stop),
     ("a_mount_that_stays_is_named_and_keeps_its_layer", a_mount_that_stays_is_named_and_keeps_its_layer),
+    ("what_is_ours_is_private", what_is_ours_is_private),
     ("a_container_that_fills_logs", a_container_that_fills_logs),
     ("a_terminal", a_terminal),
     ("a_supervisor_killed_while_it_makes_its_sandbox", a_supervisor_killed_while_it_makes_its_sandbox),
@@ -389,6 +390,66 @@ fn a_mount_that_stays_is_named_and_keeps_its_layer(world: &World) {
     world.client.remove(&next, true).unwrap();
     assert_eq!(std::fs::read_dir(world.client.root().lib.join("kept")).unwrap().count(), 0);
     rustix::mount::unmount(&world.host, rustix::mount::UnmountFlags::DETACH).unwrap();
+}
+
+/// Nobody but root may look into what is ours or speak to a supervisor, which has no more than it needs.
+fn what_is_ours_is_private(world: &World) {
+    use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+    let container = |name: &str, more: serde_json::Value| json!({"name": name, "image": "busybox", "command": ["sleep", "1000"], "securityContext": more});
+    let pod = world.run(world.pod("usual", json!({"containers": [container("main", json!({}))]})));
+    let root = world.client.root();
+    for folder in [
+        &root.lib,
+        &root.run,
+        &root.pods(),
+        &root.run.join("pods"),
+        &root.pod_lib(&pod.uid),
+        &root.pod_run(&pod.uid),
+    ] {
+        assert_eq!(
+            folder.metadata().expect("stat").permissions().mode() & 0o777,
+            0o700,
+            "{}",
+            folder.display()
+        );
+    }
+    let run = [root.pod_run(&pod.uid), root.runtime_dirs().state];
+    let (mut todo, mut sockets) = (Vec::from(run), 0);
+    while let Some(path) = todo.pop() {
+        let metadata = path.symlink_metadata().expect("stat");
+        let mode = metadata.permissions().mode();
+        if metadata.is_dir() && !path.ends_with("shm") {
+            assert_eq!(mode & 0o777, 0o700, "{}", path.display());
+            todo.extend(std::fs::read_dir(&path).expect("read").flatten().map(|entry| entry.path()));
+        } else if metadata.file_type().is_socket() {
+            sockets += 1;
+            assert_eq!(mode & 0o777, 0o600, "{}", path.display());
+        } else if metadata.is_file() {
+            assert_eq!(mode & 0o022, 0, "{}", path.display());
+        }
+    }
+    assert_eq!(sockets, 1);
+    let capabilities = |pod: &PodRef| {
+        let status = format!("/proc/{}/status", world.supervisor_pid(pod).as_raw_nonzero());
+        let status = std::fs::read_to_string(status).expect("status");
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a field");
+            u64::from_str_radix(line.trim(), 16).expect("a set")
+        };
+        assert_eq!(field("CapPrm:") & !field("CapBnd:"), 0);
+        field("CapBnd:")
+    };
+    let ours = runtime::capability::read_bounding_set().expect("bounding").bits();
+    let [module, time] =
+        ["SYS_MODULE", "SYS_TIME"].map(|name| runtime::capability::parse_name(name).expect("name").bits());
+    assert_eq!(capabilities(&pod) & (module | time), 0);
+    let adds = json!({"capabilities": {"add": ["SYS_TIME"]}});
+    let other = world.run(world.pod("adds", json!({"containers": [container("main", adds)]})));
+    assert_eq!(capabilities(&other) & (module | time), time & ours);
+    let privileged = json!({"privileged": true});
+    let privileged = world.run(world.pod("all", json!({"containers": [container("main", privileged)]})));
+    assert_eq!(capabilities(&privileged), ours);
+    world.check_empty();
 }
 
 /// 70 MB, in the longest lines that are one record, and in the shortest.

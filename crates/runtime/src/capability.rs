@@ -21,6 +21,38 @@ pub const DEFAULT: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::KILL)
     .union(CapabilitySet::AUDIT_WRITE);
 
+/// What a supervisor needs for the rest of its life, besides what its containers get: namespaces and mounts, cgroups and
+/// device filters (`SYS_ADMIN`), `/proc` of processes that are not dumpable (`SYS_PTRACE`), files of any owner, the
+/// identities and bounding set of children, device nodes, the loopback interface of a new network, signals to any user's
+/// processes, OOM scores and locked memory of filters (`SYS_RESOURCE`).
+pub const OF_A_SUPERVISOR: CapabilitySet = DEFAULT
+    .union(CapabilitySet::SYS_ADMIN)
+    .union(CapabilitySet::SYS_PTRACE)
+    .union(CapabilitySet::DAC_READ_SEARCH)
+    .union(CapabilitySet::NET_ADMIN)
+    .union(CapabilitySet::SYS_RESOURCE);
+
+/// Gives up, for good, every capability of this process that is not in `keep`: its children cannot have them either.
+pub fn keep_only(keep: CapabilitySet) -> Result<(), rustix::io::Errno> {
+    for number in 0..64 {
+        let one = CapabilitySet::from_bits_retain(1 << number);
+        match rustix::thread::capability_is_in_bounding_set(one) {
+            Ok(true) if !keep.contains(one) => rustix::thread::remove_capability_from_bounding_set(one)?,
+            Ok(_) => {}
+            // The first number that this kernel does not know.
+            Err(rustix::io::Errno::INVAL) => break,
+            Err(errno) => return Err(errno),
+        }
+    }
+    let has = rustix::thread::capabilities(None)?;
+    let sets = rustix::thread::CapabilitySets {
+        effective: has.effective & keep,
+        permitted: has.permitted & keep,
+        inheritable: CapabilitySet::empty(),
+    };
+    rustix::thread::set_capabilities(None, sets)
+}
+
 /// The capability of a name, with or without `CAP_`, in any case.
 pub fn parse_name(name: &str) -> Option<CapabilitySet> {
     let upper = name.to_ascii_uppercase();

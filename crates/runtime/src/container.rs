@@ -1,5 +1,6 @@
 //! Containers: CRI's CreateContainer and StartContainer, and what the supervisor holds of one.
 
+use crate::assurance;
 use crate::capability;
 use crate::cgroup::{Cgroup, Devices, Hierarchies, Limits};
 use crate::channel::{self, Heard, Report};
@@ -167,6 +168,7 @@ impl Sandbox {
         cgroup.create()?;
         cgroup.limit(&plan.limits)?;
         let ready = self.first_process(plan, cgroup, &record.config, image)?;
+        check(plan, &ready)?;
         let mut warnings = plan.warnings.clone();
         let oom_score_adj = set_oom_score(&ready.process, plan.oom_score_adj, &mut warnings);
         point("create.record")?;
@@ -262,6 +264,12 @@ impl Sandbox {
                 Verdict::AsPlanned => return Ok(ready),
                 Verdict::Mismatch(mismatch) => {
                     tracing::error!(container = plan.id, %mismatch, "the mounts are not what the model says: a bug in rhizome");
+                    // Where such bugs are looked for it must not be passed over.
+                    if cfg!(debug_assertions) {
+                        end(&plan.id, &ready.child)?;
+                        let differences = vec![mismatch.to_string()];
+                        return Err(Error::NotAsPlanned { id: plan.id.clone(), differences });
+                    }
                     return Ok(ready);
                 }
                 Verdict::Redo { source } => {
@@ -321,6 +329,23 @@ impl Sandbox {
 
 fn point(name: &'static str) -> Result<()> {
     fault::point(name).map_err(Error::system(name))
+}
+
+/// Whoever has more than was planned is not started.
+fn check(plan: &Plan, ready: &Ready) -> Result<()> {
+    let program = &plan.program;
+    let expected = assurance::Expected {
+        user: &ready.user,
+        capabilities: program.capabilities,
+        no_new_privs: program.no_new_privs,
+        filtered: program.seccomp.is_some(),
+    };
+    let differences = assurance::differences(ready.child.pid, &expected);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    end(&plan.id, &ready.child)?;
+    Err(Error::NotAsPlanned { id: plan.id.clone(), differences })
 }
 
 fn config_error(field: &'static str, reason: String) -> Error {

@@ -194,6 +194,14 @@ pub enum Error {
         /// 126 (cannot be executed) or 127 (not found), what a shell and `kubectl exec` give.
         exit_code: i32,
     },
+    /// The first process is ready, and is not what it should be: a bug in this program, or somebody worked against it.
+    #[error("container {id} is not as planned and is not started: {}", differences.join("; "))]
+    NotAsPlanned {
+        /// The container.
+        id: String,
+        /// In what.
+        differences: Vec<String>,
+    },
     /// The host's mounts kept changing.
     #[error("the mounts below {} changed during each of {attempts} attempts to make the container's", source_path.display())]
     MountsChange {

@@ -25,6 +25,7 @@ use crate::volumes::Volumes;
 use crate::volumes::node_files::NodeFiles;
 use clients::Clients;
 use live::Live;
+use manifest::cri;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal};
@@ -131,12 +132,36 @@ fn begin(args: Vec<OsString>) -> Result<Supervisor, SupervisorError> {
     let lock = take_lock(&root, &uid)?;
     let record = record::load(&root, &uid)?;
     record::require_same(&root, &record.key(), &uid)?;
+    lower_privileges(&record)?;
     // The lock of the command that started us was shared with us there until we had our own.
     let null =
         rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty()).map_err(system("open /dev/null"))?;
     rustix::stdio::dup2_stdin(&null).map_err(system("let go of standard input"))?;
     let clients = Clients::listen(&root, &uid).map_err(system("listen"))?;
     Supervisor::new(root, uid, record, signals, lock, clients)
+}
+
+/// Gives up what neither a supervisor nor one of the pod's containers needs (loading modules, raw disks, the clock, the
+/// kernel's log, …), and asks to be the last whom the kernel kills for want of memory, as a kubelet's runtime does.
+///
+/// Not no_new_privs, which the containers would inherit; and the umask stays the usual one, since files of a pod are
+/// read by its users.
+fn lower_privileges(record: &PodRecord) -> Result<(), SupervisorError> {
+    let error = system("give up capabilities");
+    let all = runtime::capability::read_bounding_set().map_err(system("read the bounding set"))?;
+    let spec = record.pod.spec.as_ref();
+    let mut keep = runtime::capability::OF_A_SUPERVISOR;
+    for container in spec.iter().flat_map(|s| s.init_containers.iter().flatten().chain(&s.containers)) {
+        let context = container.security_context.as_ref();
+        let privileged = context.and_then(|c| c.privileged).unwrap_or_default();
+        let wish = context.map(cri::security::capabilities).unwrap_or_default();
+        // A name that nobody knows is an error of that container's, when it is made.
+        keep |= runtime::capability::resolve(&wish, privileged, all).map_or(keep, |resolved| resolved.set);
+    }
+    runtime::capability::keep_only(keep).map_err(error)?;
+    // Lowering it needs CAP_SYS_RESOURCE, which not every machine gives.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "-998");
+    Ok(())
 }
 
 /// A lock of the process (fcntl(2)), not of the descriptor: a container's process that is not executed yet has copies

@@ -59,7 +59,9 @@ pub fn security_context(
     })
 }
 
-fn capabilities(own: &SecurityContext) -> Capability {
+/// What a container adds to and drops from the runtime's default set.
+#[must_use]
+pub fn capabilities(own: &SecurityContext) -> Capability {
     let names =
         |names: &Option<Vec<String>>| names.iter().flatten().map(|name| name.to_uppercase()).collect();
     own.capabilities.as_ref().map_or_else(Capability::default, |given| Capability {

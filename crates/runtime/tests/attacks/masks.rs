@@ -6,7 +6,7 @@ use manifest::cri::security::{MASKED_PATHS, READONLY_PATHS};
 use manifest::cri::{Capability, ContainerConfig, LinuxContainerSecurityContext, Mount};
 use std::os::unix::fs::symlink;
 
-const ROUNDS: usize = 40;
+const ROUNDS: usize = 20;
 
 /// As the kubelet asks for it.
 fn masked() -> LinuxContainerSecurityContext {

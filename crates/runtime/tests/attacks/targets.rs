@@ -6,7 +6,7 @@ use manifest::cri::{ContainerConfig, Mount};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-const ROUNDS: usize = 60;
+const ROUNDS: usize = 25;
 
 /// Where the links lead: over the top, and to a directory that the host has and the image has not.
 const LEADS: [&str; 3] = ["../../../../../../../..", "/media/victim", "/"];
@@ -74,7 +74,10 @@ fn in_a_race(world: &World, scene: &Scene, lead: &str, config: &ContainerConfig,
             Err(error) => {
                 refused += 1;
                 let said = chain(&error);
-                assert!(said.contains("symbolic link") || said.contains("irectory"), "{said}");
+                // The last is a mount that moved with its directory once it was there.
+                let told =
+                    ["symbolic link", "irectory", "not as planned"].iter().any(|words| said.contains(words));
+                assert!(told, "{said}");
             }
         }
         scene.check(world, &before);

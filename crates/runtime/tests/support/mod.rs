@@ -187,6 +187,9 @@ impl World {
     pub(crate) fn start(&self, pod: &Sandbox, config: &ContainerConfig) -> Container {
         let mut container = self.create(pod, config);
         container.start().unwrap_or_else(|error| panic!("start: {}", chain(&error)));
+        if config.command.first().is_some_and(|program| program == "sleep") {
+            check_running(&container);
+        }
         container
     }
 
@@ -252,6 +255,42 @@ impl World {
 /// A container's root directory, seen from the host.
 pub(crate) fn root_of(container: &Container) -> PathBuf {
     PathBuf::from(format!("/proc/{}/root", container.pid.as_raw_nonzero()))
+}
+
+/// What must be so of every container, seen from the host once its program runs: nothing of ours is in it. Of programs
+/// that only sleep, and so have opened nothing themselves. (What can be known before that the runtime checks of every
+/// container itself, `assurance`.)
+pub(crate) fn check_running(container: &Container) {
+    let folder = PathBuf::from(format!("/proc/{}", container.pid.as_raw_nonzero()));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    // "Started" is told when the channel closes, at execve; the new program's files show a moment later.
+    let exe = loop {
+        let exe = std::fs::read_link(folder.join("exe")).expect("exe");
+        if exe.ends_with("bin/busybox") || Instant::now() > deadline {
+            break exe;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    assert_eq!(exe, Path::new("/bin/busybox"));
+    let mut descriptors: Vec<String> = tree(&folder.join("fd"))
+        .iter()
+        .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
+        .collect();
+    descriptors.sort();
+    assert_eq!(descriptors, ["0", "1", "2"]);
+    let spec = container.record().process.as_ref().expect("process");
+    let environ = std::fs::read_to_string(folder.join("environ")).expect("environ");
+    let mut variables: Vec<&str> = environ.split_terminator('\0').collect();
+    variables.retain(|variable| !variable.starts_with("HOME="));
+    let planned: Vec<&str> =
+        spec.env.iter().map(String::as_str).filter(|line| !line.starts_with("HOME=")).collect();
+    assert_eq!(variables, planned);
+    let maps = std::fs::read_to_string(folder.join("maps")).expect("maps");
+    let files: Vec<&str> = maps.lines().filter_map(|line| line.split_whitespace().nth(5)).collect();
+    assert!(files.iter().all(|file| file.starts_with('[') || *file == "/bin/busybox"), "{files:?}");
+    assert_eq!(std::fs::read_link(folder.join("cwd")).expect("cwd"), Path::new(&spec.cwd));
+    let status = std::fs::read_to_string(folder.join("status")).expect("status");
+    assert!(status.contains("Umask:\t0022\n"), "{status}");
 }
 
 fn tree(path: &Path) -> Vec<PathBuf> {
