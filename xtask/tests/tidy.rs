@@ -49,7 +49,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("tokio", &["serve"]),
     ("hyper", &["serve"]),
     ("ureq", &["image"]),
-    ("rustls", &["image"]),
+    ("rustls", &["image", "agent"]),
 ];
 
 fn root() -> PathBuf {

@@ -26,11 +26,11 @@
 //! standard input, which has ended.
 //!
 //! Deliberately absent: validation and defaulting (room `manifest`), pulling of images (the command does it before the
-//! pod is created: a supervisor has one thread and waits for nobody), probes and hooks (still to come),
-//! enforcement of emptyDir's sizeLimit on disk, and a daemon.
+//! pod is created: a supervisor has one thread and waits for nobody), enforcement of emptyDir's sizeLimit on disk, and a daemon.
 #![forbid(unsafe_code)]
 
 mod atomic_file;
+mod check;
 pub mod client;
 mod clock;
 pub mod events;

@@ -1,8 +1,8 @@
 //! A pod's state in the API's shape: what `ps` and `inspect` print and a watch would send. Pure.
 
 use crate::lifecycle::{
-    Condition, ContainerRules, ContainerState, Current, Kind, Phase, PodState, RestartPolicy, Rules,
-    Terminated,
+    Condition, ContainerRules, ContainerState, Current, Kind, Phase, PodState, ProbeRules, RestartPolicy,
+    Rules, Terminated,
 };
 use crate::record::whole_seconds;
 use jiff::Timestamp;
@@ -50,6 +50,25 @@ fn container_rules(spec: &api::Container, kind: Kind) -> ContainerRules {
         kind,
         restart_policy: policy(spec.restart_policy.as_deref()).filter(|_| kind != Kind::Sidecar),
         image: spec.image.clone().unwrap_or_default(),
+        startup: spec.startup_probe.as_ref().map(probe_rules),
+        readiness: spec.readiness_probe.as_ref().map(probe_rules),
+        liveness: spec.liveness_probe.as_ref().map(probe_rules),
+        post_start: spec.lifecycle.as_ref().is_some_and(|l| l.post_start.is_some()),
+        pre_stop: spec.lifecycle.as_ref().is_some_and(|l| l.pre_stop.is_some()),
+    }
+}
+
+/// With the API's defaults, also for a record that was made by hand.
+fn probe_rules(spec: &api::Probe) -> ProbeRules {
+    let at_least = |value: Option<i32>, default: u32, least: u32| {
+        value.and_then(|v| u32::try_from(v).ok()).filter(|v| *v >= least).unwrap_or(default)
+    };
+    ProbeRules {
+        initial_delay_seconds: at_least(spec.initial_delay_seconds, 0, 0).into(),
+        period_seconds: at_least(spec.period_seconds, 10, 1).into(),
+        success_threshold: at_least(spec.success_threshold, 1, 1),
+        failure_threshold: at_least(spec.failure_threshold, 3, 1),
+        grace_seconds: spec.termination_grace_period_seconds.and_then(|s| u64::try_from(s).ok()),
     }
 }
 
@@ -128,10 +147,17 @@ fn container_status(container: &ContainerState, spec: Option<&api::Container>) -
     let made = container.made > 0;
     api::ContainerStatus {
         name: container.name.clone(),
-        state: Some(current_state(&container.current)),
+        state: Some(match container.post_start_pending && container.running() {
+            // The kubelet says nothing of a container that is not up yet.
+            true => waiting_state(
+                if container.kind.is_init() { "PodInitializing" } else { "ContainerCreating" },
+                None,
+            ),
+            false => current_state(&container.current),
+        }),
         last_state: Some(container.last.as_ref().map(terminated_state).unwrap_or_default()),
-        ready: container.ready(),
-        started: Some(container.started()),
+        ready: container.is_ready(),
+        started: Some(container.is_started()),
         restart_count: i32::try_from(container.restart_count()).unwrap_or(i32::MAX),
         image: if made { container.image.clone() } else { asked_image },
         image_id: container.image_id.clone(),
@@ -146,16 +172,15 @@ fn container_id(id: &str) -> String {
     format!("rhizome://{id}")
 }
 
+fn waiting_state(reason: &str, message: Option<String>) -> api::ContainerState {
+    let waiting = api::ContainerStateWaiting { reason: Some(reason.to_owned()), message };
+    api::ContainerState { waiting: Some(waiting), ..api::ContainerState::default() }
+}
+
 fn current_state(current: &Current) -> api::ContainerState {
     match current {
         Current::Waiting { reason, message, .. } | Current::Starting { reason, message } => {
-            api::ContainerState {
-                waiting: Some(api::ContainerStateWaiting {
-                    reason: Some(reason.clone()),
-                    message: message.clone(),
-                }),
-                ..api::ContainerState::default()
-            }
+            waiting_state(reason, message.clone())
         }
         Current::Running { started_at, .. } => api::ContainerState {
             running: Some(api::ContainerStateRunning { started_at: Some(time(*started_at)) }),

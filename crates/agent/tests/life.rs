@@ -22,6 +22,12 @@ const CASES: &[Case] = &[
     ("init_containers_run_before_the_others", init_containers_run_before_the_others),
     ("an_init_container_that_fails", an_init_container_that_fails),
     ("sidecars_stay_until_the_others_have_ended", sidecars_stay_until_the_others_have_ended),
+    ("hooks_run_before_and_after", hooks_run_before_and_after),
+    ("a_post_start_hook_that_fails", a_post_start_hook_that_fails),
+    ("readiness_follows_its_probe", readiness_follows_its_probe),
+    ("liveness_restarts", liveness_restarts),
+    ("probes_over_the_pods_own_network", probes_over_the_pods_own_network),
+    ("a_probe_that_hangs_holds_nobody_up", a_probe_that_hangs_holds_nobody_up),
     ("a_supervisor_takes_over_in_the_middle_of_init", a_supervisor_takes_over_in_the_middle_of_init),
 ];
 
@@ -173,4 +179,179 @@ fn a_supervisor_takes_over_in_the_middle_of_init(world: &World) {
     world.client.stop(&pod, Some(30)).unwrap();
     assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
     assert_eq!(lines(world)[3..], ["main ends", "side ends"]);
+}
+
+fn exec(script: &str) -> Value {
+    json!({"exec": {"command": ["sh", "-c", script]}})
+}
+
+fn probe(does: Value, rules: Value) -> Value {
+    let mut probe = rules;
+    probe.as_object_mut().unwrap().extend(does.as_object().unwrap().clone());
+    probe
+}
+
+fn pod_of(world: &World, name: &str, container: Value) -> PodRef {
+    world.create(world.pod(name, spec(world, "Always", json!([]), json!([container]))))
+}
+
+fn reasons(world: &World, pod: &PodRef) -> Vec<String> {
+    let usual = ["Scheduled", "Pulled", "Created", "Started"];
+    events(world, pod).into_iter().filter(|line| !usual.iter().any(|word| line.starts_with(word))).collect()
+}
+
+fn hooks_run_before_and_after(world: &World) {
+    let hooks = json!({
+        "postStart": exec("echo begins >> /host/log; while [ ! -e /host/go ]; do sleep 0.05; done"),
+        "preStop": exec("echo stops >> /host/log"),
+    });
+    let main = with(container("main", &service("main")), "lifecycle", hooks);
+    let pod = pod_of(world, "p", main);
+    eventually("both have begun", || lines(world).len() == 2);
+    assert_eq!(row(world, &pod), "0/1 ContainerCreating");
+    std::fs::write(world.host.join("go"), "").unwrap();
+    eventually("the hook is done", || row(world, &pod) == "1/1 Running");
+    world.client.stop(&pod, Some(30)).unwrap();
+    assert_eq!(lines(world)[2..], ["stops", "main ends"]);
+    assert_eq!(reasons(world, &pod), ["Killing Stopping container main"]);
+    // A sleep needs nothing of the container's, and is cut where the grace period ends.
+    let sleepy =
+        with(container("main", "sleep 1000"), "lifecycle", json!({"preStop": {"sleep": {"seconds": 1}}}));
+    let pod = pod_of(world, "q", sleepy);
+    eventually("it runs", || row(world, &pod) == "1/1 Running");
+    let begun = Instant::now();
+    world.client.stop(&pod, Some(2)).unwrap();
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_secs(2) && took < Duration::from_secs(25), "{took:?}");
+}
+
+fn a_post_start_hook_that_fails(world: &World) {
+    let table = [
+        ("exec", exec("echo because; exit 3"), "because"),
+        ("tcp", json!({"tcpSocket": {"port": 1}}), "invalid handler"),
+        ("http", json!({"httpGet": {"path": "/", "port": 1}}), "connection refused"),
+        ("missing", json!({"exec": {"command": ["/nosuch"]}}), "/nosuch"),
+    ];
+    for (name, hook, why) in table {
+        let main = with(container("main", "sleep 1000"), "lifecycle", json!({"postStart": hook}));
+        let pod = world.create(world.pod(
+            name,
+            json!({"restartPolicy": "Never", "terminationGracePeriodSeconds": 1,
+            "containers": [with(main, "volumeMounts", json!([]))]}),
+        ));
+        let last = world.client.wait(&pod, MINUTE).unwrap();
+        assert_eq!(last.state.phase(), Phase::Failed, "{name}");
+        let expected = ["FailedPostStartHook PostStartHook failed", "Killing FailedPostStartHook"];
+        assert_eq!(reasons(world, &pod), expected, "{name}");
+        let hint = last.state.events.iter().find_map(|e| e.hint.clone()).unwrap();
+        assert!(hint.contains(why), "{name}: {hint}");
+    }
+}
+
+fn readiness_follows_its_probe(world: &World) {
+    let rules = json!({"periodSeconds": 1, "failureThreshold": 1});
+    let main = with(container("main", "sleep 1000"), "readinessProbe", probe(exec("cat /host/ready"), rules));
+    let pod = pod_of(world, "p", main);
+    eventually("it runs and is not ready", || row(world, &pod) == "0/1 Running");
+    eventually("why is told", || !reasons(world, &pod).is_empty());
+    assert_eq!(
+        reasons(world, &pod),
+        ["Unhealthy Readiness probe failed: cat: can't open '/host/ready': No such file or directory"]
+    );
+    let now = status(world, &pod);
+    assert_eq!(now["conditions"][2]["message"], "containers with unready status: [main]");
+    assert_eq!(now["containerStatuses"][0]["started"], true);
+    std::fs::write(world.host.join("ready"), "").unwrap();
+    eventually("it is ready", || row(world, &pod) == "1/1 Running");
+    assert_eq!(status(world, &pod)["conditions"][2]["status"], "True");
+    // Another supervisor believes the last result until it has its own.
+    world.kill_supervisor(&pod);
+    world.client.start(&pod).unwrap();
+    assert_eq!(row(world, &pod), "1/1 Running");
+    std::fs::remove_file(world.host.join("ready")).unwrap();
+    eventually("it is not any more", || row(world, &pod) == "0/1 Running");
+    assert_eq!(status(world, &pod)["containerStatuses"][0]["restartCount"], 0);
+}
+
+fn liveness_restarts(world: &World) {
+    let rules = json!({"periodSeconds": 1, "failureThreshold": 2, "terminationGracePeriodSeconds": 1});
+    let main =
+        with(container("main", "sleep 1000"), "livenessProbe", probe(exec("echo not alive; exit 1"), rules));
+    let pod = pod_of(world, "p", main);
+    eventually("it is restarted", || status(world, &pod)["containerStatuses"][0]["restartCount"] == 1);
+    let last = &status(world, &pod)["containerStatuses"][0]["lastState"]["terminated"];
+    assert_eq!((&last["exitCode"], &last["reason"]), (&json!(137), &json!("Error")));
+    assert_eq!(
+        reasons(world, &pod)[..2],
+        [
+            "Unhealthy Liveness probe failed: not alive",
+            "Killing Container main failed liveness probe, will be restarted"
+        ]
+    );
+    eventually("and then waits", || row(world, &pod) == "0/1 CrashLoopBackOff");
+}
+
+/// A server that only the pod can reach: the probes are made from inside its network.
+fn probes_over_the_pods_own_network(world: &World) {
+    let rules = || json!({"periodSeconds": 1, "failureThreshold": 1});
+    let serve = "mkdir -p /www; echo ok > /www/index.html; exec httpd -f -p 127.0.0.1:8123 -h /www";
+    let ports = json!([{"name": "web", "containerPort": 8123}]);
+    let main = with(container("main", serve), "ports", ports);
+    let get = |path: &str| json!({"httpGet": {"path": path, "port": "web"}});
+    let good = with(main.clone(), "readinessProbe", probe(get("/index.html"), rules()));
+    let good =
+        with(good, "livenessProbe", probe(json!({"tcpSocket": {"port": 8123}}), json!({"periodSeconds": 1})));
+    let good = pod_of(
+        world,
+        "good",
+        with(good, "startupProbe", probe(get("/"), json!({"periodSeconds": 1, "failureThreshold": 60}))),
+    );
+    eventually("it is ready", || row(world, &good) == "1/1 Running");
+    let table = [
+        ("status", get("/nosuch"), "HTTP probe failed with statuscode: 404"),
+        (
+            "refused",
+            json!({"httpGet": {"path": "/x?y", "port": 81}}),
+            "Get \"http://127.0.0.1:81/x?y\": dial tcp 127.0.0.1:81: connect: connection refused",
+        ),
+        ("tcp", json!({"tcpSocket": {"port": 82}}), "dial tcp 127.0.0.1:82: connect: connection refused"),
+        ("port", json!({"tcpSocket": {"port": "nosuch"}}), "couldn't find port: nosuch"),
+        (
+            "tls",
+            json!({"httpGet": {"path": "/", "port": 8123, "scheme": "HTTPS"}}),
+            "Get \"https://127.0.0.1:8123/\": ",
+        ),
+        ("grpc", json!({"grpc": {"port": 8123}}), "error: health rpc probe failed"),
+    ];
+    for (name, does, text) in table {
+        let pod = pod_of(world, name, with(main.clone(), "readinessProbe", probe(does, rules())));
+        let said = || reasons(world, &pod).iter().any(|line| line.contains(text));
+        eventually(name, said);
+        assert_eq!(row(world, &pod), "0/1 Running", "{name}");
+        world.client.remove(&pod, true).unwrap();
+    }
+    assert_eq!(row(world, &good), "1/1 Running");
+    assert!(
+        !reasons(world, &good).iter().any(|line| line.contains("Liveness")),
+        "{:?}",
+        reasons(world, &good)
+    );
+}
+
+fn a_probe_that_hangs_holds_nobody_up(world: &World) {
+    let rules = || json!({"periodSeconds": 1, "timeoutSeconds": 1});
+    let main = container("main", "i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done");
+    let main = with(main, "readinessProbe", probe(exec("sleep 1000"), rules()));
+    let pod = pod_of(world, "p", main);
+    eventually("it is told", || !reasons(world, &pod).is_empty());
+    assert_eq!(
+        reasons(world, &pod),
+        ["Unhealthy Readiness probe failed: command timed out: \"sh -c sleep 1000\" timed out after 1s"]
+    );
+    let count = || world.log(&pod, "main", 0).lines().count();
+    let before = count();
+    eventually("the log goes on", || count() > before + 10);
+    let begun = Instant::now();
+    world.client.stop(&pod, Some(0)).unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }

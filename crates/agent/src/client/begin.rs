@@ -93,7 +93,9 @@ pub fn progress(state: &PodState) -> Progress {
         return Progress::Failed(failures);
     }
     let was_started = |c: &crate::lifecycle::ContainerState| {
-        c.running() || matches!(c.current, Current::Terminated { .. }) || c.back_off.delay_ms > 0
+        (c.running() && !c.post_start_pending)
+            || matches!(c.current, Current::Terminated { .. })
+            || c.back_off.delay_ms > 0
     };
     // Init containers may wait for another pod, which nobody could start while we wait for them.
     let initializing = state.containers.iter().any(|c| c.kind.is_init() && was_started(c));

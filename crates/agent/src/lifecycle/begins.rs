@@ -1,6 +1,7 @@
 //! A pod's way from nothing to containers that run.
 
 use super::events::SCHEDULED;
+use super::probes::Probing;
 use super::rules::Kind;
 use super::state::{Current, Goal, Stage, waiting};
 use super::{Action, BackOff, Exit, Life, NotCreated};
@@ -112,11 +113,18 @@ impl Life {
     pub(super) fn started(&mut self, name: &str, id: String, image: String, image_id: String) {
         let now = self.now;
         self.made(name, id, image, image_id);
+        let post_start = self.state.rules.container(name).is_some_and(|c| c.post_start);
         if let Some(container) = self.container(name) {
             container.current = Current::Running { started_at: now.wall, since: now.uptime, ending: None };
-            container.was_started = true;
+            container.post_start_pending = post_start;
+            (container.started, container.ready) = (false, false);
+            container.probing = Probing::default();
+            container.hook_ordered = None;
         }
         self.note("Started", "Container started".into(), Some(name));
+        if !post_start {
+            self.is_up(name);
+        }
     }
 
     pub(super) fn not_created(&mut self, name: &str, why: NotCreated, message: String, hint: Option<String>) {

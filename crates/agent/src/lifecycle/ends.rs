@@ -106,11 +106,14 @@ impl Life {
     fn let_all_end(&mut self, kill_at: Uptime) {
         let initialized = self.state.is_initialized();
         let now = self.now.wall;
+        let mut told = Vec::new();
         for container in &mut self.state.containers {
             let in_this_life = container.back_off.delay_ms > 0;
             match &mut container.current {
+                Current::Running { ending: Some(_), .. } => {}
                 Current::Running { ending, .. } => {
-                    ending.get_or_insert(Ending { kill_at, step: EndStep::Decided });
+                    *ending = Some(Ending { kill_at, step: EndStep::Decided });
+                    told.push(container.name.clone());
                 }
                 // What never could begin still waits, as the kubelet leaves it.
                 Current::Waiting { .. }
@@ -123,6 +126,19 @@ impl Life {
                 Current::Starting { .. } | Current::Terminated { .. } => {}
             }
         }
+        for name in told {
+            self.note("Killing", format!("Stopping container {name}"), Some(&name));
+        }
+    }
+
+    /// Lets one container end that is not what it should be, within the seconds given or the pod's.
+    pub(super) fn let_end(&mut self, name: &str, grace_seconds: Option<u64>, message: String) {
+        let grace = grace_seconds.unwrap_or(self.state.rules.grace_seconds);
+        let kill_at = self.now.uptime.plus_ms(grace.saturating_mul(1000));
+        let Some(container) = self.container(name) else { return };
+        let Current::Running { ending: ending @ None, .. } = &mut container.current else { return };
+        *ending = Some(Ending { kill_at, step: EndStep::Decided });
+        self.note("Killing", message, Some(name));
     }
 
     /// The steps of [`EndStep`], as far as they can be done now.
@@ -131,24 +147,26 @@ impl Life {
         let has_turn = self.state.has_turn(index);
         let Some(container) = self.state.containers.get_mut(index) else { return };
         let name = container.name.clone();
+        let pre_stop = self.state.rules.container(&name).is_some_and(|c| c.pre_stop);
         let Current::Running { ending: Some(ending), .. } = &mut container.current else { return };
         let time_is_up = now >= ending.kill_at;
         let before = ending.step;
-        if ending.step == EndStep::Decided {
-            ending.step = if time_is_up { EndStep::Told } else { EndStep::Turn };
-        }
+        ending.step = match before {
+            EndStep::Decided if time_is_up => EndStep::Told,
+            EndStep::Decided if pre_stop => EndStep::PreStop,
+            EndStep::Decided => EndStep::Turn,
+            EndStep::PreStop if time_is_up => EndStep::Turn,
+            step => step,
+        };
         if ending.step == EndStep::Turn && (has_turn || time_is_up) {
             ending.step = EndStep::Told;
             if before != EndStep::Decided {
                 ending.kill_at = ending.kill_at.max(now.plus_ms(LEAST_GRACE_MS));
             }
-            self.actions.push(Action::Signal { name: name.clone(), kill: false });
+            self.actions.push(Action::Signal { name, kill: false });
         } else if ending.step == EndStep::Told && time_is_up {
             ending.step = EndStep::Killed;
-            self.actions.push(Action::Signal { name: name.clone(), kill: true });
-        }
-        if before == EndStep::Decided {
-            self.note("Killing", format!("Stopping container {name}"), Some(&name));
+            self.actions.push(Action::Signal { name, kill: true });
         }
     }
 }

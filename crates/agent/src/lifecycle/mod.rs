@@ -3,7 +3,7 @@
 //! in order and feeds their results back as events, so that every way a pod can go is a table in a test.
 //!
 //! `state` is what is known and kept, `rules` what of the spec it goes by; `order` says who may begin and who may end,
-//! `begins` and `ends` do that, `phase` sums up, `events` tells.
+//! `begins` and `ends` do that, with `hooks` and `probes` between; `phase` sums up, `events` tells.
 //!
 //! Restarts follow the kubelet (`pkg/kubelet/kuberuntime`, `client-go/util/flowcontrol/backoff.go`): the first
 //! restart comes at once, the next ones 10 s, 20 s, … 5 min after the exit, and a container that ran for more
@@ -13,8 +13,10 @@ mod back_off;
 mod begins;
 mod ends;
 mod events;
+mod hooks;
 mod order;
 mod phase;
+mod probes;
 mod rules;
 mod state;
 
@@ -22,7 +24,8 @@ pub use back_off::BackOff;
 pub(crate) use events::SCHEDULED;
 pub use events::{LIMITED, PodEvent, VOLUME_WARNING};
 pub use phase::Phase;
-pub use rules::{ContainerRules, Kind, RestartPolicy, Rules};
+pub use probes::Outcome;
+pub use rules::{ContainerRules, HookKind, Kind, ProbeKind, ProbeRules, RestartPolicy, Rules};
 pub use state::{Condition, ContainerState, Current, EndStep, Ending, Goal, PodState, Stage, Terminated};
 
 use jiff::Timestamp;
@@ -168,6 +171,28 @@ pub enum Event {
         /// How.
         exit: Exit,
     },
+    /// A probe was made.
+    Probed {
+        /// Of which container.
+        name: String,
+        /// Of which of its runs: [`ContainerState::made`] when it was ordered.
+        attempt: u32,
+        /// Which.
+        probe: ProbeKind,
+        /// What it found.
+        outcome: Outcome,
+    },
+    /// A hook has ended.
+    HookDone {
+        /// Of which container.
+        name: String,
+        /// Of which of its runs.
+        attempt: u32,
+        /// Which.
+        hook: HookKind,
+        /// Why it has failed, if it has.
+        failure: Option<String>,
+    },
     /// End the pod.
     Stop {
         /// Seconds until what still runs is killed; none takes the pod's own.
@@ -208,6 +233,24 @@ pub enum Action {
         name: String,
         /// SIGKILL instead of the stop signal.
         kill: bool,
+    },
+    /// Make a probe; answered by `Probed`, or not where the container has ended meanwhile.
+    Probe {
+        /// Of which container.
+        name: String,
+        /// Of which of its runs.
+        attempt: u32,
+        /// Which.
+        probe: ProbeKind,
+    },
+    /// Run a hook; answered by `HookDone`, or not where the container has ended meanwhile.
+    RunHook {
+        /// Of which container.
+        name: String,
+        /// Of which of its runs.
+        attempt: u32,
+        /// Which.
+        hook: HookKind,
     },
     /// Remove what is left of an ended container.
     RemoveContainer {
@@ -255,6 +298,8 @@ impl Life {
                 self.ended(&name, exit, None, "StartError");
             }
             Event::ContainerExited { name, exit } => self.exited(&name, exit),
+            Event::Probed { name, attempt, probe, outcome } => self.probed(&name, attempt, probe, outcome),
+            Event::HookDone { name, attempt, hook, failure } => self.hook_done(&name, attempt, hook, failure),
             Event::Stop { grace_seconds } => self.stop(grace_seconds),
             Event::SandboxStopped => self.sandbox_stopped(),
             Event::Warning { reason, message, hint } => self.warn(&reason, message, hint, None),
@@ -270,6 +315,8 @@ impl Life {
             self.start_due();
         }
         self.end_on();
+        self.order_hooks();
+        self.probe_due();
         let at_work = !matches!(self.state.stage, Stage::New | Stage::Ending | Stage::Done);
         if at_work && self.state.containers.iter().all(|c| self.is_at_rest(c)) {
             self.state.stage = Stage::Ending;

@@ -58,7 +58,7 @@ impl PodState {
             }
             _ => None,
         });
-        set_up.into_iter().chain(start).chain(end).min()
+        set_up.into_iter().chain(start).chain(end).chain(self.next_probe()).min()
     }
 }
 

@@ -36,16 +36,16 @@ impl PodState {
         if !self.is_initialized() {
             return if over && !something_runs { Phase::Failed } else { Phase::Pending };
         }
+        // One whose postStart hook runs is still on its way.
+        let is_up = |c: &ContainerState| c.running() && !c.post_start_pending;
         let exit_of = |c: &ContainerState| match (&c.current, &c.last) {
             (Current::Terminated { run }, _) => Some(run.exit_code),
             // A run of an earlier life (before `start`) does not count: then no restart was counted yet.
-            (Current::Waiting { .. } | Current::Starting { .. }, Some(last)) if c.back_off.delay_ms > 0 => {
-                Some(last.exit_code)
-            }
+            (_, Some(last)) if !is_up(c) && c.back_off.delay_ms > 0 => Some(last.exit_code),
             _ => None,
         };
         let exits: Vec<i32> = self.mains().filter_map(exit_of).collect();
-        let running = self.mains().filter(|c| c.running()).count();
+        let running = self.mains().filter(|c| is_up(c)).count();
         if running + exits.len() < self.mains().count() {
             return Phase::Pending;
         }
@@ -59,12 +59,12 @@ impl PodState {
     /// Those of `spec.initContainers` that hold the others up.
     pub fn incomplete(&self) -> impl Iterator<Item = &ContainerState> {
         let init = self.containers.iter().filter(|c| c.kind.is_init());
-        init.filter(|c| if c.kind == Kind::Sidecar { !c.started() } else { !c.succeeded() })
+        init.filter(|c| if c.kind == Kind::Sidecar { !c.is_started() } else { !c.succeeded() })
     }
 
     /// Those that are not ready, of the ones that the pod's readiness is made of.
     pub fn unready(&self) -> impl Iterator<Item = &ContainerState> {
-        self.containers.iter().filter(|c| matches!(c.kind, Kind::Main | Kind::Sidecar) && !c.ready())
+        self.containers.iter().filter(|c| matches!(c.kind, Kind::Main | Kind::Sidecar) && !c.is_ready())
     }
 }
 

@@ -45,6 +45,51 @@ impl Kind {
     }
 }
 
+/// The kinds of probes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the API's words")]
+pub enum ProbeKind {
+    Startup,
+    Readiness,
+    Liveness,
+}
+
+impl ProbeKind {
+    /// All of them.
+    pub const ALL: [ProbeKind; 3] = [ProbeKind::Startup, ProbeKind::Readiness, ProbeKind::Liveness];
+}
+
+impl std::fmt::Display for ProbeKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Debug::fmt(self, f)
+    }
+}
+
+/// When a probe is made, and what its results mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProbeRules {
+    /// `initialDelaySeconds`
+    pub initial_delay_seconds: u64,
+    /// `periodSeconds`
+    pub period_seconds: u64,
+    /// `successThreshold`
+    pub success_threshold: u32,
+    /// `failureThreshold`
+    pub failure_threshold: u32,
+    /// `terminationGracePeriodSeconds`, of the end that a failure leads to; none takes the pod's.
+    pub grace_seconds: Option<u64>,
+}
+
+/// The kinds of lifecycle hooks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the API's words")]
+pub enum HookKind {
+    PostStart,
+    PreStop,
+}
+
 /// What of a container's spec the life cycle depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -60,12 +105,36 @@ pub struct ContainerRules {
     /// `image` as written, for messages.
     #[serde(default)]
     pub image: String,
+    /// `startupProbe`
+    #[serde(default)]
+    pub startup: Option<ProbeRules>,
+    /// `readinessProbe`
+    #[serde(default)]
+    pub readiness: Option<ProbeRules>,
+    /// `livenessProbe`
+    #[serde(default)]
+    pub liveness: Option<ProbeRules>,
+    /// Whether there is a `lifecycle.postStart`.
+    #[serde(default)]
+    pub post_start: bool,
+    /// Whether there is a `lifecycle.preStop`.
+    #[serde(default)]
+    pub pre_stop: bool,
 }
 
 impl ContainerRules {
     /// One of `spec.containers` of which only the name is known.
     pub fn main(name: &str) -> ContainerRules {
         ContainerRules { name: name.to_owned(), ..ContainerRules::default() }
+    }
+
+    /// Its probe of a kind.
+    pub(super) fn probe(&self, kind: ProbeKind) -> Option<&ProbeRules> {
+        match kind {
+            ProbeKind::Startup => self.startup.as_ref(),
+            ProbeKind::Readiness => self.readiness.as_ref(),
+            ProbeKind::Liveness => self.liveness.as_ref(),
+        }
     }
 }
 
@@ -124,12 +193,12 @@ fn names_or_rules<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<ContainerRul
     #[serde(untagged)]
     enum Written {
         Name(String),
-        Rules(ContainerRules),
+        Rules(Box<ContainerRules>),
     }
     let written = Vec::<Written>::deserialize(from)?;
     let rules = |written| match written {
         Written::Name(name) => ContainerRules::main(&name),
-        Written::Rules(rules) => rules,
+        Written::Rules(rules) => *rules,
     };
     Ok(written.into_iter().map(rules).collect())
 }

@@ -2,7 +2,8 @@
 
 use super::back_off::BackOff;
 use super::events::PodEvent;
-use super::rules::{Kind, Rules};
+use super::probes::Probing;
+use super::rules::{HookKind, Kind, Rules};
 use super::{Exit, Uptime};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -95,6 +96,8 @@ pub struct Ending {
 pub enum EndStep {
     /// Nothing was done yet.
     Decided,
+    /// Its preStop hook runs.
+    PreStop,
     /// It waits for those that must end before it.
     Turn,
     /// The stop signal was sent.
@@ -105,6 +108,11 @@ pub enum EndStep {
 
 pub(super) fn waiting(reason: &str, message: Option<String>, start_at: Uptime) -> Current {
     Current::Waiting { reason: reason.to_owned(), message, start_at }
+}
+
+/// Version 1 of the status file knew no probes: what runs is up.
+fn yes() -> bool {
+    true
 }
 
 /// A container of the pod.
@@ -128,6 +136,21 @@ pub struct ContainerState {
     pub current: Current,
     /// The run before.
     pub last: Option<Terminated>,
+    /// Its postStart hook has not ended yet.
+    #[serde(default)]
+    pub post_start_pending: bool,
+    /// While it runs: whether its postStart hook and its startup probe have succeeded.
+    #[serde(default = "yes")]
+    pub started: bool,
+    /// While it runs: what its readiness probe says.
+    #[serde(default = "yes")]
+    pub ready: bool,
+    /// How its probes stand.
+    #[serde(skip)]
+    pub probing: Probing,
+    /// The hook that was ordered last, by this supervisor.
+    #[serde(skip)]
+    pub hook_ordered: Option<HookKind>,
     /// Whether it was up once in this life of the pod: a sidecar whose successors may begin.
     #[serde(default)]
     pub was_started: bool,
@@ -148,6 +171,11 @@ impl ContainerState {
             image_id: String::new(),
             current: waiting(reason, None, Uptime(0)),
             last: None,
+            post_start_pending: false,
+            started: false,
+            ready: false,
+            probing: Probing::default(),
+            hook_ordered: None,
             was_started: false,
             back_off: BackOff::default(),
             create_back_off: BackOff::default(),
@@ -165,15 +193,15 @@ impl ContainerState {
     }
 
     /// `started` of its status: it runs, and all that comes before its use is done.
-    pub fn started(&self) -> bool {
-        self.running()
+    pub fn is_started(&self) -> bool {
+        self.running() && self.started
     }
 
     /// `ready` of its status; of an init container: that it has done its work.
-    pub fn ready(&self) -> bool {
+    pub fn is_ready(&self) -> bool {
         match self.kind {
             Kind::Init => self.succeeded(),
-            Kind::Sidecar | Kind::Main => self.started(),
+            Kind::Sidecar | Kind::Main => self.is_started() && self.ready,
         }
     }
 

@@ -50,6 +50,8 @@ impl Script {
                 Action::StartContainer { name, attempt } => format!("start {name} {attempt}"),
                 Action::Signal { name, kill } => format!("{} {name}", if *kill { "kill" } else { "term" }),
                 Action::RemoveContainer { id } => format!("remove {id}"),
+                Action::Probe { name, probe, .. } => format!("probe {name} {probe}"),
+                Action::RunHook { name, hook, .. } => format!("hook {name} {hook:?}"),
                 other => format!("{other:?}"),
             };
             writeln!(self.seen, "{}s {line}", self.ms / 1000).unwrap();
@@ -617,5 +619,254 @@ fn a_stop_while_init_containers_run() {
         0s StopSandbox
         0s Failed Ending: s Completed 0, restarts 0; i Error 143, restarts 0; j PodInitializing, restarts 0; a PodInitializing, restarts 0
         0s Failed Done: s Completed 0, restarts 0; i Error 143, restarts 0; j PodInitializing, restarts 0; a PodInitializing, restarts 0
+    "#]]);
+}
+
+fn probe(period: u64, failures: u32) -> Option<ProbeRules> {
+    Some(ProbeRules {
+        initial_delay_seconds: 0,
+        period_seconds: period,
+        success_threshold: 1,
+        failure_threshold: failures,
+        grace_seconds: None,
+    })
+}
+
+/// A pod of one container with these rules, whose program runs.
+fn probed(policy: RestartPolicy, change: impl FnOnce(&mut ContainerRules)) -> Script {
+    let mut s = Script::new(policy, &["a"]);
+    change(&mut s.state.rules.containers[0]);
+    s.send(Event::Begin).send(Event::VolumesReady).send(Event::SandboxReady);
+    s.seen.clear();
+    s.send(started("a"));
+    s
+}
+
+fn found(s: &Script, probe: ProbeKind, outcome: Outcome) -> Event {
+    Event::Probed { name: "a".into(), attempt: s.state.containers[0].made, probe, outcome }
+}
+
+fn failure() -> Outcome {
+    Outcome::Failure("no\n".into())
+}
+
+impl Script {
+    /// The answer to a probe.
+    fn says(&mut self, probe: ProbeKind, outcome: Outcome) -> &mut Script {
+        let event = found(self, probe, outcome);
+        self.send(event)
+    }
+
+    fn ready(&self) -> (bool, bool) {
+        (self.state.containers[0].is_started(), self.state.containers[0].is_ready())
+    }
+
+    fn told(&self) -> Vec<String> {
+        let told = self
+            .state
+            .events
+            .iter()
+            .filter(|e| !["Scheduled", "Pulled", "Created", "Started"].contains(&e.reason.as_str()));
+        told.map(|e| format!("{} x{}: {}", e.reason, e.count, e.message)).collect()
+    }
+}
+
+#[test]
+fn a_readiness_probe_has_its_period_and_its_thresholds() {
+    let mut s = probed(RestartPolicy::Always, |rules| {
+        rules.readiness =
+            probe(10, 2).map(|rules| ProbeRules { initial_delay_seconds: 5, success_threshold: 2, ..rules });
+    });
+    assert_eq!((s.state.next_deadline(), s.ready()), (Some(Uptime(5_000)), (true, false)));
+    s.wait().says(ProbeKind::Readiness, Outcome::Success);
+    assert_eq!(s.ready(), (true, false), "one success of two");
+    s.wait().says(ProbeKind::Readiness, Outcome::Success);
+    assert_eq!(s.ready(), (true, true));
+    s.wait().says(ProbeKind::Readiness, failure());
+    assert_eq!(s.ready(), (true, true), "one failure of two");
+    s.wait();
+    assert_eq!(s.state.next_deadline(), None, "while one is under way no other is due");
+    s.pass(25).says(ProbeKind::Readiness, failure());
+    assert_eq!(s.ready(), (true, false));
+    s.check(expect![[r#"
+        5s probe a Readiness
+        15s probe a Readiness
+        25s probe a Readiness
+        35s probe a Readiness
+        60s probe a Readiness
+    "#]]);
+    assert_eq!(s.told(), ["Unhealthy x2: Readiness probe failed: no\n"]);
+}
+
+#[test]
+fn liveness_ends_a_container_and_its_policy_says_what_then() {
+    for policy in [RestartPolicy::Always, RestartPolicy::Never] {
+        let mut s = probed(policy, |rules| {
+            rules.liveness = probe(10, 3).map(|rules| ProbeRules { grace_seconds: Some(4), ..rules });
+        });
+        s.says(ProbeKind::Liveness, failure()).wait().says(ProbeKind::Liveness, Outcome::Success).wait();
+        s.says(ProbeKind::Liveness, failure()).wait().says(ProbeKind::Liveness, failure()).wait();
+        s.says(ProbeKind::Liveness, Outcome::Error("e".into())).wait().says(ProbeKind::Liveness, failure());
+        s.wait().send(exited("a", 137)).note();
+        let killing = match policy {
+            RestartPolicy::Never => "Killing x1: Container a failed liveness probe",
+            _ => "Killing x1: Container a failed liveness probe, will be restarted",
+        };
+        let expected = [
+            "Unhealthy x1: Liveness probe errored and resulted in unknown state: e",
+            "Unhealthy x4: Liveness probe failed: no\n",
+            killing,
+        ];
+        assert_eq!(s.told(), expected);
+        match policy {
+            RestartPolicy::Never => assert_eq!(s.state.phase(), Phase::Failed),
+            _ => s.check(expect![[r#"
+                0s probe a Liveness
+                10s probe a Liveness
+                20s probe a Liveness
+                30s probe a Liveness
+                40s probe a Liveness
+                50s probe a Liveness
+                50s term a
+                54s kill a
+                54s remove id-a
+                54s start a 1
+                54s Running Containers: a starting/ContainerCreating, last Error 137, restarts 0
+            "#]]),
+        }
+    }
+}
+
+#[test]
+fn the_startup_probe_goes_first() {
+    let mut s = probed(RestartPolicy::Always, |rules| {
+        (rules.startup, rules.readiness, rules.liveness) = (probe(1, 3), probe(10, 3), probe(10, 1));
+    });
+    s.says(ProbeKind::Startup, failure()).wait();
+    assert_eq!(s.ready(), (false, false));
+    s.says(ProbeKind::Startup, Outcome::Success);
+    assert_eq!(s.ready(), (true, false));
+    s.says(ProbeKind::Readiness, Outcome::Success).says(ProbeKind::Liveness, failure());
+    // What belongs to an earlier run says nothing.
+    let late = found(&s, ProbeKind::Readiness, failure());
+    s.send(exited("a", 143)).send(started("a")).send(late).note();
+    for _ in 0..2 {
+        s.says(ProbeKind::Startup, failure()).wait();
+    }
+    s.says(ProbeKind::Startup, failure());
+    s.check(expect![[r#"
+        0s probe a Startup
+        1s probe a Startup
+        1s probe a Readiness
+        1s probe a Liveness
+        1s term a
+        1s remove id-a
+        1s start a 1
+        1s probe a Startup
+        1s Running Containers: a running, last Error 143, restarts 1
+        2s probe a Startup
+        3s probe a Startup
+        3s term a
+    "#]]);
+    assert_eq!(s.told().last().unwrap(), "Killing x1: Container a failed startup probe, will be restarted");
+}
+
+#[test]
+fn a_sidecar_with_a_startup_probe_holds_the_others_up() {
+    let mut s = Script::new(RestartPolicy::Never, &["s:a", "b"]);
+    s.state.rules.containers[0].startup = probe(1, 3);
+    s.send(Event::Begin).send(Event::VolumesReady).send(Event::SandboxReady).send(started("a")).note();
+    s.says(ProbeKind::Startup, Outcome::Success).note();
+    s.check(expect![[r#"
+        0s SetUpVolumes
+        0s RunSandbox
+        0s start a 0
+        0s probe a Startup
+        0s Pending Containers: a running, restarts 0; b PodInitializing, restarts 0
+        0s start b 0
+        0s Pending Containers: a running, restarts 0; b starting/PodInitializing, restarts 0
+    "#]]);
+}
+
+fn done(hook: HookKind, failure: Option<&str>) -> Event {
+    Event::HookDone { name: "a".into(), attempt: 1, hook, failure: failure.map(str::to_owned) }
+}
+
+#[test]
+fn a_container_is_not_up_before_its_post_start_hook() {
+    let mut s = probed(RestartPolicy::Always, |rules| {
+        (rules.post_start, rules.readiness) = (true, probe(10, 1));
+    });
+    assert_eq!((s.state.phase(), s.ready(), s.state.next_deadline()), (Phase::Pending, (false, false), None));
+    s.send(done(HookKind::PostStart, None)).says(ProbeKind::Readiness, Outcome::Success);
+    assert_eq!((s.state.phase(), s.ready()), (Phase::Running, (true, true)));
+    s.check(expect![[r#"
+        0s hook a PostStart
+        0s probe a Readiness
+    "#]]);
+    let mut s = probed(RestartPolicy::Always, |rules| rules.post_start = true);
+    s.send(done(HookKind::PostStart, Some("why"))).send(exited("a", 143)).note();
+    s.check(expect![[r#"
+        0s hook a PostStart
+        0s term a
+        0s remove id-a
+        0s start a 1
+        0s Running Containers: a starting/ContainerCreating, last Error 143, restarts 0
+    "#]]);
+    assert_eq!(s.told(), ["FailedPostStartHook x1: PostStartHook failed", "Killing x1: FailedPostStartHook"]);
+}
+
+#[test]
+fn a_pre_stop_hook_has_its_time_of_the_grace_period() {
+    let with_hook = || probed(RestartPolicy::Always, |rules| rules.pre_stop = true);
+    let mut s = with_hook();
+    s.send(stop(Some(10))).pass(3).send(done(HookKind::PreStop, Some("why"))).wait().send(exited("a", 137));
+    assert_eq!(s.told(), ["Killing x1: Stopping container a", "FailedPreStopHook x1: PreStopHook failed"]);
+    s.check(expect![[r#"
+        0s hook a PreStop
+        3s term a
+        10s kill a
+        10s remove id-a
+        10s StopSandbox
+    "#]]);
+    let mut s = with_hook();
+    s.send(stop(Some(10))).wait().wait();
+    s.check(expect![[r#"
+        0s hook a PreStop
+        10s term a
+        12s kill a
+    "#]]);
+    let mut s = with_hook();
+    s.send(stop(Some(10))).pass(1).send(stop(Some(0)));
+    s.check(expect![[r#"
+        0s hook a PreStop
+        1s kill a
+    "#]]);
+    let mut s = with_hook();
+    s.send(stop(Some(0)));
+    s.check(expect![[r#"
+        0s kill a
+    "#]]);
+}
+
+/// What another supervisor reads of a state is what this one has, but for what it does itself.
+#[test]
+fn hooks_and_probes_are_begun_anew_by_another_supervisor() {
+    let mut s = probed(RestartPolicy::Always, |rules| {
+        (rules.post_start, rules.readiness) = (true, probe(10, 1));
+    });
+    let again = |s: &mut Script| {
+        s.state = serde_json::from_str(&serde_json::to_string(&s.state).unwrap()).unwrap();
+        s.send(Event::Tick);
+    };
+    again(&mut s);
+    s.send(done(HookKind::PostStart, None)).says(ProbeKind::Readiness, Outcome::Success);
+    again(&mut s);
+    assert_eq!(s.ready(), (true, true));
+    s.check(expect![[r#"
+        0s hook a PostStart
+        0s hook a PostStart
+        0s probe a Readiness
+        0s probe a Readiness
     "#]]);
 }

@@ -28,7 +28,7 @@ impl Refused {
 }
 
 /// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(source) = cause {
@@ -47,7 +47,7 @@ impl Supervisor {
         PodVolumes { root: &self.root, uid: &self.uid, record: &self.record }
     }
 
-    fn container_spec(&self, name: &str) -> Option<&api::Container> {
+    pub(super) fn container_spec(&self, name: &str) -> Option<&api::Container> {
         crate::status::container_spec(&self.record.pod, name)
     }
 
@@ -377,6 +377,7 @@ impl Supervisor {
         };
         live.drain(read_now().wall);
         self.live.remove(name);
+        self.tasks.cancel(Some(name));
         self.note_left_mounts();
         let fall_back = self.container_spec(name).and_then(|s| s.termination_message_policy.as_deref())
             == Some("FallbackToLogsOnError");
@@ -419,6 +420,7 @@ impl Supervisor {
 
     pub(super) fn stop_sandbox(&mut self) {
         self.live.clear();
+        self.tasks.cancel(None);
         let removed = match self.sandbox.take() {
             Some(sandbox) => sandbox.remove(),
             None => Ok(()),

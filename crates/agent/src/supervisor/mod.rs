@@ -12,7 +12,9 @@
 mod acts;
 mod clients;
 mod live;
+mod tasks;
 
+pub(crate) use acts::chain;
 pub(crate) use clients::socket_path;
 
 use crate::clock::read_now;
@@ -39,6 +41,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use sys::lock::Holder;
 use sys::signal::Signals;
+use tasks::Tasks;
 
 /// The word that a supervisor prints when it is there.
 pub(crate) const READY: &str = "ready";
@@ -270,6 +273,8 @@ struct Supervisor {
     node_files: Option<NodeFiles>,
     /// Containers that run, by name.
     live: BTreeMap<String, Live>,
+    /// Probes and hooks under way.
+    tasks: Tasks,
     signals: Signals,
     clients: Clients,
     _lock: File,
@@ -292,6 +297,7 @@ enum Source {
     Client(u64),
     Exit(String),
     Output(String, Stream),
+    Task(u64),
 }
 
 /// How long the last answers may take to be read when the pod is done.
@@ -320,6 +326,7 @@ impl Supervisor {
             volumes: Volumes::default(),
             node_files: None,
             live: BTreeMap::new(),
+            tasks: Tasks::default(),
             signals,
             clients,
             _lock: lock,
@@ -392,7 +399,9 @@ impl Supervisor {
         for source in ready {
             self.take_in(&source);
         }
-        if self.state().next_deadline().is_some_and(|at| at <= read_now().uptime) {
+        let now = read_now().uptime;
+        self.queue.extend(self.tasks.expire(now));
+        if self.state().next_deadline().is_some_and(|at| at <= now) {
             self.queue.push_back(Event::Tick);
         }
         Ok(())
@@ -406,6 +415,7 @@ impl Supervisor {
         let mut sources = vec![(Source::Signals, self.signals.as_fd(), PollFlags::IN)];
         sources.extend(self.clients.listener().map(|fd| (Source::Listener, fd, PollFlags::IN)));
         sources.extend(self.clients.fds().map(|(id, fd, flags)| (Source::Client(id), fd, flags)));
+        sources.extend(self.tasks.fds().map(|(id, fd)| (Source::Task(id), fd, PollFlags::IN)));
         for (name, live) in &self.live {
             sources.push((Source::Exit(name.clone()), live.exit_fd(), PollFlags::IN));
             let outputs = live.outputs();
@@ -417,7 +427,7 @@ impl Supervisor {
     }
 
     fn timeout(&self) -> Option<Timespec> {
-        let at: Uptime = self.state().next_deadline()?;
+        let at: Uptime = self.state().next_deadline().into_iter().chain(self.tasks.next_deadline()).min()?;
         let ms = at.0.saturating_sub(read_now().uptime.0);
         // Rounded up by a millisecond, so that the deadline has passed when it wakes.
         let ms = i64::try_from(ms).unwrap_or(i64::MAX / 2).saturating_add(1);
@@ -437,6 +447,7 @@ impl Supervisor {
                 }
             }
             Source::Exit(name) => self.take_exit(name),
+            Source::Task(id) => self.queue.extend(self.tasks.read(*id)),
             Source::Output(name, stream) => {
                 let now = read_now().wall;
                 if let Some(Err(error)) = self.live.get_mut(name).map(|live| live.read_output(*stream, now)) {
@@ -514,6 +525,8 @@ impl Supervisor {
             Action::RunSandbox => self.run_sandbox(),
             Action::StartContainer { name, attempt } => self.start_container(&name, attempt),
             Action::Signal { name, kill } => self.signal(&name, kill),
+            Action::Probe { name, attempt, probe } => self.probe(&name, attempt, probe),
+            Action::RunHook { name, attempt, hook } => self.run_hook(&name, attempt, hook),
             Action::RemoveContainer { id } => self.remove_container(&id),
             Action::StopSandbox => self.stop_sandbox(),
         }

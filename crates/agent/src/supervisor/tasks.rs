@@ -1,0 +1,276 @@
+//! Probes and hooks under way, each in a child of ours that says over a pipe what came of it: so that the supervisor
+//! waits for none of them. A hook that only sleeps needs no child.
+
+use super::Supervisor;
+use crate::check::{self, Check, Hook, Place};
+use crate::clock::read_now;
+use crate::lifecycle::{Event, HookKind, Outcome, ProbeKind, Uptime};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+use sys::namespace::Namespaces;
+use sys::process::Child;
+
+/// How long beyond its own timeout a probe's child may take: it may be stuck in a dead file system, or frozen.
+const SLACK_MS: u64 = 2_000;
+/// The longest answer of a child.
+const MAX_ANSWER_BYTES: usize = 128 * 1024;
+
+/// What a child says.
+#[derive(Debug, Serialize, Deserialize)]
+enum Said {
+    Probe(Outcome),
+    Hook(Result<(), String>),
+}
+
+/// Which probe or hook.
+#[derive(Debug, Clone, Copy)]
+enum What {
+    Probe(ProbeKind),
+    Hook(HookKind),
+}
+
+/// A probe or hook under way.
+#[derive(Debug)]
+struct Task {
+    container: String,
+    attempt: u32,
+    what: What,
+    /// Who does it, and where its answer comes from; a sleep has neither.
+    child: Option<(Child, OwnedFd)>,
+    heard: Vec<u8>,
+    /// When it is over without an answer.
+    until: Option<Uptime>,
+    /// What is said of it then.
+    late: Said,
+}
+
+impl Task {
+    fn event(self, said: Said) -> Event {
+        let (name, attempt) = (self.container, self.attempt);
+        match (self.what, said) {
+            (What::Probe(probe), Said::Probe(outcome)) => Event::Probed { name, attempt, probe, outcome },
+            (What::Hook(hook), Said::Hook(result)) => {
+                Event::HookDone { name, attempt, hook, failure: result.err() }
+            }
+            (What::Probe(probe), Said::Hook(_)) => {
+                let outcome = Outcome::Error("the probe's process answered for a hook".into());
+                Event::Probed { name, attempt, probe, outcome }
+            }
+            (What::Hook(hook), Said::Probe(_)) => {
+                let failure = Some("the hook's process answered for a probe".into());
+                Event::HookDone { name, attempt, hook, failure }
+            }
+        }
+    }
+
+    /// It has ended without a word, or with one that is none.
+    fn unsaid(&self) -> Said {
+        let text = "its process was ended".to_owned();
+        match self.what {
+            What::Probe(_) => Said::Probe(Outcome::Error(text)),
+            What::Hook(_) => Said::Hook(Err(text)),
+        }
+    }
+
+    fn end(&self) {
+        if let Some((child, _)) = &self.child {
+            let _ = sys::process::send_signal(child.pidfd.as_fd(), 9);
+        }
+    }
+}
+
+/// All that are under way.
+#[derive(Debug, Default)]
+pub(super) struct Tasks {
+    tasks: BTreeMap<u64, Task>,
+    next: u64,
+}
+
+impl Tasks {
+    /// Readable when there is an answer, or a piece of one.
+    pub(super) fn fds(&self) -> impl Iterator<Item = (u64, BorrowedFd<'_>)> {
+        self.tasks.iter().filter_map(|(id, task)| task.child.as_ref().map(|(_, fd)| (*id, fd.as_fd())))
+    }
+
+    /// When the first of them is over without an answer.
+    pub(super) fn next_deadline(&self) -> Option<Uptime> {
+        self.tasks.values().filter_map(|task| task.until).min()
+    }
+
+    fn add(&mut self, task: Task) {
+        self.tasks.insert(self.next, task);
+        self.next += 1;
+    }
+
+    /// Takes in what a child says; what that means once it is whole.
+    pub(super) fn read(&mut self, id: u64) -> Option<Event> {
+        let task = self.tasks.get_mut(&id)?;
+        let (_, answer) = task.child.as_ref()?;
+        let mut chunk = [0; 4096];
+        let over = match rustix::io::read(answer, &mut chunk) {
+            Ok(0) => true,
+            Ok(count) => {
+                task.heard.extend_from_slice(&chunk[..count]);
+                task.heard.len() > MAX_ANSWER_BYTES
+            }
+            Err(Errno::AGAIN | Errno::INTR) => false,
+            Err(_) => true,
+        };
+        if !over {
+            return None;
+        }
+        let task = self.tasks.remove(&id)?;
+        // It is not waited for here: its end is a SIGCHLD.
+        task.end();
+        let said = serde_json::from_slice(&task.heard).unwrap_or_else(|_| task.unsaid());
+        Some(task.event(said))
+    }
+
+    /// Ends what has taken too long, and the sleeps that are over.
+    pub(super) fn expire(&mut self, now: Uptime) -> Vec<Event> {
+        let late = |task: &Task| task.until.is_some_and(|until| until <= now);
+        let ids: Vec<u64> = self.tasks.iter().filter(|(_, task)| late(task)).map(|(id, _)| *id).collect();
+        let ended = ids.into_iter().filter_map(|id| self.tasks.remove(&id));
+        ended
+            .map(|mut task| {
+                task.end();
+                let unsaid = task.unsaid();
+                let said = std::mem::replace(&mut task.late, unsaid);
+                task.event(said)
+            })
+            .collect()
+    }
+
+    /// Ends all of a container, which has ended; or all there are.
+    pub(super) fn cancel(&mut self, container: Option<&str>) {
+        self.tasks.retain(|_, task| {
+            let goes = container.is_none_or(|name| name == task.container);
+            if goes {
+                task.end();
+            }
+            !goes
+        });
+    }
+}
+
+impl Supervisor {
+    pub(super) fn probe(&mut self, name: &str, attempt: u32, probe: ProbeKind) {
+        let outcome = match self.begin_probe(name, attempt, probe) {
+            Ok(()) => return,
+            Err(text) => Outcome::Error(text),
+        };
+        self.queue.push_back(Event::Probed { name: name.to_owned(), attempt, probe, outcome });
+    }
+
+    fn begin_probe(&mut self, name: &str, attempt: u32, kind: ProbeKind) -> Result<(), String> {
+        let container = self.container_spec(name).ok_or("no such container")?;
+        let spec = match kind {
+            ProbeKind::Startup => &container.startup_probe,
+            ProbeKind::Readiness => &container.readiness_probe,
+            ProbeKind::Liveness => &container.liveness_probe,
+        };
+        let spec = spec.as_ref().ok_or("no such probe")?;
+        let seconds =
+            spec.timeout_seconds.and_then(|s| u64::try_from(s).ok()).filter(|s| *s > 0).unwrap_or(1);
+        let timeout = Duration::from_secs(seconds);
+        let check = check::of_probe(spec, container)?;
+        let late = Said::Probe(Outcome::Failure(check.timed_out(timeout)));
+        let child = self.spawn_check(name, &check, |check, address, dirs, id| {
+            Said::Probe(match address {
+                Ok(address) => check.probe(address, dirs, id, timeout),
+                Err(text) => Outcome::Error(text),
+            })
+        })?;
+        let until = read_now().uptime.0.saturating_add(seconds.saturating_mul(1000)).saturating_add(SLACK_MS);
+        self.tasks.add(Task {
+            container: name.to_owned(),
+            attempt,
+            what: What::Probe(kind),
+            child: Some(child),
+            heard: Vec::new(),
+            until: Some(Uptime(until)),
+            late,
+        });
+        Ok(())
+    }
+
+    pub(super) fn run_hook(&mut self, name: &str, attempt: u32, hook: HookKind) {
+        if let Err(failure) = self.begin_hook(name, attempt, hook) {
+            let failure = Some(failure);
+            self.queue.push_back(Event::HookDone { name: name.to_owned(), attempt, hook, failure });
+        }
+    }
+
+    fn begin_hook(&mut self, name: &str, attempt: u32, kind: HookKind) -> Result<(), String> {
+        let container = self.container_spec(name).ok_or("no such container")?;
+        let lifecycle = container.lifecycle.as_ref().ok_or("no hooks")?;
+        let spec = match kind {
+            HookKind::PostStart => &lifecycle.post_start,
+            HookKind::PreStop => &lifecycle.pre_stop,
+        };
+        let (child, until) = match check::of_hook(spec.as_ref().ok_or("no such hook")?, container)? {
+            Hook::Check(check) => {
+                let child = self.spawn_check(name, &check, |check, address, dirs, id| {
+                    Said::Hook(address.and_then(|address| check.hook(address, dirs, id)))
+                })?;
+                // It may take as long as the container lives; a preStop hook is waited for as long as the grace lasts.
+                (Some(child), None)
+            }
+            Hook::Sleep(time) => {
+                let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+                (None, Some(Uptime(read_now().uptime.0.saturating_add(ms))))
+            }
+        };
+        self.tasks.add(Task {
+            container: name.to_owned(),
+            attempt,
+            what: What::Hook(kind),
+            child,
+            heard: Vec::new(),
+            until,
+            late: Said::Hook(Ok(())),
+        });
+        Ok(())
+    }
+
+    /// A child that does a check and says what came of it. In it: names are looked up, the pod's network is entered,
+    /// every descriptor of ours is closed, the check is done.
+    fn spawn_check(
+        &self,
+        name: &str,
+        check: &Check,
+        work: impl FnOnce(&Check, Result<Option<std::net::SocketAddr>, String>, &runtime::Dirs, &str) -> Said,
+    ) -> Result<(Child, OwnedFd), String> {
+        let live = self.live.get(name).ok_or("the container does not run")?;
+        let place = Place { dirs: &self.dirs, id: live.id(), init: live.exit_fd() };
+        let words = |errno: Errno| errno.to_string();
+        let (answer, theirs) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).map_err(words)?;
+        let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+        let null = null.map_err(words)?;
+        let child = sys::process::spawn(Namespaces::empty(), None, || {
+            sys::process::reset_signals();
+            let address = check.go_there(place.init);
+            let stdio = [null.as_fd(), null.as_fd(), rustix::stdio::stderr()];
+            sys::process::with_only_descriptors(stdio, theirs.as_fd(), |kept| {
+                let Ok(kept) = kept else { sys::process::exit(1) };
+                let said = work(check, address, place.dirs, place.id);
+                let told = tell(kept, &said);
+                sys::process::exit(i32::from(told.is_err()))
+            })
+        });
+        Ok((child.map_err(|e| e.to_string())?, answer))
+    }
+}
+
+fn tell(to: BorrowedFd<'_>, said: &Said) -> io::Result<()> {
+    let text = serde_json::to_vec(said)?;
+    // Shorter than a pipe's room.
+    File::from(to.try_clone_to_owned()?).write_all(&text)
+}
