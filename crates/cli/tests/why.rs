@@ -66,3 +66,28 @@ fn k_user_namespaces() {
 fn m_wrong_reports() {
     group("m_wrong_reports", "m-wrong-reports.txt");
 }
+
+#[test]
+fn d_stale_fuse() {
+    group("d_stale_fuse", "d-stale-fuse.txt");
+}
+
+#[test]
+fn e_pinned_copies() {
+    group("e_pinned_copies", "e-pinned-copies.txt");
+}
+
+#[test]
+fn g_emptydir_sidecars() {
+    group("g_emptydir_sidecars", "g-emptydir-sidecars.txt");
+}
+
+#[test]
+fn j_privileged() {
+    group("j_privileged", "j-privileged.txt");
+}
+
+#[test]
+fn l_csi_setup() {
+    group("l_csi_setup", "l-csi-setup.txt");
+}

@@ -280,6 +280,19 @@ impl<'a> Topology<'a> {
         }
     }
 
+    /// Whether unmounting the first takes the second along: it is at the same place of a mount that receives from the
+    /// first one's parent (umount(2) propagates by place, whoever mounted it).
+    pub fn goes_with(&self, first: At, second: At) -> bool {
+        let (Some(above), Some(receiver)) = (self.parent(first), self.parent(second)) else { return false };
+        let place = |parent: At, child: At| inner(self.mount(parent), &self.mount(child).mount_point);
+        let (from, to) = (self.mount(above), self.mount(receiver));
+        first != second
+            && from.device == to.device
+            && place(above, first) == place(receiver, second)
+            && matches!(self.relation(above, receiver), Relation::Peers | Relation::Receives(_))
+            && above != receiver
+    }
+
     /// The mounts that a mount made on this one is copied to: peers first, then slaves and their slaves.
     pub fn receivers(&self, at: At) -> Vec<At> {
         let mut found: Vec<At> = Vec::new();

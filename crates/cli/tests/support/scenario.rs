@@ -236,6 +236,7 @@ impl World {
             "ns" => self.namespace(&words[1..]),
             "container" => self.container(&words[1..]),
             "fuse" => self.fuse(words[1], words[2]),
+            "end" => drop(self.shells.remove(words[1])),
             "fuse-end" => self.fuse_end(words[1]),
             "?" => self.ask(&words[1..]),
             "=" => self.expect(words[1], line.splitn(3, ' ').nth(2).unwrap_or_default()),

@@ -82,8 +82,9 @@ pub enum Action {
         #[serde(with = "mount_table::path_as_text")]
         place: PathBuf,
     },
-    /// Unmounts a mount, in its namespace alone: it and all below are made private first, so that nothing is torn out of
-    /// other namespaces (umount2(2) with `MNT_DETACH`).
+    /// Unmounts a mount with all below it (umount2(2) with `MNT_DETACH`). All of it is made private first: what is mounted
+    /// below is then not torn out of other namespaces. The mount itself goes from where its parent's peers and slaves have
+    /// it, as with every unmount.
     Detach {
         /// Which.
         mount: Seen,
@@ -150,7 +151,7 @@ impl fmt::Display for Action {
             Action::CopyInto { source, onto, place } => {
                 write!(f, "attach a copy of {source} at {}:{}", onto.name, place.display())
             }
-            Action::Detach { mount } => write!(f, "detach {mount} and what is below it, there only"),
+            Action::Detach { mount } => write!(f, "detach {mount} and what is below it"),
             Action::Unmount { mount } => write!(f, "unmount {mount}"),
             Action::MakeReadOnly { mount } => write!(f, "make {mount} and what is below it read-only"),
         }

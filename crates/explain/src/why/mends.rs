@@ -67,10 +67,32 @@ pub(super) fn bring(trace: &Trace<'_>, broken: &Broken, finding: Finding) -> Fin
     finding.with(trace.topology, actions, &also.join("; "))
 }
 
-/// Unmounts something in its namespace only.
+/// Detaches mounts with what is below them. One that goes when another goes, because it is at the same place in what
+/// receives from the other's parent, is left to that.
 pub(super) fn detach(trace: &Trace<'_>, mounts: &[At], also: &str, finding: Finding) -> Finding {
-    let actions = mounts.iter().map(|at| Action::Detach { mount: trace.topology.seen(*at) }).collect();
-    finding.with(trace.topology, actions, also)
+    let t = trace.topology;
+    let mut first: Vec<At> = Vec::new();
+    let mut taken: Vec<&str> = Vec::new();
+    for at in mounts {
+        if first.iter().any(|other| t.goes_with(*other, *at)) {
+            continue;
+        }
+        first.retain(|other| !t.goes_with(*at, *other));
+        first.push(*at);
+    }
+    for at in t.all().filter(|at| !first.contains(at) && first.iter().any(|other| t.goes_with(*other, *at))) {
+        if !taken.contains(&t.name(at.namespace)) {
+            taken.push(t.name(at.namespace));
+        }
+    }
+    let actions = first.iter().map(|at| Action::Detach { mount: t.seen(*at) }).collect();
+    let also = match taken.as_slice() {
+        [] => also.to_owned(),
+        names => {
+            format!("{also}; it goes from {} as well, which receives unmounts from there", names.join(", "))
+        }
+    };
+    finding.with(t, actions, &also)
 }
 
 /// What starting the Pod anew changes.

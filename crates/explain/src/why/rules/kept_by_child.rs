@@ -35,6 +35,6 @@ pub(super) fn find(trace: &Trace<'_>) -> Option<Finding> {
         Finding::problem(RULE.id, title, "the file system stays in use while it is mounted there"),
         |finding, child| finding.seen(format!("{into}: {}", t.mount(*child))),
     );
-    let also = format!("what is mounted below goes with it, in {into} only");
-    Some(mends::detach(trace, &[*cover], &also, finding.seen(format!("{into}: {}", t.mount(*cover)))))
+    let also = "what is mounted below goes with it";
+    Some(mends::detach(trace, &[*cover], also, finding.seen(format!("{into}: {}", t.mount(*cover)))))
 }

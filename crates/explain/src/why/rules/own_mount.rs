@@ -24,6 +24,6 @@ pub(super) fn find(trace: &Trace<'_>) -> Option<Finding> {
     let title = format!("{into} has {} of its own at {}", trace.words(*cover), place.display());
     let finding = Finding::limit(RULE.id, title, format!("it hides what {} has there", trace.from()))
         .seen(format!("{into}: {}", trace.topology.mount(*cover)));
-    let also = format!("what is below goes with it, in {into} only");
-    Some(mends::detach(trace, &[*cover], &also, finding))
+    let also = "what is below goes with it";
+    Some(mends::detach(trace, &[*cover], also, finding))
 }
