@@ -45,7 +45,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("libc", &["sys"]),
     ("anyhow", &["rhizome", "xtask"]),
     ("clap", &["rhizome"]),
-    ("tar", &["image", "xtask"]),
+    ("tar", &["image", "agent", "xtask"]),
     ("tokio", &["serve"]),
     ("hyper", &["serve"]),
     ("ureq", &["image"]),

@@ -33,6 +33,7 @@ mod atomic_file;
 mod check;
 pub mod client;
 mod clock;
+pub mod copy;
 pub mod events;
 pub mod lifecycle;
 pub mod logs;

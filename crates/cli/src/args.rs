@@ -66,6 +66,8 @@ pub(crate) enum Command {
     Exec(Exec),
     /// Be on the terminal, or the input and output, of a container that runs
     Attach(Attach),
+    /// Copy files into and out of containers
+    Cp(Cp),
     /// Print what containers wrote
     Logs(Logs),
     /// Stop pods, keeping them
@@ -341,6 +343,31 @@ pub(crate) struct Attach {
     /// The pod, and after a slash its container
     #[arg(value_name = "POD[/CONTAINER]")]
     pub(crate) pod: String,
+}
+
+/// `rhizome cp`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Files, directories with all that is in them, and symbolic links are copied, with permission bits and times: into DEST if \
+that is a directory, else by that name. SRC/. is what is in SRC. A path of a container is of any container that runs, \
+and needs no program in it; a relative one is below its working directory. What is copied in belongs to the \
+container's user. A path of yours with a colon in it begins with a slash or `./`.
+
+Examples:
+  rhizome cp site.conf mount-a:/etc/nginx/        A file in
+  rhizome cp mount-a/main:/var/log ./log          A directory out
+  rhizome cp mount-a:/data/. mount-b:/data        From pod to pod
+  rhizome cp mount-a:/data - | tar t              As a tar archive; and from one: cp - mount-a:/data")]
+pub(crate) struct Cp {
+    /// What to copy: PATH, POD[/CONTAINER]:PATH, or `-` for a tar archive on standard input
+    #[arg(value_name = "SRC", value_hint = ValueHint::AnyPath)]
+    pub(crate) source: OsString,
+    /// Where to: PATH, POD[/CONTAINER]:PATH, or `-` for a tar archive on standard output
+    #[arg(value_name = "DEST", value_hint = ValueHint::AnyPath)]
+    pub(crate) destination: OsString,
+    /// The container, as after the slash [default: the pod's first]
+    #[arg(short, long, value_name = "CONTAINER")]
+    pub(crate) container: Option<String>,
 }
 
 /// `rhizome logs`

@@ -105,6 +105,9 @@ fn status_of(error: &anyhow::Error) -> u8 {
         if let Some(error) = cause.downcast_ref::<runtime::Error>() {
             return status_of_runtime(error);
         }
+        if cause.downcast_ref().is_some_and(agent::copy::CopyError::is_missing) {
+            return 1;
+        }
         if cause.downcast_ref().is_some_and(image::Error::is_not_found) {
             return 1;
         }

@@ -8,7 +8,7 @@ use crate::args::Global;
 use crate::exit::{Context as _, Failure, Result};
 use crate::keeper;
 use agent::{Client, Root};
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::fs::File;
 
 /// The root of `--root` or `RHIZOME_ROOT`, else the machine's.
@@ -55,6 +55,15 @@ impl World {
         let client = Client::open(&root(global))?;
         let (home, held) = keeper::enter_and_hold(client.root(), isolated)?;
         Ok(World { client, home, creating: Some(held) })
+    }
+
+    /// Goes back to the mounts that we began in, and to a directory that was opened there.
+    pub(crate) fn go_home(&self, directory: BorrowedFd<'_>) -> std::io::Result<()> {
+        if let Some(home) = &self.home {
+            sys::mount::enter_mount_namespace(home.as_fd())?;
+            rustix::process::fchdir(directory)?;
+        }
+        Ok(())
     }
 
     /// The pods are on record: from now on they keep the root's mount namespace themselves.

@@ -30,7 +30,7 @@ mod pull;
 mod reference;
 mod source;
 mod store;
-mod tar_stream;
+pub mod tar_stream;
 mod unpack;
 mod zstd;
 

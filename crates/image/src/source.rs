@@ -173,7 +173,7 @@ fn first_kind(path: &Path, file: &File) -> Result<First> {
     let mut stream = TarStream::new(reader, MAX_ARCHIVE_MEMBERS);
     let mut seen = 0;
     loop {
-        match stream.next() {
+        match stream.next_member() {
             Ok(Some(member)) => {
                 let name = member.name();
                 let name = name.trim_start_matches("./").trim_matches('/');
@@ -217,7 +217,7 @@ fn index_archive(path: &Path, file: &File) -> Result<HashMap<String, Place>> {
         |source: UnpackError| Error::Layer { layer: path.display().to_string(), source: Box::new(source) };
     let mut stream = TarStream::new(Section { file, offset: 0, left: u64::MAX }, MAX_ARCHIVE_MEMBERS);
     let mut members = HashMap::new();
-    while let Some(member) = stream.next().map_err(damaged)? {
+    while let Some(member) = stream.next_member().map_err(damaged)? {
         let name = normal(&member.name());
         let place = match member.kind {
             Kind::File { size } => Place::Contents { offset: stream.offset(), size },

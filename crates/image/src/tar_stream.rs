@@ -17,35 +17,50 @@ const MAX_PAX: u64 = 1024 * 1024;
 
 /// What a member is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Kind {
+#[allow(missing_docs, reason = "the fields say what they are")]
+pub enum Kind {
+    /// A file, whose contents follow.
     File { size: u64 },
+    /// A directory.
     Directory,
+    /// A symbolic link to any bytes.
     Symlink { target: Vec<u8> },
+    /// Another name of an earlier member.
     HardLink { target: Vec<u8> },
+    /// A character device.
     CharacterDevice { major: u32, minor: u32 },
+    /// A block device.
     BlockDevice { major: u32, minor: u32 },
+    /// A named pipe.
     Fifo,
 }
 
 /// A point in time: seconds since 1970 and nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Time {
-    pub(crate) seconds: i64,
-    pub(crate) nanoseconds: u32,
+pub struct Time {
+    /// Since 1970.
+    pub seconds: i64,
+    /// Less than a second.
+    pub nanoseconds: u32,
 }
 
 /// One member's header, extension headers applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Member {
-    pub(crate) path: Vec<u8>,
-    pub(crate) kind: Kind,
+pub struct Member {
+    /// As it stands in the archive: any bytes, `..` too.
+    pub path: Vec<u8>,
+    /// What it is.
+    pub kind: Kind,
     /// Permission bits, with setuid, setgid and sticky.
-    pub(crate) mode: u32,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    pub(crate) mtime: Time,
+    pub mode: u32,
+    /// The owner's id.
+    pub uid: u32,
+    /// The group's id.
+    pub gid: u32,
+    /// When it was changed.
+    pub mtime: Time,
     /// Names and values from `SCHILY.xattr.` records.
-    pub(crate) xattrs: Vec<(String, Vec<u8>)>,
+    pub xattrs: Vec<(String, Vec<u8>)>,
 }
 
 impl Member {
@@ -60,7 +75,8 @@ pub(crate) fn lossy(bytes: &[u8]) -> String {
 }
 
 /// A tar stream between two members.
-pub(crate) struct TarStream<R> {
+#[derive(Debug)]
+pub struct TarStream<R> {
     reader: R,
     offset: u64,
     /// Bytes of the current member that were not read yet, then its padding.
@@ -79,7 +95,8 @@ struct Extensions {
 }
 
 impl<R: Read> TarStream<R> {
-    pub(crate) fn new(reader: R, max_members: u64) -> Self {
+    /// Of an archive of at most so many members.
+    pub fn new(reader: R, max_members: u64) -> Self {
         TarStream {
             reader,
             offset: 0,
@@ -103,7 +120,10 @@ impl<R: Read> TarStream<R> {
     }
 
     /// Skips what is left of the current member and reads the next one's header. `None` at the end.
-    pub(crate) fn next(&mut self) -> Result<Option<Member>, UnpackError> {
+    ///
+    /// # Errors
+    /// The archive cannot be read, is malformed or cut off, or has what is not understood.
+    pub fn next_member(&mut self) -> Result<Option<Member>, UnpackError> {
         let mut extensions = Extensions::default();
         loop {
             self.skip()?;
@@ -129,7 +149,10 @@ impl<R: Read> TarStream<R> {
     }
 
     /// Reads contents of the current member; 0 at its end.
-    pub(crate) fn read_contents(&mut self, buffer: &mut [u8]) -> Result<usize, UnpackError> {
+    ///
+    /// # Errors
+    /// The archive cannot be read, is malformed or cut off, or has what is not understood.
+    pub fn read_contents(&mut self, buffer: &mut [u8]) -> Result<usize, UnpackError> {
         let wanted = buffer.len().min(usize::try_from(self.remaining).unwrap_or(usize::MAX));
         if wanted == 0 {
             return Ok(0);

@@ -63,7 +63,7 @@ pub(crate) fn unpack<R: io::Read>(
     root: BorrowedFd<'_>,
 ) -> Result<Unpacked, UnpackError> {
     let mut layer = Layer { root, parent: None, directory_times: Vec::new(), done: Unpacked::default() };
-    while let Some(member) = stream.next()? {
+    while let Some(member) = stream.next_member()? {
         layer.write(&member, stream)?;
         layer.done.members += 1;
     }

@@ -33,6 +33,7 @@ mod control;
 mod error;
 mod exec;
 pub mod fault;
+mod inside;
 pub mod mounts;
 pub mod removal;
 mod sandbox;
@@ -48,5 +49,6 @@ pub use control::{
 };
 pub use error::{Error, Result, START_ERROR_EXIT_CODE, Step, StepFailure};
 pub use exec::{ExecConfig, ExecProcess, ExecStdio, exec};
+pub use inside::inside;
 pub use sandbox::Sandbox;
 pub use state::{ContainerRecord, Dirs, Exit, ProcessId, ProcessSpec, SandboxRecord, Status};

@@ -1,6 +1,7 @@
 //! What the commands do: a module each.
 
 mod attach;
+mod copy;
 mod doctor;
 mod exec;
 mod image;
@@ -44,6 +45,7 @@ pub(crate) fn run(cli: Cli) -> Result {
         Command::Exec(args) => exec::run(&global, &args),
         Command::Attach(args) => attach::run(&global, &args),
         Command::Run(args) => run::run(&global, &args),
+        Command::Cp(args) => copy::run(&global, &args),
         Command::Logs(args) => logs::run(&global, &args),
         Command::Stop(args) => lifecycle::stop(&global, &args),
         Command::Start(args) => lifecycle::start(&global, &args),
