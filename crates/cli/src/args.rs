@@ -5,8 +5,8 @@ use crate::duration;
 mod node;
 mod why;
 
-pub(crate) use node::{MountFilter, MountFormat, Mounts, NodeSource};
 pub(crate) use why::{Mend, Why};
+pub(crate) use node::{Diff, MountFilter, MountFormat, Mounts, NodeSource, SnapshotArgs};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use jiff::Timestamp;
@@ -94,6 +94,10 @@ pub(crate) enum Command {
     WhyNot(Why),
     /// Make a change that `why` advised
     Mend(Mend),
+    /// Take away what is mounted on this node, in every mount namespace, as a document
+    Snapshot(SnapshotArgs),
+    /// Compare two such documents, or one with this machine
+    Diff(Diff),
     /// Say what on this machine would stop pods or mount propagation, and how to mend it
     Doctor(Doctor),
     /// Be a Kubernetes node: an API on loopback that kubectl talks to

@@ -350,3 +350,52 @@ fn pods_are_named() {
     let ran = world.run(&["mounts", "mount-a"]);
     assert!(ran.stdout.starts_with("OWNER "), "{ran:?}");
 }
+
+#[test]
+fn taken_away_and_compared() {
+    if !is_root("taken_away_and_compared") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let mut a = Namespace::new();
+    a.run("mkdir /tmp/x /tmp/y && mount -t tmpfs secret /tmp/x && mount -t tmpfs moves /tmp/y && mount --make-private /tmp");
+    let taken = run(&["snapshot", "-o", &file("before")]);
+    assert_eq!((taken.status, taken.stdout.as_str()), (0, ""), "{taken:?}");
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(file("before")).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let target = format!("ns:{}", a.number());
+    let live = run(&["mounts", &target, "-o", "+id,shared"]);
+    let offline = run(&["mounts", &target, "-o", "+id,shared", "--snapshot", &file("before")]);
+    assert_eq!(live.stdout, offline.stdout);
+    a.run("umount /tmp/x && mkdir /tmp/z && mount --move /tmp/y /tmp/z && mount -t tmpfs new /tmp/y");
+    assert_eq!(run(&["snapshot", "-o", &file("after")]).status, 0);
+    let diff = run(&["diff", "-o", "json", &file("before"), &file("after")]);
+    assert_eq!(diff.status, 1, "{diff:?}");
+    let document: Value = serde_json::from_str(&diff.stdout).unwrap();
+    let changed = document["changed"].as_array().unwrap().iter().find(|it| it["id"] == a.number()).unwrap();
+    let changes: Vec<_> = changed["mounts"].as_array().unwrap().iter().collect();
+    let is = |change: &Value, kind: &str, source: &str| {
+        change["change"] == kind
+            && (change["mount"]["source"] == source || change["after"]["source"] == source)
+    };
+    assert!(changes.iter().any(|it| is(it, "unmounted", "secret")), "{changed}");
+    assert!(changes.iter().any(|it| is(it, "mounted", "new")), "{changed}");
+    // By its unique id the one that moved is the same; without ids it is another.
+    assert_eq!(document["sameBoot"], true);
+    if changes.len() == 4 {
+        let text = std::fs::read_to_string(file("before")).unwrap();
+        assert!(!text.contains("uniqueMountIds"), "{changed}");
+    } else {
+        assert!(changes.iter().any(|it| is(it, "changed", "moves")), "{changed}");
+    }
+    let words = run(&["diff", &file("before"), &file("after")]).stdout;
+    assert!(words.contains("  - /tmp/x secret tmpfs"), "{words}");
+    let same = run(&["diff", &file("after"), &file("after")]);
+    assert_eq!((same.status, same.stdout.as_str(), same.stderr.as_str()), (0, "", ""));
+    let other = run(&["snapshot", "--pseudonymise"]);
+    assert!(!other.stdout.contains("moves") && other.stdout.contains("tmpfs"));
+    std::fs::write(file("other"), other.stdout).unwrap();
+    assert_eq!(run(&["mounts", "-A", "--snapshot", &file("other")]).status, 0);
+}

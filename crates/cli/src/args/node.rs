@@ -108,3 +108,47 @@ fn parse_format(text: &str) -> Result<MountFormat, String> {
         }
     })
 }
+
+/// `rhizome snapshot`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The document is described in docs/reference/node-snapshot.md; every command with --snapshot takes it. It has the paths, \
+names and sources of everything that is mounted: --pseudonymise gives them others before strangers see it.
+
+Examples:
+  rhizome snapshot -o before.json
+  rhizome mounts --snapshot before.json -A -T /mnt
+  rhizome diff before.json                 What has changed since
+  rhizome snapshot --pseudonymise | gzip > for-the-report.json.gz")]
+pub(crate) struct SnapshotArgs {
+    /// Write to FILE, which only its owner can read; `-` is standard output
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, default_value = "-")]
+    pub(crate) output: PathBuf,
+    /// Give paths, sources, processes, containers and pods other names, the same ones everywhere
+    #[arg(long)]
+    pub(crate) pseudonymise: bool,
+}
+
+/// `rhizome diff`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Of one machine since it was started, mounts are matched by ids that are never reused, so that a move is a move; else by \
+namespace and mount point.
+
+Exit status: 0 no difference, 1 differences, 2 could not be read.
+
+Examples:
+  rhizome diff before.json after.json
+  rhizome diff before.json          With this machine as it is now
+  rhizome diff -o json a.json b.json | jq '.changed[].mounts'")]
+pub(crate) struct Diff {
+    /// Taken with `rhizome snapshot`
+    #[arg(value_name = "BEFORE", value_hint = ValueHint::FilePath)]
+    pub(crate) before: PathBuf,
+    /// Also [default: this machine now]
+    #[arg(value_name = "AFTER", value_hint = ValueHint::FilePath)]
+    pub(crate) after: Option<PathBuf>,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = super::Document::Table)]
+    pub(crate) output: super::Document,
+}

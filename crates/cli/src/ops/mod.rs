@@ -17,6 +17,7 @@ mod plan;
 mod ps;
 mod run;
 mod simulate;
+mod snapshot;
 mod unshare;
 mod why;
 
@@ -33,6 +34,8 @@ pub(crate) fn run(cli: Cli) -> Result {
         Command::Plan(args) => plan::run(&global, &args),
         Command::Doctor(args) => doctor::run(&global, &args),
         Command::Image(args) => image::run(&global, &args.command),
+        Command::Snapshot(args) => snapshot::run(&global, &args),
+        Command::Diff(args) => snapshot::diff(&global, &args),
         Command::Mounts(args) => mounts::run(&global, &args),
         Command::Keep(_) => keeper::keep(),
         Command::Simulate(args) => simulate::run(&args),

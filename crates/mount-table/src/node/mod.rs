@@ -5,13 +5,16 @@
 //! It is filled by `observe`, written to a file and read back ([`Node::to_json`], [`Node::parse_json`]), and asked by
 //! whoever explains, draws or predicts; none of them cares where it came from.
 
+mod diff;
 mod document;
 mod groups;
 mod owner;
+mod pseudonym;
 mod target;
 #[cfg(test)]
 mod tests;
 
+pub use diff::{Changed, Diff, MountChange, NamespaceChange};
 pub use document::{DocumentError, MAX_DOCUMENT_BYTES, MAX_NAMESPACES};
 pub use groups::{Groups, Place};
 pub use owner::{Container, Labels, Owner, Pod, Runtime};

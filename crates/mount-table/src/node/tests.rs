@@ -1,7 +1,7 @@
 //! Tests of the node: targets, groups, words, documents.
 
 use super::*;
-use crate::PeerGroup;
+use crate::{Mount, PeerGroup};
 use std::path::Path;
 
 fn table(text: &str) -> MountTable {
@@ -203,4 +203,76 @@ fn a_document_of_another_kind_is_refused() {
     assert_eq!(one, "the namespace 60 has 1 mounts and 2 unique ids");
     // Something new under the same version is passed over.
     Node::parse_json(text.replacen("\"kernel\"", "\"new\":[{}],\"kernel\"", 1).as_bytes()).unwrap();
+}
+
+#[test]
+fn other_names_and_the_same_picture() {
+    let mut node = node();
+    node.boot_id = Some("b".to_owned());
+    node.namespaces[0].mounts = table(
+        "1 0 8:1 / / rw shared:1 - ext4 /dev/disk/by-label/secret rw,errors=remount-ro\n\
+         2 1 0:9 / /mnt/secret\\040place rw shared:2 - nfs4 server:/exports/secret rw,size=4k,addr=10.0.0.1\n\
+         3 2 0:8 /secret /mnt/secret\\040place/secret rw - overlay overlay rw,lowerdir=/var/lib/secret/l:/x/l,upperdir=/var/lib/secret/u\n\
+         4 1 0:4 mnt:[4026532200] /run/ns rw - nsfs nsfs rw\n",
+    );
+    node.gaps = vec![Gap { what: Missing::KeptNamespaces, why: "reading /secret".to_owned() }];
+    let picture = |node: &Node| -> Vec<_> {
+        let groups = |mount: &Mount| (mount.id, mount.parent, mount.propagation, mount.device);
+        let rows = node.mounts().map(|place| groups(place.mount));
+        rows.collect()
+    };
+    let before = picture(&node);
+    node.pseudonymise();
+    assert_eq!(picture(&node), before);
+    let text = String::from_utf8(node.to_json().unwrap()).unwrap();
+    for name in ["secret", "mount-a", "bbbb", "server", "10.0.0.1", "nginx", "uid-of"] {
+        assert!(!text.contains(name), "{name} in {text}");
+    }
+    let rows = &node.namespaces[0].mounts.mounts;
+    assert!(rows[2].mount_point.starts_with(&rows[1].mount_point));
+    assert_eq!(rows[3].root, Path::new("mnt:[4026532200]"));
+    assert!(rows[1].super_options.contains("size=4k"), "{}", rows[1].super_options);
+    assert!(rows[2].super_options.starts_with("rw,lowerdir=/var/lib/name-"), "{}", rows[2].super_options);
+    assert_eq!(Node::parse_json(text.as_bytes()).unwrap(), node);
+}
+
+#[test]
+fn differences_of_one_boot_and_of_two() {
+    let mut before = node();
+    before.boot_id = Some("b".to_owned());
+    before.namespaces[0].unique_mount_ids = vec![MountId(100), MountId(101)];
+    let mut after = before.clone();
+    assert!(before.diff(&after).is_empty());
+    // One moved and one new, one namespace gone and one new.
+    after.namespaces[0].mounts = table(
+        "1 0 8:1 / / rw shared:1 - ext4 /dev/sda rw\n2 1 0:9 / /srv rw shared:2 - tmpfs t rw\n\
+         3 2 0:9 / /srv rw - tmpfs new rw\n",
+    );
+    after.namespaces[0].unique_mount_ids = vec![MountId(100), MountId(101), MountId(200)];
+    after.namespaces[7].id = NamespaceId(61);
+    let diff = before.diff(&after);
+    assert!(diff.same_boot);
+    let names = |of: &[NamespaceChange]| of.iter().map(|it| it.name.clone()).collect::<Vec<_>>();
+    assert_eq!((names(&diff.gone), names(&diff.new)), (vec!["ns:60".to_owned()], vec!["ns:61".to_owned()]));
+    let [Changed { name, mounts, .. }] = &diff.changed[..] else { panic!("{diff:?}") };
+    assert_eq!(name, "host");
+    assert!(
+        matches!(&mounts[0], MountChange::Changed { fields, .. } if fields[..] == ["mount point"]),
+        "{mounts:?}"
+    );
+    assert!(matches!(&mounts[1], MountChange::Mounted { mount } if mount.source == "new"), "{mounts:?}");
+    assert_eq!(mounts.len(), 2);
+    // Of another boot: numbers mean nothing, places do.
+    after.boot_id = Some("c".to_owned());
+    after.namespaces[7].id = NamespaceId(60);
+    for view in &mut after.namespaces {
+        for group in view.mounts.mounts.iter_mut().flat_map(|mount| &mut mount.propagation.shared) {
+            group.0 += 1000;
+        }
+    }
+    let diff = before.diff(&after);
+    assert!(!diff.same_boot && diff.gone.is_empty() && diff.new.is_empty());
+    let [Changed { mounts, .. }] = &diff.changed[..] else { panic!("{diff:?}") };
+    assert!(matches!(&mounts[0], MountChange::Unmounted { mount } if mount.mount_point == Path::new("/mnt")));
+    assert_eq!(mounts.len(), 3);
 }
