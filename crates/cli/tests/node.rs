@@ -331,3 +331,187 @@ fn bad_requests_are_answered_and_harm_nothing() {
     assert_eq!(kinds, ["ADDED", "ADDED", "ADDED", "BOOKMARK", "BOOKMARK"], "{events}");
     assert!(events.contains("k8s.io/initial-events-end"));
 }
+
+#[test]
+fn objects_are_changed_as_on_a_cluster() {
+    let Some(node) = Node::start("objects_are_changed_as_on_a_cluster") else { return };
+    let manifest = node.manifest("mount-a", "Bidirectional");
+    let file = node.world.file("mount-a.yaml", &manifest);
+    assert_eq!(node.ok(&["apply", "-f", &file]), "pod/mount-a created\n");
+    node.wait_ready(&["mount-a"]);
+    assert_eq!(
+        node.ok(&["wait", "--for=condition=Ready", "pod/mount-a", "--timeout=60s"]),
+        "pod/mount-a condition met\n"
+    );
+    node.refused(
+        &["wait", "--for=condition=Foo", "pod/mount-a", "--timeout=1s"],
+        "error: timed out waiting for the condition on pods/mount-a\n",
+    );
+    assert_eq!(node.ok(&["apply", "-f", &file]), "pod/mount-a unchanged\n");
+    let labelled =
+        node.world.file("labelled.yaml", &manifest.replace("app: mount", "app: mount\n      new: x"));
+    assert_eq!(node.ok(&["apply", "-f", &labelled]), "pod/mount-a configured\n");
+    for (args, said) in [
+        (vec!["label", "pod", "mount-a", "tier=x"], "pod/mount-a labeled\n"),
+        (vec!["label", "pod", "mount-a", "tier=y", "--overwrite"], "pod/mount-a labeled\n"),
+        (vec!["label", "pod", "mount-a", "tier=y"], "pod/mount-a not labeled\n"),
+        (vec!["label", "pod", "mount-a", "tier-"], "pod/mount-a unlabeled\n"),
+        (vec!["annotate", "pod", "mount-a", "note=1"], "pod/mount-a annotated\n"),
+        (vec!["annotate", "pod", "mount-a", "note-"], "pod/mount-a annotated\n"),
+        (
+            vec!["patch", "pod", "mount-a", "-p", r#"{"metadata":{"labels":{"p":"1"}}}"#],
+            "pod/mount-a patched\n",
+        ),
+        (
+            vec!["patch", "pod", "mount-a", "-p", r#"{"metadata":{"labels":{"p":"1"}}}"#],
+            "pod/mount-a patched (no change)\n",
+        ),
+        (
+            vec!["patch", "pod", "mount-a", "--type=merge", "-p", r#"{"metadata":{"labels":{"p":null}}}"#],
+            "pod/mount-a patched\n",
+        ),
+        (
+            vec![
+                "patch",
+                "pod",
+                "mount-a",
+                "--type=json",
+                "-p",
+                r#"[{"op":"add","path":"/metadata/labels/j","value":"1"}]"#,
+            ],
+            "pod/mount-a patched\n",
+        ),
+    ] {
+        assert_eq!(node.ok(&args), said, "{args:?}");
+    }
+    let labels = node.ok(&["get", "pod", "mount-a", "-o", "jsonpath={.metadata.labels}"]);
+    assert_eq!(labels, r#"{"app":"mount","j":"1","new":"x"}"#);
+    node.refused(
+        &[
+            "patch",
+            "pod",
+            "mount-a",
+            "--type=json",
+            "-p",
+            r#"[{"op":"remove","path":"/metadata/labels/nosuch"}]"#,
+        ],
+        "The request is invalid: the server rejected our request due to an error in our request\n",
+    );
+    let other = node.world.file("other.yaml", &manifest.replace("Bidirectional", "HostToContainer"));
+    let refused = node.kubectl(&["apply", "-f", &other]);
+    assert!(
+        refused.stderr.starts_with("The Pod \"mount-a\" is invalid: spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`"),
+        "{refused:?}"
+    );
+    let mut edit = node.command(&["edit", "pod", "mount-a"]);
+    let edited = support::ran(edit.env("KUBE_EDITOR", "sed -i 's/new: x/new: z/'").output().unwrap());
+    assert_eq!(edited.stdout, "pod/mount-a edited\n", "{edited:?}");
+    // Who comes with an old version is told so.
+    let whole = node.ok(&["get", "pod", "mount-a", "-o", "yaml"]);
+    node.ok(&["label", "pod", "mount-a", "quick=er"]);
+    let stale = node.world.file("stale.yaml", &whole);
+    node.refused(
+        &["replace", "-f", &stale],
+        &format!("Error from server (Conflict): error when replacing {stale:?}: Operation cannot be fulfilled on pods \"mount-a\": the object has been modified; please apply your changes to the latest version and try again\n"),
+    );
+    let server_side = node.kubectl(&["apply", "--server-side", "-f", &file]);
+    assert!(
+        server_side.status == 1 && server_side.stderr.contains("server-side apply is not supported yet"),
+        "{server_side:?}"
+    );
+}
+
+/// Two containers: one that says five lines and stays, one that fails once and then stays.
+const TALKERS: &str = "apiVersion: v1
+kind: Pod
+metadata: {name: two}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - {name: c1, image: busybox, command: [sh, -c, 'for i in 1 2 3; do echo c1 line $i; done; echo c1 to stderr >&2; sleep 1000']}
+  - {name: c2, image: busybox, command: [sh, -c, 'if [ -e /m/once ]; then echo second; sleep 1000; fi; echo first; touch /m/once; exit 3'], volumeMounts: [{name: m, mountPath: /m}]}
+  volumes: [{name: m, emptyDir: {}}]
+";
+
+#[test]
+fn logs_are_those_of_the_container() {
+    let Some(node) = Node::start("logs_are_those_of_the_container") else { return };
+    assert_eq!(node.with_input(&["create", "-f", "-"], TALKERS.as_bytes()).stdout, "pod/two created\n");
+    let all = "c1 line 1\nc1 line 2\nc1 line 3\nc1 to stderr\n";
+    node.until(&["logs", "two", "-c", "c1"], |text| text.lines().count() == 4);
+    let defaulted = node.kubectl(&["logs", "two"]);
+    assert_eq!(defaulted.stderr, "Defaulted container \"c1\" out of: c1, c2\n");
+    let sorted = |text: &str| {
+        let mut lines: Vec<&str> = text.lines().collect();
+        lines.sort_unstable();
+        lines.join("\n") + "\n"
+    };
+    assert_eq!(sorted(&defaulted.stdout), all);
+    assert_eq!(node.ok(&["logs", "two", "-c", "c1", "--tail=2"]).lines().count(), 2);
+    assert_eq!(node.ok(&["logs", "two", "-c", "c1", "--limit-bytes=6"]).len(), 6);
+    assert_eq!(node.ok(&["logs", "two", "-c", "c1", "--since=1h"]).lines().count(), 4);
+    let timed = node.ok(&["logs", "two", "-c", "c1", "--timestamps"]);
+    assert!(
+        timed.lines().all(|line| line.len() > 31 && line.as_bytes()[29] == b'Z' && &line[30..34] == " c1 "),
+        "{timed}"
+    );
+    node.until(&["logs", "two", "-c", "c2"], |text| text == "second\n");
+    assert_eq!(node.ok(&["logs", "two", "-c", "c2", "-p"]), "first\n");
+    node.refused(
+        &["logs", "two", "-c", "c1", "-p"],
+        "Error from server (BadRequest): previous terminated container \"c1\" in pod \"two\" not found\n",
+    );
+    let missing = node.kubectl(&["logs", "nosuch"]);
+    assert_eq!(missing.status, 1, "{missing:?}");
+    let absent = "apiVersion: v1\nkind: Pod\nmetadata: {name: absent}\nspec: {containers: [{name: main, image: 'localhost:1/none:1', imagePullPolicy: Never}]}\n";
+    node.with_input(&["create", "-f", "-"], absent.as_bytes());
+    node.until(&["get", "pods"], |text| text.contains("ErrImageNeverPull"));
+    node.refused(
+        &["logs", "absent"],
+        "Error from server (BadRequest): container \"main\" in pod \"absent\" is waiting to start: ErrImageNeverPull\n",
+    );
+    // Followed to its end, which is that of the pod.
+    let follow = node
+        .command(&["logs", "-f", "two", "-c", "c1"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    node.ok(&["delete", "pod", "absent"]);
+    let deleted = node.kubectl(&["delete", "pod", "two"]);
+    assert_eq!(deleted.status, 0, "{deleted:?}");
+    let followed = support::ran(follow.wait_with_output().unwrap());
+    assert_eq!((followed.status, sorted(&followed.stdout).as_str()), (0, all), "{followed:?}");
+}
+
+#[test]
+fn a_watch_tells_what_becomes_of_pods() {
+    let Some(node) = Node::start("a_watch_tells_what_becomes_of_pods") else { return };
+    let file = node.world.file("mount-b.yaml", &node.manifest("mount-b", "None"));
+    node.ok(&["create", "-f", &file]);
+    node.wait_ready(&["mount-b"]);
+    let mut watch = node.command(&["get", "pods", "-w", "--output-watch-events"]);
+    let watch = watch.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    node.ok(&["delete", "pod", "mount-b", "--grace-period=1"]);
+    node.ok(&["create", "-f", &file]);
+    node.wait_ready(&["mount-b"]);
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    rustix::process::kill_process(rustix::process::Pid::from_child(&watch), Signal::TERM).unwrap();
+    let told = String::from_utf8(watch.wait_with_output().unwrap().stdout).unwrap();
+    let mut rows: Vec<String> =
+        columns(&told).lines().map(|line| line.split(' ').take(4).collect::<Vec<_>>().join(" ")).collect();
+    rows.dedup();
+    let expected = [
+        "EVENT NAME READY STATUS",
+        "ADDED mount-b 1/1 Running",
+        "MODIFIED mount-b 1/1 Terminating",
+        "DELETED mount-b 0/1 ",
+        "ADDED mount-b 0/1 Pending",
+        "MODIFIED mount-b 0/1 ContainerCreating",
+        "MODIFIED mount-b 1/1 Running",
+    ];
+    let mut rest = rows.iter();
+    for expected in expected {
+        assert!(rest.any(|row| row.starts_with(expected)), "{expected} is not (there) in {rows:#?}");
+    }
+}

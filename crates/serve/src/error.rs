@@ -217,6 +217,29 @@ impl ApiError {
         ApiError::invalid(options, "meta.k8s.io", "", &errors)
     }
 
+    /// A patch that does not apply, of which the API server says no more.
+    pub(crate) fn unprocessable() -> ApiError {
+        let message = "the server rejected our request due to an error in our request";
+        ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message).with_details(json!({}))
+    }
+
+    pub(crate) fn unsupported_patch(message: &str) -> ApiError {
+        ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message)
+            .with_details(json!({}))
+    }
+
+    pub(crate) fn too_large_patch(most: usize, found: usize) -> ApiError {
+        let message = format!("The allowed maximum operations in a JSON patch is {most}, got {found}");
+        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message).with_details(json!({}))
+    }
+
+    /// A parameter of the request whose value is out of range.
+    pub(crate) fn invalid_option(options: &str, field: &str, value: i64, why: &str) -> ApiError {
+        let mut errors = FieldErrors::default();
+        errors.invalid(&manifest::field::Path::new(field), value, why);
+        ApiError::invalid(options, "", "", &errors)
+    }
+
     pub(crate) fn method_not_allowed() -> ApiError {
         let message = "the server does not allow this method on the requested resource";
         ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message).with_details(json!({}))

@@ -6,6 +6,7 @@ use crate::delete;
 use crate::discovery;
 use crate::error::{ApiError, Result};
 use crate::list;
+use crate::logs;
 use crate::object::Key;
 use crate::query::Query;
 use crate::route::{self, Route};
@@ -301,11 +302,12 @@ async fn objects(
         Route::Object { resource, namespace, name, subresource } => {
             let key = Key { resource, namespace, name };
             if let Some(subresource) = subresource {
-                return part(shared, &key, &subresource, query, &method, &accept);
+                return part(shared, &key, &subresource, query, &method, &accept).await;
             }
             let verb = match method {
                 Method::GET => "get",
                 Method::PUT => "update",
+                Method::PATCH => "patch",
                 Method::DELETE => "delete",
                 _ => "",
             };
@@ -321,6 +323,11 @@ async fn objects(
                     verbs::update(shared, &key, verbs::Call { query: query.clone(), form, format, body })
                         .await
                 }
+                "patch" => {
+                    let form = accept::form(&accept)?;
+                    let body = body(request).await?;
+                    verbs::patch(shared, &key, query, form, &content_type, body).await
+                }
                 _ => {
                     let body = body(request).await?;
                     let options = delete::options(query, &body, &content_type)?;
@@ -333,7 +340,7 @@ async fn objects(
 }
 
 /// What lies below an object.
-fn part(
+async fn part(
     shared: &Arc<Shared>,
     key: &Key,
     subresource: &str,
@@ -342,6 +349,7 @@ fn part(
     accept: &str,
 ) -> Result<Answer> {
     match (subresource, method) {
+        ("log", &Method::GET) => logs::log(shared, key, query).await,
         ("status", &Method::GET) => list::get(&shared.store, key, query, accept::form(accept)?),
         _ => Err(ApiError::method_not_allowed()),
     }

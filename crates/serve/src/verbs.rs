@@ -7,6 +7,7 @@ use crate::http::Answer;
 use crate::kinds::Resource;
 use crate::list;
 use crate::object::{self, Key, text};
+use crate::patch;
 use crate::query::Query;
 use crate::server::Shared;
 use crate::store::{Durability, Next, Stored, WriteError};
@@ -14,7 +15,7 @@ use hyper::StatusCode;
 use hyper::body::Bytes;
 use manifest::field::{FieldErrors, Path};
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A request that writes.
 #[derive(Debug, Clone)]
@@ -151,6 +152,38 @@ pub(crate) async fn update(shared: &Arc<Shared>, key: &Key, call: Call) -> Resul
     Ok(list::one(key.resource, &stored, &call.query, call.form).warnings(warnings))
 }
 
+/// Patches an object.
+pub(crate) async fn patch(
+    shared: &Arc<Shared>,
+    key: &Key,
+    query: &Query,
+    form: Form,
+    content_type: &str,
+    body: Bytes,
+) -> Result<Answer> {
+    let dry_run = dry_run("PatchOptions", query)?;
+    let mode = decode::validation("PatchOptions", query.text("fieldValidation"))?;
+    let kind = patch::form(content_type)?;
+    let (shared, key_then) = (shared.clone(), key.clone());
+    let (stored, warnings) = blocking(move || {
+        let warned = Mutex::new(Vec::new());
+        let stored = change(&shared, &key_then, dry_run, |now| {
+            let made = patch::apply(kind, now, &body)?;
+            let json = made.to_string();
+            let namespace = &key_then.namespace;
+            let given = decode::object(key_then.resource, namespace, json.as_bytes(), Format::Json, mode)?;
+            if text(&given.object, "/metadata/name") != key_then.name {
+                return Err(ApiError::bad_request("the name of the object may not be changed"));
+            }
+            *warned.lock().unwrap_or_else(PoisonError::into_inner) = given.warnings.clone();
+            replaced(key_then.resource, now, given)
+        })?;
+        Ok((stored, warned.into_inner().unwrap_or_else(PoisonError::into_inner)))
+    })
+    .await?;
+    Ok(list::one(key.resource, &stored, query, form).warnings(warnings))
+}
+
 /// Changes an object that is there, by what `step` makes of it.
 pub(crate) fn change(
     shared: &Arc<Shared>,
@@ -209,7 +242,7 @@ pub(crate) fn replaced(resource: Resource, now: &Value, given: Given) -> Result<
         object["status"] = status.clone();
     }
     let errors = match resource {
-        Resource::Pods => pod_update(now, &mut object),
+        Resource::Pods => pod_update(now, &object),
         Resource::Nodes => {
             object["spec"] = with_field(&now["spec"], "unschedulable", object["spec"].get("unschedulable"));
             FieldErrors::default()
@@ -241,16 +274,10 @@ fn with_field(object: &Value, field: &str, value: Option<&Value>) -> Value {
 /// become another.
 const POD_IMMUTABLE: &str = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 
-fn pod_update(now: &Value, object: &mut Value) -> FieldErrors {
+fn pod_update(now: &Value, object: &Value) -> FieldErrors {
     let mut errors = FieldErrors::default();
     let spec = Path::new("spec");
-    let mut wanted = object["spec"].clone();
-    // The node's own.
-    if let Some(node) = now["spec"].get("nodeName")
-        && wanted.get("nodeName").is_none()
-    {
-        wanted["nodeName"] = node.clone();
-    }
+    let wanted = object["spec"].clone();
     let mut compared = wanted.clone();
     let added = object::items(&wanted, "/tolerations");
     if object::items(&now["spec"], "/tolerations").iter().all(|had| added.contains(had)) {
@@ -274,7 +301,6 @@ fn pod_update(now: &Value, object: &mut Value) -> FieldErrors {
         let why = "changing the image of a container that was made is not supported yet by this version of rhizome: delete the pod and create it again";
         errors.forbidden(&spec.child("containers"), why);
     }
-    object["spec"] = wanted;
     errors
 }
 
