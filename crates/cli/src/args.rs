@@ -5,8 +5,8 @@ use crate::duration;
 mod node;
 mod why;
 
-pub(crate) use why::{Mend, Why};
 pub(crate) use node::{Diff, MountFilter, MountFormat, Mounts, NodeSource, SnapshotArgs};
+pub(crate) use why::{Mend, Why};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use jiff::Timestamp;

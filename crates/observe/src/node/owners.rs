@@ -1,16 +1,23 @@
 //! Whose each namespace is, from the cgroups of its processes.
 
+use super::folders::Folders;
 use super::processes::{Seen, time_of};
 use super::{Names, process};
-use mount_table::node::{Container, Owner};
+use mount_table::node::{Container, Gap, Missing, Owner};
 use mount_table::{NamespaceId, NamespaceView, Node};
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 
 /// Fills in processes and owners.
 pub(super) fn assign(node: &mut Node, seen: BTreeMap<NamespaceId, Vec<Seen>>, names: &Names) {
     let containers = main_namespaces(&seen);
     let services = service_namespaces(&seen);
     let host = node.host;
+    let mut folders = Folders::below(Path::new("/"));
+    let mut complete = |container: &mut Container| {
+        names.complete(container);
+        folders.complete(container);
+    };
     for view in &mut node.namespaces {
         let Some(processes) = seen.get(&view.id) else {
             view.owner = Owner::Kept;
@@ -19,9 +26,13 @@ pub(super) fn assign(node: &mut Node, seen: BTreeMap<NamespaceId, Vec<Seen>>, na
         view.since = processes.iter().map(|process| process.started).min().and_then(time_of);
         view.owner = owner(view.id, processes, host, &containers, &services);
         if let Owner::Container(container) = &mut view.owner {
-            names.complete(container);
+            complete(container);
         }
-        view.processes = processes.iter().map(|seen| with_container(seen, view, names)).collect();
+        view.processes = processes.iter().map(|seen| with_container(seen, view, &mut complete)).collect();
+    }
+    for runtime in folders.denied {
+        let why = "only root may read the folders of its containers".to_owned();
+        node.gaps.push(Gap { what: Missing::Names(runtime), why });
     }
 }
 
@@ -81,12 +92,16 @@ fn owner(
     }
 }
 
-fn with_container(seen: &Seen, view: &NamespaceView, names: &Names) -> mount_table::node::Process {
+fn with_container(
+    seen: &Seen,
+    view: &NamespaceView,
+    complete: &mut impl FnMut(&mut Container),
+) -> mount_table::node::Process {
     let is_owner = |container: &&Container| view.container().is_none_or(|own| own.id != container.id);
     let container = seen.membership.container.as_ref().filter(is_owner).cloned();
     let mut process = process(seen);
     process.container = container.map(|mut container| {
-        names.complete(&mut container);
+        complete(&mut container);
         container
     });
     process
