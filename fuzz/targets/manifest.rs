@@ -84,6 +84,8 @@ fn make(pod: &k8s_openapi::api::core::v1::Pod) {
         name: "node",
         host_ips: &[],
         pod_ips: &[],
+        cpu_millis: 2000,
+        storage_bytes: 1 << 40,
         memory_bytes: 1 << 30,
         recursive_read_only: true,
     };

@@ -37,6 +37,7 @@ pub mod copy;
 pub mod events;
 pub mod lifecycle;
 pub mod logs;
+pub mod node;
 mod orphan;
 pub mod protocol;
 pub mod record;

@@ -7,13 +7,14 @@
 
 use crate::exit::{Context as _, Failure, Result};
 use agent::Root;
+use agent::node::Node;
 use agent::volumes::Place;
 use explain::build::Build;
 use k8s_openapi::api::core::v1::{ConfigMap, HostPathVolumeSource, Pod, PodSpec, Secret, Volume};
 use manifest::annotations::Annotations;
 use manifest::claims::ClaimPlace;
 use manifest::cri::{
-    self, ContainerConfig, EnvSources, Mount, NamespaceMode, NodeFacts, ResolvedVolume, ResolvedVolumes,
+    self, ContainerConfig, EnvSources, Mount, NamespaceMode, ResolvedVolume, ResolvedVolumes,
 };
 use mount_table::{MountId, MountTable, PeerGroup, Propagation};
 use runtime::cgroup::{Cgroup, Hierarchies};
@@ -115,9 +116,7 @@ impl Stage {
                 Place::Claim(folder) => self.folder(folder, propagates)?,
                 Place::Own => self.own_volume(volume, propagates)?,
             };
-            let of_claim = volume.persistent_volume_claim.as_ref().and_then(|source| source.read_only);
-            let read_only =
-                volume.config_map.is_some() || volume.secret.is_some() || of_claim.unwrap_or_default();
+            let read_only = agent::volumes::is_read_only(volume);
             resolved.volumes.insert(volume.name.clone(), ResolvedVolume { host_path, read_only });
         }
         Ok(resolved)
@@ -161,12 +160,9 @@ impl Stage {
 
     /// A volume below the pod's own folder.
     fn own_volume(&mut self, volume: &Volume, propagates: bool) -> Result<PathBuf> {
-        let plugin = match volume {
-            Volume { empty_dir: Some(_), .. } => "empty-dir",
-            Volume { config_map: Some(_), .. } => "configmap",
-            Volume { secret: Some(_), .. } => "secret",
-            _ => return Err(Failure::no(anyhow::anyhow!("volume {}: not done yet", volume.name))),
-        };
+        let plugin = agent::volumes::plugin_of(volume);
+        let plugin =
+            plugin.ok_or_else(|| Failure::no(anyhow::anyhow!("volume {}: not done yet", volume.name)))?;
         let folder = self.lib.join("volumes").join(format!("kubernetes.io~{plugin}"));
         self.folder(folder.join(&volume.name), propagates)
     }
@@ -190,16 +186,9 @@ impl Stage {
         self.sub_paths(spec, name, &mut volumes)?;
         let extra = self.node_files(spec, name)?;
         let sources = EnvSources::new(given.config_maps, given.secrets);
-        let none: [String; 0] = [];
-        let node = NodeFacts {
-            name: "",
-            host_ips: &none,
-            pod_ips: &none,
-            memory_bytes: 0,
-            recursive_read_only: true,
-        };
-        let mut config =
-            cri::container_config(pod, name, 0, &volumes, &sources, &node, &extra).map_err(Failure::no)?;
+        let node = Node::read(given.root);
+        let mut config = cri::container_config(pod, name, 0, &volumes, &sources, &node.facts(), &extra)
+            .map_err(Failure::no)?;
         let image = given.images.get(&config.image);
         let image =
             image.ok_or_else(|| Failure::no(anyhow::anyhow!("image {} is not here", config.image)))?;

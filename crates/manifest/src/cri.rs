@@ -4,6 +4,7 @@
 
 pub mod container;
 pub mod env;
+pub mod fields;
 pub mod resources;
 pub mod sandbox;
 pub mod security;

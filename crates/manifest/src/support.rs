@@ -88,6 +88,20 @@ pub const PODS: &[Row] = &[
         Done,
         "the hostPath or directory of a PersistentVolume of the same files, else a folder that stays",
     ),
+    row("spec.volumes[].downwardAPI", Done, ""),
+    row("spec.volumes[].projected.defaultMode", Done, ""),
+    row("spec.volumes[].projected.sources[].configMap", Done, ""),
+    row("spec.volumes[].projected.sources[].secret", Done, ""),
+    row("spec.volumes[].projected.sources[].downwardAPI", Done, ""),
+    row(
+        "spec.volumes[].projected.sources[].serviceAccountToken",
+        Checked,
+        "there are no service accounts: the file is left out, with a note",
+    ),
+    row("spec.volumes[].projected.sources[].clusterTrustBundle", Refused, ""),
+    row("spec.volumes[].projected.sources[].podCertificate", Refused, ""),
+    row("spec.volumes[].ephemeral", Done, "a folder that goes with the pod"),
+    row("spec.volumes[].image", Done, "read-only and noexec, as in Kubernetes"),
     row("spec.volumes[]", Refused, "volumes of other kinds"),
     row("spec.initContainers", Done, "field by field as spec.containers below"),
     row("spec.ephemeralContainers", Refused, ""),
@@ -111,7 +125,7 @@ pub const PODS: &[Row] = &[
     row("spec.containers[].env[].valueFrom.fieldRef", Done, ""),
     row("spec.containers[].env[].valueFrom.configMapKeyRef", Done, ""),
     row("spec.containers[].env[].valueFrom.secretKeyRef", Done, ""),
-    row("spec.containers[].env[].valueFrom.resourceFieldRef", Refused, ""),
+    row("spec.containers[].env[].valueFrom.resourceFieldRef", Done, ""),
     row("spec.containers[].env[].valueFrom.fileKeyRef", Refused, ""),
     row("spec.containers[].resources.limits", Checked, "cpu and memory"),
     row(
@@ -132,7 +146,7 @@ pub const PODS: &[Row] = &[
     row("spec.containers[].volumeMounts[].readOnly", Done, ""),
     row("spec.containers[].volumeMounts[].recursiveReadOnly", Done, "needs Linux 5.12"),
     row("spec.containers[].volumeMounts[].subPath", Done, ""),
-    row("spec.containers[].volumeMounts[].subPathExpr", Refused, ""),
+    row("spec.containers[].volumeMounts[].subPathExpr", Done, ""),
     row("spec.containers[].volumeMounts[].mountPropagation", Done, ""),
     row("spec.containers[].volumeDevices", Refused, ""),
     row(
@@ -317,6 +331,7 @@ fn pod_at(base: &Path, pod: &Pod, node: &Node, left_out: &HashSet<String>) -> (V
     found.non_root(spec);
     found.dns(spec);
     found.claims(spec);
+    found.tokens(spec);
     if let Err(errors) = crate::annotations::read_at(pod, &found.base) {
         found.errors.list.extend(errors.list);
     }
@@ -449,6 +464,21 @@ impl<'a> Walk<'a> {
             let path = self.base.child("spec").child("volumes").index(index).child("persistentVolumeClaim");
             let wrong = crate::validate::dns_subdomain(&source.claim_name);
             self.errors.invalid_all(&path.child("claimName"), &source.claim_name, wrong);
+        }
+    }
+
+    fn tokens(&mut self, spec: &PodSpec) {
+        for (index, volume) in spec.volumes.iter().flatten().enumerate() {
+            let sources = volume.projected.as_ref().and_then(|source| source.sources.as_deref());
+            for (part, source) in sources.unwrap_or_default().iter().enumerate() {
+                let Some(token) = &source.service_account_token else { continue };
+                let path = self.base.child("spec").child("volumes").index(index).child("projected");
+                self.remarks.push(Remark::Other(format!(
+                    "{}: there are no service accounts on this node: the file {:?} is left out",
+                    path.child("sources").index(part).child("serviceAccountToken").as_said(),
+                    token.path
+                )));
+            }
         }
     }
 
@@ -654,8 +684,12 @@ mod tests {
                 "spec.securityContext.fsGroup: not supported yet by this version of rhizome",
             ),
             (
-                "  volumes: [{name: v, projected: {}}]",
-                "spec.volumes[0].projected: not supported yet by this version of rhizome",
+                "  volumes: [{name: v, nfs: {server: s, path: /a}}]",
+                "spec.volumes[0].nfs: not supported yet by this version of rhizome",
+            ),
+            (
+                "  volumes: [{name: v, projected: {sources: [{clusterTrustBundle: {name: b, path: c}}]}}]",
+                "spec.volumes[0].projected.sources[0].clusterTrustBundle: not supported yet by this version of rhizome",
             ),
             (
                 "  securityContext: {runAsNonRoot: true}",

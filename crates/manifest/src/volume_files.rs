@@ -1,6 +1,10 @@
-//! What configMap and secret volumes hold: files as values, which the agent writes.
+//! What configMap, secret, downwardAPI and projected volumes hold: files as values, which the agent writes.
 
-use k8s_openapi::api::core::v1::{ConfigMap, ConfigMapVolumeSource, KeyToPath, Secret, SecretVolumeSource};
+use crate::cri::{EnvSources, NodeFacts, fields};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, ConfigMapVolumeSource, DownwardAPIVolumeFile, KeyToPath, Pod, ProjectedVolumeSource, Secret,
+    SecretVolumeSource, VolumeProjection,
+};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -37,6 +41,14 @@ pub enum VolumeError {
         kind: &'static str,
         /// The key.
         key: String,
+    },
+    /// A field or resource of the Pod cannot be had.
+    #[error("MountVolume.SetUp failed for volume {volume:?} : {reason}")]
+    Field {
+        /// The volume.
+        volume: String,
+        /// Why.
+        reason: String,
     },
     /// An item's path leads out of the volume.
     #[error("MountVolume.SetUp failed for volume {volume:?} : invalid path {path:?}")]
@@ -86,6 +98,84 @@ pub fn secret_files(
     files(volume, &kind, &data, source.items.as_deref())
 }
 
+/// The files of a downwardAPI volume.
+///
+/// # Errors
+/// In the kubelet's words.
+pub fn downward_api_files(
+    volume: &str,
+    items: &[DownwardAPIVolumeFile],
+    default_mode: Option<i32>,
+    pod: &Pod,
+    node: &NodeFacts<'_>,
+) -> Result<Vec<VolumeFile>, VolumeError> {
+    let value = |item: &DownwardAPIVolumeFile| match (&item.field_ref, &item.resource_field_ref) {
+        (Some(selector), _) => fields::of_pod(pod, selector, node),
+        (None, Some(selector)) => fields::of_container(pod, "", selector, node),
+        (None, None) => Ok(String::new()),
+    };
+    let made = |item: &DownwardAPIVolumeFile| {
+        let reason = |reason| VolumeError::Field { volume: volume.to_owned(), reason };
+        let bytes = value(item).map_err(reason)?.into_bytes();
+        file(volume, &item.path, &bytes, mode_of(item.mode, default_mode))
+    };
+    items.iter().map(made).collect()
+}
+
+/// The files of a projected volume; of two with one path the later one. A service account's token is left out.
+///
+/// # Errors
+/// In the kubelet's words.
+pub fn projected_files(
+    volume: &str,
+    source: &ProjectedVolumeSource,
+    objects: &EnvSources<'_>,
+    pod: &Pod,
+    node: &NodeFacts<'_>,
+) -> Result<Vec<VolumeFile>, VolumeError> {
+    let mut files = BTreeMap::new();
+    for part in source.sources.iter().flatten() {
+        let made = projection(volume, part, source.default_mode, objects, pod, node)?;
+        files.extend(made.into_iter().map(|file| (file.path.clone(), file)));
+    }
+    Ok(files.into_values().collect())
+}
+
+fn projection(
+    volume: &str,
+    part: &VolumeProjection,
+    default_mode: Option<i32>,
+    objects: &EnvSources<'_>,
+    pod: &Pod,
+    node: &NodeFacts<'_>,
+) -> Result<Vec<VolumeFile>, VolumeError> {
+    if let Some(map) = &part.config_map {
+        let source = ConfigMapVolumeSource {
+            name: map.name.clone(),
+            items: map.items.clone(),
+            optional: map.optional,
+            default_mode,
+            ..ConfigMapVolumeSource::default()
+        };
+        let object = objects.config_maps.and_then(|maps| maps.get(&map.name));
+        config_map_files(volume, &source, object)
+    } else if let Some(secret) = &part.secret {
+        let source = SecretVolumeSource {
+            secret_name: Some(secret.name.clone()),
+            items: secret.items.clone(),
+            optional: secret.optional,
+            default_mode,
+            ..SecretVolumeSource::default()
+        };
+        secret_files(volume, &source, objects.secrets.and_then(|secrets| secrets.get(&secret.name)))
+    } else if let Some(downward) = &part.downward_api {
+        let items = downward.items.as_deref().unwrap_or_default();
+        downward_api_files(volume, items, default_mode, pod, node)
+    } else {
+        Ok(Vec::new())
+    }
+}
+
 fn not_found(volume: &str, kind: &'static str, name: &str) -> VolumeError {
     VolumeError::NotFound { volume: volume.to_owned(), kind, name: name.to_owned() }
 }
@@ -102,7 +192,7 @@ fn files(
     data: &BTreeMap<String, Vec<u8>>,
     items: Option<&[KeyToPath]>,
 ) -> Result<Vec<VolumeFile>, VolumeError> {
-    let mode = |own: Option<i32>| u32::try_from(own.or(kind.mode).unwrap_or(0o644)).unwrap_or(0o644) & 0o777;
+    let mode = |own| mode_of(own, kind.mode);
     let Some(items) = items.filter(|items| !items.is_empty()) else {
         return data.iter().map(|(key, bytes)| file(volume, key, bytes, mode(None))).collect();
     };
@@ -118,6 +208,11 @@ fn files(
         }
     }
     Ok(made)
+}
+
+/// A file's own mode, else the volume's.
+fn mode_of(own: Option<i32>, default: Option<i32>) -> u32 {
+    u32::try_from(own.or(default).unwrap_or(0o644)).unwrap_or(0o644) & 0o777
 }
 
 /// Validation refuses such paths; here it is made sure, since what is written goes by them.
@@ -151,6 +246,61 @@ mod tests {
         assert_eq!(all[2], VolumeFile { path: "c".into(), bytes: vec![0, 1], mode: 0o400 });
         let some = made(json!({"name": "m", "items": [{"key": "b", "path": "d/e", "mode": 511}]})).unwrap();
         assert_eq!(some, [VolumeFile { path: Path::new("d/e").into(), bytes: b"y".to_vec(), mode: 0o777 }]);
+    }
+
+    const NODE: NodeFacts<'_> = NodeFacts {
+        name: "n",
+        host_ips: &[],
+        pod_ips: &[],
+        memory_bytes: 1,
+        cpu_millis: 1,
+        storage_bytes: 1,
+        recursive_read_only: true,
+    };
+
+    #[test]
+    fn a_projected_volume_has_the_files_of_all_its_sources() {
+        let maps: BTreeMap<String, ConfigMap> =
+            serde_json::from_value(json!({"m": {"data": {"a": "x", "b": "y"}}})).unwrap();
+        let secrets: BTreeMap<String, Secret> =
+            serde_json::from_value(json!({"s": {"data": {"p": "eA=="}}})).unwrap();
+        let pod: Pod = serde_json::from_value(
+            json!({"metadata": {"name": "p", "labels": {"k": "v"}}, "spec": {"containers": [{"name": "c"}]}}),
+        )
+        .unwrap();
+        let projected = |sources| {
+            let source: ProjectedVolumeSource =
+                serde_json::from_value(json!({"defaultMode": 0o440, "sources": sources})).unwrap();
+            let objects = EnvSources::new(&maps, &secrets);
+            projected_files("v", &source, &objects, &pod, &NODE).map_err(|error| error.to_string())
+        };
+        let made = projected(json!([
+            {"configMap": {"name": "m", "items": [{"key": "b", "path": "sub/b", "mode": 0o400}]}},
+            {"secret": {"name": "s"}},
+            {"downwardAPI": {"items": [
+                {"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}},
+                {"path": "p", "resourceFieldRef": {"containerName": "c", "resource": "limits.memory"}},
+            ]}},
+            {"serviceAccountToken": {"path": "token"}},
+            {"configMap": {"name": "none", "optional": true}},
+        ]))
+        .unwrap();
+        let seen: Vec<_> =
+            made.iter().map(|f| (f.path.to_str().unwrap(), f.bytes.as_slice(), f.mode)).collect();
+        assert_eq!(
+            seen,
+            [("labels", b"k=\"v\"".as_slice(), 0o440), ("p", b"1", 0o440), ("sub/b", b"y", 0o400)]
+        );
+        assert_eq!(
+            projected(json!([{"secret": {"name": "none"}}])),
+            Err("MountVolume.SetUp failed for volume \"v\" : secret \"none\" not found".into())
+        );
+        assert_eq!(
+            projected(
+                json!([{"downwardAPI": {"items": [{"path": "x", "resourceFieldRef": {"containerName": "d", "resource": "limits.cpu"}}]}}])
+            ),
+            Err("MountVolume.SetUp failed for volume \"v\" : container d not found".into())
+        );
     }
 
     #[test]

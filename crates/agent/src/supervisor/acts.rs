@@ -5,6 +5,7 @@ use super::{Supervisor, SupervisorError};
 use crate::clock::read_now;
 use crate::lifecycle::{ContainerState, Event, Exit, LIMITED, NotCreated, PodState, VOLUME_WARNING};
 use crate::logs::{LogWriter, log_path};
+use crate::node::Node;
 use crate::status_file::StatusFile;
 use crate::volumes::host_path::os_words;
 use crate::volumes::{PodVolumes, node_files, pinned};
@@ -265,14 +266,8 @@ impl Supervisor {
         attempt: u32,
         termination_log: &Path,
     ) -> Result<cri::ContainerConfig, Refused> {
-        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let facts = NodeFacts {
-            name: &host,
-            host_ips: &[],
-            pod_ips: &[],
-            memory_bytes: read_memory_bytes(),
-            recursive_read_only: sys::features::Features::ask().mount_setattr == sys::features::Support::Yes,
-        };
+        let node = Node::read(&self.root);
+        let facts = node.facts();
         let sources = EnvSources::new(&self.record.config_maps, &self.record.secrets);
         let volumes = self.resolve_volumes(name, &sources, &facts)?;
         let extra = self.extra_mounts(name, termination_log);
@@ -439,12 +434,6 @@ impl Supervisor {
         }
         self.queue.push_back(Event::SandboxStopped);
     }
-}
-
-/// The machine's memory.
-fn read_memory_bytes() -> i64 {
-    let info = rustix::system::sysinfo();
-    i64::try_from(u128::from(info.totalram) * u128::from(info.mem_unit)).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

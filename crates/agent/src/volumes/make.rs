@@ -1,13 +1,14 @@
 //! One volume, made: what is below the pod's own folder, what is on the host, and the folders of claims.
 
 use super::{
-    Place, PodVolumes, VolumeCause, VolumeError, bytes_of, host_path, io_cause, kind_of, payload, sub_path,
-    unenforced_limit, written,
+    Place, PodVolumes, VolumeCause, VolumeError, bytes_of, host_path, io_cause, kind_of, payload, pinned,
+    sub_path, unenforced_limit, written,
 };
+use crate::node::Node;
 use crate::root::{Root, make_private_directory};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as api;
-use manifest::cri::ResolvedVolume;
+use manifest::cri::{EnvSources, ResolvedVolume};
 use manifest::volume_files;
 use std::fs::Permissions;
 use std::io;
@@ -22,8 +23,7 @@ impl PodVolumes<'_> {
         warnings: &mut Vec<String>,
     ) -> Result<ResolvedVolume, VolumeError> {
         let of = VolumeError::of(volume);
-        let of_claim = volume.persistent_volume_claim.as_ref().and_then(|source| source.read_only);
-        let made = |host_path| ResolvedVolume { host_path, read_only: of_claim.unwrap_or_default() };
+        let made = |host_path| ResolvedVolume { host_path, read_only: is_read_only(volume) };
         match self.place(volume) {
             Place::Host(source) => {
                 let path = PathBuf::from(&source.path);
@@ -43,55 +43,94 @@ impl PodVolumes<'_> {
         now: Timestamp,
         warnings: &mut Vec<String>,
     ) -> Result<ResolvedVolume, VolumeError> {
-        let writable = |host_path| ResolvedVolume { host_path, read_only: false };
         let of = VolumeError::of(volume);
-        if let Some(source) = &volume.empty_dir {
-            warnings.extend(unenforced_limit(&volume.name, source));
-            self.make_empty_dir(&volume.name, source).map(writable).map_err(of)
+        let name = volume.name.as_str();
+        let objects = || EnvSources::new(&self.record.config_maps, &self.record.secrets);
+        let host_path = if let Some(source) = &volume.empty_dir {
+            warnings.extend(unenforced_limit(name, source));
+            self.make_empty_dir(volume, source).map_err(of)?
         } else if let Some(source) = &volume.config_map {
             let object = self.record.config_maps.get(&source.name);
-            let files = volume_files::config_map_files(&volume.name, source, object)?;
-            self.write_files("configmap", &volume.name, &files, now).map_err(of)
+            let files = volume_files::config_map_files(name, source, object)?;
+            self.write_files(volume, &files, now).map_err(of)?
         } else if let Some(source) = &volume.secret {
             let object = source.secret_name.as_ref().and_then(|name| self.record.secrets.get(name));
-            let files = volume_files::secret_files(&volume.name, source, object)?;
-            self.write_files("secret", &volume.name, &files, now).map_err(of)
+            let files = volume_files::secret_files(name, source, object)?;
+            self.write_files(volume, &files, now).map_err(of)?
+        } else if let Some(source) = &volume.downward_api {
+            let (node, items) = (Node::read(self.root), source.items.as_deref().unwrap_or_default());
+            let (pod, mode) = (&self.record.pod, source.default_mode);
+            let files = volume_files::downward_api_files(name, items, mode, pod, &node.facts())?;
+            self.write_files(volume, &files, now).map_err(of)?
+        } else if let Some(source) = &volume.projected {
+            let (node, pod) = (Node::read(self.root), &self.record.pod);
+            let files = volume_files::projected_files(name, source, &objects(), pod, &node.facts())?;
+            self.write_files(volume, &files, now).map_err(of)?
+        } else if volume.ephemeral.is_some() {
+            self.volume_folder(volume).map_err(of)?
+        } else if let Some(source) = &volume.image {
+            self.mount_image(volume, source).map_err(of)?
         } else {
-            Err(of(VolumeCause::NotDone { kind: kind_of(volume) }))
-        }
+            return Err(of(VolumeCause::NotDone { kind: kind_of(volume) }));
+        };
+        Ok(ResolvedVolume { host_path, read_only: is_read_only(volume) })
     }
 
-    /// The folder of a ConfigMap or Secret with its files; a secret's in memory, so that it never reaches the disk.
+    /// The folder of a volume with its files; in memory where they may be secret, so that they never reach the disk.
     fn write_files(
         &self,
-        plugin: &str,
-        volume: &str,
+        volume: &api::Volume,
         files: &[volume_files::VolumeFile],
         now: Timestamp,
-    ) -> Result<ResolvedVolume, VolumeCause> {
-        let host_path = self.volume_folder(plugin, volume)?;
-        if plugin == "secret" {
-            self.mount_tmpfs(volume, &host_path, None)?;
+    ) -> Result<PathBuf, VolumeCause> {
+        let folder = self.volume_folder(volume)?;
+        if volume.config_map.is_none() {
+            self.mount_tmpfs(&volume.name, &folder, None)?;
         }
-        payload::write(&host_path, files, now).map_err(written)?;
-        Ok(ResolvedVolume { host_path, read_only: true })
+        payload::write(&folder, files, now).map_err(written)?;
+        Ok(folder)
     }
 
     /// The folder of a volume, named as the kubelet does; mode 0777 since any user of a container may write.
-    fn volume_folder(&self, plugin: &str, volume: &str) -> Result<PathBuf, VolumeCause> {
-        let parent = self.folder().join(format!("kubernetes.io~{plugin}"));
-        let path = parent.join(volume);
+    fn volume_folder(&self, volume: &api::Volume) -> Result<PathBuf, VolumeCause> {
+        let plugin = plugin_of(volume).ok_or_else(|| VolumeCause::NotDone { kind: kind_of(volume) })?;
+        let path = self.folder().join(format!("kubernetes.io~{plugin}")).join(&volume.name);
         make_private_directory(&path).map_err(io_cause("make", &path))?;
         std::fs::set_permissions(&path, Permissions::from_mode(0o777)).map_err(io_cause("change", &path))?;
         Ok(path)
     }
 
+    /// The layers of an image, one over the other, as a volume that is only read. They stay in the store for as long as
+    /// the pod is there.
+    fn mount_image(
+        &self,
+        volume: &api::Volume,
+        source: &api::ImageVolumeSource,
+    ) -> Result<PathBuf, VolumeCause> {
+        let folder = self.volume_folder(volume)?;
+        if sub_path::is_mount_point(&folder) {
+            return Ok(folder);
+        }
+        let reference = source.reference.clone().unwrap_or_default();
+        let failed = |error| VolumeCause::Image { reference: reference.clone(), source: Box::new(error) };
+        let store = image::Store::open(self.root.images()).map_err(failed)?;
+        let image = store.get(&reference).map_err(failed)?;
+        store.pin(&image.id, &pinned::owner_of_volume(self.uid, &volume.name)).map_err(failed)?;
+        // An overlay that nobody writes to has at least two layers.
+        let bottom = self.folder().join("kubernetes.io~image-bottom");
+        make_private_directory(&bottom).map_err(io_cause("make", &bottom))?;
+        let layers: Vec<&Path> =
+            image.layers.iter().rev().map(PathBuf::as_path).chain([bottom.as_path()]).collect();
+        runtime::mounts::mount_layers(&layers, &folder, self.propagates(&volume.name))?;
+        Ok(folder)
+    }
+
     fn make_empty_dir(
         &self,
-        volume: &str,
+        volume: &api::Volume,
         source: &api::EmptyDirVolumeSource,
     ) -> Result<PathBuf, VolumeCause> {
-        let path = self.volume_folder("empty-dir", volume)?;
+        let path = self.volume_folder(volume)?;
         match source.medium.as_deref().unwrap_or_default() {
             // A sizeLimit on disk is enforced by measuring, which is still to come: see `unenforced_limit`.
             "" => {}
@@ -99,7 +138,7 @@ impl PodVolumes<'_> {
                 let size = source.size_limit.as_ref().map(|limit| bytes_of(&limit.0)).transpose()?;
                 let size =
                     size.filter(|bytes| *bytes > 0).map(|bytes| ("size".to_owned(), Some(bytes.to_string())));
-                self.mount_tmpfs(volume, &path, size)?;
+                self.mount_tmpfs(&volume.name, &path, size)?;
             }
             other => return Err(VolumeCause::NotDone { kind: format!("emptyDir.medium: {other}") }),
         }
@@ -119,6 +158,34 @@ impl PodVolumes<'_> {
         let options: Vec<_> = std::iter::once(mode).chain(size).collect();
         Ok(runtime::mounts::mount_tmpfs(path, &options, self.propagates(volume))?)
     }
+}
+
+/// The name under which the kubelet keeps volumes of this kind below a pod's folder; none if it keeps none there, or if
+/// the kind is not done yet.
+#[must_use]
+pub fn plugin_of(volume: &api::Volume) -> Option<&'static str> {
+    let plugins = [
+        (volume.empty_dir.is_some(), "empty-dir"),
+        (volume.config_map.is_some(), "configmap"),
+        (volume.secret.is_some(), "secret"),
+        (volume.downward_api.is_some(), "downward-api"),
+        (volume.projected.is_some(), "projected"),
+        (volume.ephemeral.is_some(), "ephemeral"),
+        (volume.image.is_some(), "image"),
+    ];
+    plugins.into_iter().find(|(is, _)| *is).map(|(_, plugin)| plugin)
+}
+
+/// Whether a volume can only be mounted read-only: what the kubelet writes itself, an image, a claim that says so.
+#[must_use]
+pub fn is_read_only(volume: &api::Volume) -> bool {
+    let of_claim = volume.persistent_volume_claim.as_ref().and_then(|source| source.read_only);
+    volume.config_map.is_some()
+        || volume.secret.is_some()
+        || volume.downward_api.is_some()
+        || volume.projected.is_some()
+        || volume.image.is_some()
+        || of_claim.unwrap_or_default()
 }
 
 /// The folder of a claim: made with the mode that a provisioner gives it, and left alone after.

@@ -24,6 +24,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as api;
 use left::Before;
 pub(crate) use make::is_claim;
+pub use make::{is_read_only, plugin_of};
 use manifest::annotations::{Annotations, MountsAtEnd};
 use manifest::claims::ClaimPlace;
 use manifest::cri::ResolvedVolume;
@@ -84,6 +85,15 @@ pub enum VolumeCause {
         /// What the kernel said.
         #[source]
         source: io::Error,
+    },
+    /// The image of an image volume cannot be had.
+    #[error("image {reference:?} is not to be had")]
+    Image {
+        /// As the pod names it.
+        reference: String,
+        /// Why.
+        #[source]
+        source: Box<image::Error>,
     },
     /// A mount could not be made.
     #[error("cannot mount: {0}")]

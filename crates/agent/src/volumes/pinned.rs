@@ -13,6 +13,11 @@ pub(crate) fn owner(uid: &PodUid, container: &str) -> String {
     format!("{uid}.{container}")
 }
 
+/// Who pins an image for a volume of a pod: no container's name has a point in it.
+pub(crate) fn owner_of_volume(uid: &PodUid, volume: &str) -> String {
+    owner(uid, &format!("volume.{volume}"))
+}
+
 fn kept_owner(id: &str) -> String {
     format!("kept.{id}")
 }

@@ -192,7 +192,9 @@ fn references(pod: &Pod) -> impl Iterator<Item = &str> {
     let spec = pod.spec.as_ref();
     let init = spec.and_then(|spec| spec.init_containers.as_deref()).unwrap_or_default();
     let all = spec.map(|spec| spec.containers.as_slice()).unwrap_or_default();
-    init.iter().chain(all).filter_map(|container| container.image.as_deref())
+    let volumes = spec.and_then(|spec| spec.volumes.as_deref()).unwrap_or_default();
+    let of_volumes = volumes.iter().filter_map(|volume| volume.image.as_ref()?.reference.as_deref());
+    init.iter().chain(all).filter_map(|container| container.image.as_deref()).chain(of_volumes)
 }
 
 /// `--dry-run`

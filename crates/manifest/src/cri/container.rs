@@ -35,6 +35,10 @@ pub struct NodeFacts<'a> {
     pub pod_ips: &'a [String],
     /// Memory of the node in bytes, by which OOM scores are reckoned.
     pub memory_bytes: i64,
+    /// Processors of the node, in thousandths: what a container without a limit may use.
+    pub cpu_millis: i64,
+    /// Size in bytes of the file system that has the pods' folders: the same for ephemeral storage.
+    pub storage_bytes: i64,
     /// Whether mounts can be made recursively read-only (Linux 5.12).
     pub recursive_read_only: bool,
 }
@@ -273,6 +277,8 @@ mod tests {
         host_ips: &[],
         pod_ips: &[],
         memory_bytes: 8 << 30,
+        cpu_millis: 2000,
+        storage_bytes: 1 << 40,
         recursive_read_only: false,
     };
 

@@ -1,9 +1,8 @@
 //! A container's environment, as the kubelet makes it: `envFrom`, then `env` in order, `$(NAME)` put in.
 
 use super::container::{ConfigError, NodeFacts};
-use k8s_openapi::api::core::v1::{
-    ConfigMap, Container, EnvVar, EnvVarSource, ObjectFieldSelector, Pod, Secret,
-};
+use super::fields;
+use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVar, EnvVarSource, Pod, Secret};
 use std::collections::BTreeMap;
 
 /// ConfigMaps and Secrets of the Pod's namespace, by name.
@@ -97,7 +96,7 @@ pub fn environment(
         }
     }
     for variable in container.env.iter().flatten() {
-        if let Some(value) = value_of(pod, variable, &environment, sources, node)? {
+        if let Some(value) = value_of(pod, container, variable, &environment, sources, node)? {
             environment.set(&variable.name, value);
         }
     }
@@ -106,19 +105,21 @@ pub fn environment(
 
 fn value_of(
     pod: &Pod,
+    container: &Container,
     variable: &EnvVar,
     environment: &Environment,
     sources: &EnvSources<'_>,
     node: &NodeFacts<'_>,
 ) -> Result<Option<String>, ConfigError> {
     match (variable.value.as_deref().unwrap_or_default(), &variable.value_from) {
-        ("", Some(from)) => from_source(pod, from, sources, node),
+        ("", Some(from)) => from_source(pod, container, from, sources, node),
         (text, _) => Ok(Some(expand(text, |name| environment.get(name)))),
     }
 }
 
 fn from_source(
     pod: &Pod,
+    container: &Container,
     from: &EnvVarSource,
     sources: &EnvSources<'_>,
     node: &NodeFacts<'_>,
@@ -131,7 +132,11 @@ fn from_source(
         Err(ConfigError::Environment(format!("couldn't find key {key} in {kind} {namespace}/{name}")))
     };
     if let Some(selector) = &from.field_ref {
-        return field(pod, selector, node).map(Some);
+        return fields::of_pod(pod, selector, node).map(Some).map_err(ConfigError::Environment);
+    }
+    if let Some(selector) = &from.resource_field_ref {
+        let value = fields::of_container(pod, &container.name, selector, node);
+        return value.map(Some).map_err(ConfigError::Environment);
     }
     if let Some(selector) = &from.config_map_key_ref {
         let optional = selector.optional.unwrap_or_default();
@@ -152,37 +157,6 @@ fn from_source(
     Err(ConfigError::Environment(
         "an environment source of this kind is not supported yet by this version of rhizome".into(),
     ))
-}
-
-/// The value of a field of the Pod.
-fn field(pod: &Pod, selector: &ObjectFieldSelector, node: &NodeFacts<'_>) -> Result<String, ConfigError> {
-    let metadata = &pod.metadata;
-    let path = selector.field_path.as_str();
-    let entry = |map: &Option<BTreeMap<String, String>>, key: &str| {
-        map.as_ref().and_then(|map| map.get(key)).cloned().unwrap_or_default()
-    };
-    if let Some((map, key)) = path.strip_suffix(']').and_then(|path| path.split_once("['")) {
-        let key = key.trim_end_matches('\'');
-        match map {
-            "metadata.labels" => return Ok(entry(&metadata.labels, key)),
-            "metadata.annotations" => return Ok(entry(&metadata.annotations, key)),
-            _ => {}
-        }
-    }
-    Ok(match path {
-        "metadata.name" => metadata.name.clone().unwrap_or_default(),
-        "metadata.namespace" => metadata.namespace.clone().unwrap_or_default(),
-        "metadata.uid" => metadata.uid.clone().unwrap_or_default(),
-        "spec.nodeName" => node.name.to_owned(),
-        "spec.serviceAccountName" => {
-            pod.spec.as_ref().and_then(|spec| spec.service_account_name.clone()).unwrap_or_default()
-        }
-        "status.hostIP" => node.host_ips.first().cloned().unwrap_or_default(),
-        "status.hostIPs" => node.host_ips.join(","),
-        "status.podIP" => node.pod_ips.first().cloned().unwrap_or_default(),
-        "status.podIPs" => node.pod_ips.join(","),
-        _ => return Err(ConfigError::Environment(format!("unsupported fieldPath: {path}"))),
-    })
 }
 
 /// Puts the values of `$(NAME)` in; `$$` is a `$`, and a name without a value stays as it is written.
@@ -250,6 +224,8 @@ mod tests {
             host_ips: &[],
             pod_ips: &["10.0.0.1".to_owned()],
             memory_bytes: 1,
+            cpu_millis: 2000,
+            storage_bytes: 1,
             recursive_read_only: true,
         };
         environment(&pod, &container, &EnvSources::new(&maps, &secrets), &node)

@@ -256,23 +256,8 @@ fn file_key_volumes(errors: &mut FieldErrors, path: &Path, spec: &PodSpec) {
 
 /// What holds for Pods that are created, but not for templates (`validatePodMetadataAndSpec`, `ValidatePodCreate`).
 pub(super) fn only_for_pods(errors: &mut FieldErrors, path: &Path, spec: &PodSpec) {
-    if text(&spec.service_account_name).is_empty() {
-        for (index, volume) in spec.volumes.iter().flatten().enumerate() {
-            let sources = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
-            for (source_index, source) in sources.enumerate() {
-                if source.service_account_token.is_some() {
-                    let here = path
-                        .child("volumes")
-                        .index(index)
-                        .child("projected")
-                        .child("sources")
-                        .index(source_index);
-                    let detail = "must not be specified when serviceAccountName is not set";
-                    errors.forbidden(&here.child("serviceAccountToken"), detail);
-                }
-            }
-        }
-    }
+    // That a token's volume needs a serviceAccountName is not looked at: the admission of service accounts gives it one
+    // before, in every cluster that does not turn it off.
     let lists = [
         ("containers", spec.containers.as_slice()),
         ("initContainers", spec.init_containers.as_deref().unwrap_or_default()),

@@ -130,8 +130,12 @@ fn source(errors: &mut FieldErrors, path: &Path, volume: &Volume, pod_name: &str
         require(errors, path, "driver", &source.driver)
     });
     sources.one("ephemeral", volume.ephemeral.as_ref(), |errors, path, source| {
-        if source.volume_claim_template.is_none() {
-            errors.required(&path.child("volumeClaimTemplate"));
+        match &source.volume_claim_template {
+            None => errors.required(&path.child("volumeClaimTemplate")),
+            Some(template) => {
+                let path = path.child("volumeClaimTemplate").child("spec");
+                super::claims::claim_spec(errors, &path, &template.spec);
+            }
         }
         let _ = pod_name;
     });

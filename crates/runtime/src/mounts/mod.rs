@@ -19,7 +19,9 @@ pub use execute::{ExecuteError, execute};
 pub use explain::defaults::CgroupView;
 pub use predict::{Mismatch, Row, Verdict};
 pub use resolve::ResolveError;
-pub use volumes::{DetachError, Detached, bind, detach_bind, detach_tree, mount_tmpfs, share_directory};
+pub use volumes::{
+    DetachError, Detached, bind, detach_bind, detach_tree, mount_layers, mount_tmpfs, share_directory,
+};
 
 use explain::build::{
     Bind, Build, BuildError, ContainerMounts, Facts, Placed, ReadOnly, RootFileSystem, What, build,

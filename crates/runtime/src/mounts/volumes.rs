@@ -28,6 +28,33 @@ pub fn mount_tmpfs(
     execute(&explain::volume::tmpfs(path, options, shared)).map(drop)
 }
 
+/// Mounts the layers of an image, topmost first and at least two, one over the other, read-only and noexec as Kubernetes
+/// has image volumes; shared if asked.
+pub fn mount_layers(layers: &[&Path], path: &Path, shared: bool) -> Result<(), ExecuteError> {
+    let [at, overlay] = [Handle(1), Handle(2)];
+    let propagation = if shared { PropagationType::Shared } else { PropagationType::Private };
+    let lower = |layer: &&Path| ("lowerdir+".to_owned(), Some(layer.to_string_lossy().into_owned()));
+    execute(&[
+        open_on_host(path, at),
+        Op::NewFileSystem {
+            fs_type: "overlay".to_owned(),
+            source: "overlay".to_owned(),
+            options: layers.iter().map(lower).collect(),
+            attributes: Attributes { read_only: true, no_suid: true, no_dev: true, no_exec: true },
+            out: overlay,
+        },
+        Op::MoveMount { from: overlay, to: at },
+        Op::SetAttributes {
+            mount: overlay,
+            recursive: false,
+            set: NOTHING,
+            clear: NOTHING,
+            propagation: Some(propagation),
+        },
+    ])
+    .map(drop)
+}
+
 /// Binds `source` on `target`, without the mounts below it; it stays a peer of what it was copied from, as a
 /// subPath of Kubernetes does. No symbolic link is followed in either path.
 pub fn bind(source: &Path, target: &Path) -> Result<(), ExecuteError> {

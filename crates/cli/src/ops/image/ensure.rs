@@ -51,7 +51,7 @@ fn needs_pull(store: &Store, reference: &str, policy: PullPolicy) -> Result<bool
     Ok(!imported && pull_decision(policy, present) == PullDecision::Pull)
 }
 
-/// Images with their policies, in the order in which the containers start. Validation has seen to it that they are known.
+/// Images with their policies, those of volumes first, then in the order in which the containers start. Validation has seen to it that they are known.
 fn images(pod: &Pod) -> impl Iterator<Item = (&str, PullPolicy)> {
     let spec = pod.spec.as_ref();
     let init = spec.and_then(|spec| spec.init_containers.as_deref()).unwrap_or_default();
@@ -60,7 +60,13 @@ fn images(pod: &Pod) -> impl Iterator<Item = (&str, PullPolicy)> {
         let policy = container.image_pull_policy.as_deref().and_then(|word| word.parse().ok());
         policy.unwrap_or(PullPolicy::IfNotPresent)
     };
-    init.iter().chain(all).filter_map(move |c| Some((c.image.as_deref()?, image(c))))
+    let volumes = spec.and_then(|spec| spec.volumes.as_deref()).unwrap_or_default();
+    let of_volumes = volumes.iter().filter_map(|volume| volume.image.as_ref()).filter_map(|source| {
+        let policy = source.pull_policy.as_deref().and_then(|word| word.parse().ok());
+        Some((source.reference.as_deref()?, policy.unwrap_or(PullPolicy::IfNotPresent)))
+    });
+    let of_containers = init.iter().chain(all).filter_map(move |c| Some((c.image.as_deref()?, image(c))));
+    of_volumes.chain(of_containers)
 }
 
 /// With the pod's `imagePullSecrets`, as far as they are among what was loaded. As for the kubelet, one that is not to be
