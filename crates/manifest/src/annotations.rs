@@ -9,11 +9,17 @@ pub const MAKE_SHARED: &str = "rhizome.dev/make-shared";
 pub const MOUNTS_AT_END: &str = "rhizome.dev/mounts-at-end";
 /// The most processes and threads of the pod, a number or `unlimited`: what `podPidsLimit` is to a kubelet.
 pub const PIDS_LIMIT: &str = "rhizome.dev/pids-limit";
+/// Kernel parameters that are not safe and that this pod may set all the same: names, or beginnings with `*`, with commas
+/// between them, as a kubelet's `--allowed-unsafe-sysctls` has them.
+pub const ALLOWED_UNSAFE_SYSCTLS: &str = "rhizome.dev/allowed-unsafe-sysctls";
+/// Bidirectional volumes for a pod with `hostUsers: false`, whose root can then unmount what the host has mounted there.
+pub const BIDIRECTIONAL_IN_USERNS: &str = "rhizome.dev/bidirectional-in-userns";
 /// Rules that `rhizome lint` does not apply to an object, by name, with commas between them.
 pub const IGNORE: &str = "rhizome.dev/ignore";
 
 /// All of them, in alphabetical order.
-const KNOWN: &[&str] = &[IGNORE, MAKE_SHARED, MOUNTS_AT_END, PIDS_LIMIT];
+const KNOWN: &[&str] =
+    &[ALLOWED_UNSAFE_SYSCTLS, BIDIRECTIONAL_IN_USERNS, IGNORE, MAKE_SHARED, MOUNTS_AT_END, PIDS_LIMIT];
 
 /// What becomes of mounts that a container leaves behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,6 +62,8 @@ pub struct Annotations {
     pub mounts_at_end: MountsAtEnd,
     /// [`PIDS_LIMIT`]
     pub pids_limit: PidsLimit,
+    /// [`BIDIRECTIONAL_IN_USERNS`]
+    pub bidirectional_in_userns: bool,
 }
 
 /// Reads a Pod's annotations.
@@ -88,8 +96,13 @@ pub(crate) fn read_at(pod: &Pod, base: &Path) -> Result<Annotations, FieldErrors
                     errors.invalid(&path.key(key), text, "must be a number from 1 to 4194304, or unlimited")
                 }
             },
-            // For who reads the manifest, not for who runs it.
-            (IGNORE, _) => {}
+            (BIDIRECTIONAL_IN_USERNS, "true") => found.bidirectional_in_userns = true,
+            (BIDIRECTIONAL_IN_USERNS, "false") => found.bidirectional_in_userns = false,
+            (BIDIRECTIONAL_IN_USERNS, other) => {
+                errors.unsupported(&path.key(key), other, &["false", "true"]);
+            }
+            // For who reads the manifest (the first where the parameters are judged), not for who runs it.
+            (ALLOWED_UNSAFE_SYSCTLS | IGNORE, _) => {}
             (other, _) => errors.unsupported(&path.at(&path.key(other)), other, KNOWN),
         }
     }

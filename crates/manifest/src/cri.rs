@@ -88,6 +88,9 @@ pub struct PodSandboxConfig {
     /// on the pod's cgroup and which CRI has no field for. None is no limit.
     #[serde(default)]
     pub pids_limit: Option<u64>,
+    /// Kernel parameters of the pod's namespaces, by their names with dots.
+    #[serde(default)]
+    pub sysctls: BTreeMap<String, String>,
 }
 
 /// `MountPropagation`
@@ -199,6 +202,30 @@ pub enum SeccompProfile {
     Unconfined,
 }
 
+/// `SecurityProfile` for AppArmor.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum AppArmorProfile {
+    /// Nothing was said: the runtime's default where the machine has it, as containerd does.
+    #[default]
+    Unset,
+    /// The runtime's default, which must be there.
+    RuntimeDefault,
+    /// None.
+    Unconfined,
+    /// One that is loaded under this name.
+    Localhost(String),
+}
+
+/// `SupplementalGroupsPolicy`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum SupplementalGroupsPolicy {
+    /// The groups that the image's `/etc/group` lists the user in come besides.
+    #[default]
+    Merge,
+    /// Only what the pod says.
+    Strict,
+}
+
 /// `LinuxContainerSecurityContext`
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct LinuxContainerSecurityContext {
@@ -212,6 +239,12 @@ pub struct LinuxContainerSecurityContext {
     pub run_as_group: Option<i64>,
     /// Supplementary groups besides the image's.
     pub supplemental_groups: Vec<i64>,
+    /// What comes besides `supplemental_groups`.
+    #[serde(default)]
+    pub supplemental_groups_policy: SupplementalGroupsPolicy,
+    /// AppArmor.
+    #[serde(default)]
+    pub apparmor: AppArmorProfile,
     /// Root file system read-only.
     pub readonly_rootfs: bool,
     /// PR_SET_NO_NEW_PRIVS.

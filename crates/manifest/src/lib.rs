@@ -52,6 +52,7 @@ pub mod quantity;
 pub mod schema;
 pub mod source;
 pub mod support;
+pub mod sysctl;
 pub mod tree;
 pub mod validate;
 pub mod volume_files;

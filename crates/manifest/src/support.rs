@@ -62,7 +62,7 @@ pub const PODS: &[Row] = &[
     row(
         "metadata.annotations",
         Checked,
-        "rhizome.dev/ignore, rhizome.dev/make-shared, rhizome.dev/mounts-at-end and rhizome.dev/pids-limit have a meaning, other words of rhizome.dev/ are refused",
+        "rhizome.dev/allowed-unsafe-sysctls, rhizome.dev/bidirectional-in-userns, rhizome.dev/ignore, rhizome.dev/make-shared, rhizome.dev/mounts-at-end and rhizome.dev/pids-limit have a meaning, other words of rhizome.dev/ are refused",
     ),
     row("metadata.uid", Done, "given anew, as by the API server"),
     row("metadata.resourceVersion", Done, "given anew, as by the API server"),
@@ -170,7 +170,7 @@ pub const PODS: &[Row] = &[
     row("spec.containers[].securityContext.privileged", Done, ""),
     row("spec.containers[].securityContext.runAsUser", Done, ""),
     row("spec.containers[].securityContext.runAsGroup", Done, ""),
-    row("spec.containers[].securityContext.runAsNonRoot", Checked, "where runAsUser says who it is"),
+    row("spec.containers[].securityContext.runAsNonRoot", Done, ""),
     row("spec.containers[].securityContext.readOnlyRootFilesystem", Done, ""),
     row("spec.containers[].securityContext.allowPrivilegeEscalation", Done, ""),
     row("spec.containers[].securityContext.procMount", Values(&["Default"]), ""),
@@ -180,9 +180,13 @@ pub const PODS: &[Row] = &[
         "",
     ),
     row("spec.containers[].securityContext.seccompProfile.localhostProfile", Refused, ""),
-    row("spec.containers[].securityContext.appArmorProfile", Refused, ""),
+    row(
+        "spec.containers[].securityContext.appArmorProfile",
+        Done,
+        "where the kernel has AppArmor, else a container with a profile is refused",
+    ),
     row("spec.containers[].securityContext.seLinuxOptions", Refused, ""),
-    row("spec.containers[].securityContext.windowsOptions", Refused, "Linux only"),
+    row("spec.containers[].securityContext.windowsOptions", Checked, "refused: Linux only"),
     row("spec.containers[].stdin", Done, ""),
     row("spec.containers[].stdinOnce", Done, ""),
     row("spec.containers[].tty", Done, ""),
@@ -202,18 +206,26 @@ pub const PODS: &[Row] = &[
     row("spec.shareProcessNamespace", Done, ""),
     row("spec.securityContext.runAsUser", Done, ""),
     row("spec.securityContext.runAsGroup", Done, ""),
-    row("spec.securityContext.runAsNonRoot", Checked, "where runAsUser says who it is"),
+    row("spec.securityContext.runAsNonRoot", Done, ""),
     row("spec.securityContext.supplementalGroups", Done, ""),
-    row("spec.securityContext.supplementalGroupsPolicy", Values(&["Merge"]), ""),
+    row("spec.securityContext.supplementalGroupsPolicy", Done, ""),
     row("spec.securityContext.seccompProfile.type", Values(&["RuntimeDefault", "Unconfined"]), ""),
     row("spec.securityContext.seccompProfile.localhostProfile", Refused, ""),
     row("spec.securityContext.fsGroup", Refused, ""),
     row("spec.securityContext.fsGroupChangePolicy", NoMeaning, "goes with fsGroup"),
-    row("spec.securityContext.sysctls", Refused, ""),
-    row("spec.securityContext.appArmorProfile", Refused, ""),
+    row(
+        "spec.securityContext.sysctls",
+        Checked,
+        "those of the pod's own namespaces: the kubelet's safe ones, others with rhizome.dev/allowed-unsafe-sysctls",
+    ),
+    row(
+        "spec.securityContext.appArmorProfile",
+        Done,
+        "where the kernel has AppArmor, else a container with a profile is refused",
+    ),
     row("spec.securityContext.seLinuxOptions", Refused, ""),
     row("spec.securityContext.seLinuxChangePolicy", NoMeaning, "goes with seLinuxOptions"),
-    row("spec.securityContext.windowsOptions", Refused, "Linux only"),
+    row("spec.securityContext.windowsOptions", Checked, "refused: Linux only"),
     row("spec.imagePullSecrets", Done, "Secrets of the same files"),
     row("spec.hostname", Done, ""),
     row("spec.subdomain", Refused, ""),
@@ -328,7 +340,8 @@ fn pod_at(base: &Path, pod: &Pod, node: &Node, left_out: &HashSet<String>) -> (V
     let spec = pod.spec.as_ref().unwrap_or(&default);
     found.ports(spec);
     found.resources(spec);
-    found.non_root(spec);
+    found.windows(spec);
+    found.sysctls(pod, spec);
     found.dns(spec);
     found.claims(spec);
     found.tokens(spec);
@@ -507,37 +520,30 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// With a user that is not 0 nothing is left to do; with 0 the kubelet refuses; without one the image decides.
-    fn non_root(&mut self, spec: &PodSpec) {
-        let of_pod = spec.security_context.as_ref();
-        let (pod_wide, pod_user) = (
-            of_pod.and_then(|context| context.run_as_non_root),
-            of_pod.and_then(|context| context.run_as_user),
-        );
+    /// In the API server's words for a pod whose `os.name` is linux, which every pod here is.
+    fn windows(&mut self, spec: &PodSpec) {
+        let detail = "windows options cannot be set for a linux pod";
+        let linux = spec.os.as_ref().is_some_and(|os| os.name == "linux");
+        if linux {
+            // Said by the validation.
+            return;
+        }
+        if spec.security_context.as_ref().is_some_and(|context| context.windows_options.is_some()) {
+            let path = self.base.child("spec").child("securityContext").child("windowsOptions");
+            self.errors.forbidden(&path, detail);
+        }
         self.each(spec, |found, path, container| {
-            let own = container.security_context.as_ref();
-            let own_non_root = own.and_then(|context| context.run_as_non_root);
-            if own_non_root.or(pod_wide) != Some(true) {
-                return;
-            }
-            let here = path.child("securityContext").child("runAsNonRoot");
-            let here = if own_non_root.is_some() {
-                here
-            } else {
-                found.base.child("spec").child("securityContext").child("runAsNonRoot")
-            };
-            match own.and_then(|context| context.run_as_user).or(pod_user) {
-                Some(0) => {
-                    let name = &container.name;
-                    found.errors.other(
-                        &here,
-                        &format!("container's runAsUser breaks non-root policy (container: {name})"),
-                    );
-                }
-                Some(_) => {}
-                None => found.errors.other(&here, &format!("{NOT_YET} without runAsUser")),
+            if container.security_context.as_ref().is_some_and(|own| own.windows_options.is_some()) {
+                found.errors.forbidden(&path.child("securityContext").child("windowsOptions"), detail);
             }
         });
+    }
+
+    fn sysctls(&mut self, pod: &Pod, spec: &PodSpec) {
+        let annotations = pod.metadata.annotations.as_ref();
+        let allowed = annotations.and_then(|all| all.get(crate::annotations::ALLOWED_UNSAFE_SYSCTLS));
+        let allowed = allowed.map(String::as_str).unwrap_or_default();
+        crate::sysctl::check(spec, &self.base, allowed, &mut self.errors);
     }
 }
 
@@ -661,7 +667,7 @@ mod tests {
         for (spec, message) in [
             (
                 "  initContainers: [{name: i, image: b, securityContext: {windowsOptions: {runAsUserName: u}}}]",
-                "spec.initContainers[0].securityContext.windowsOptions: not supported yet by this version of rhizome",
+                "spec.initContainers[0].securityContext.windowsOptions: Forbidden: windows options cannot be set for a linux pod",
             ),
             (
                 "  activeDeadlineSeconds: 5",
@@ -692,8 +698,12 @@ mod tests {
                 "spec.volumes[0].projected.sources[0].clusterTrustBundle: not supported yet by this version of rhizome",
             ),
             (
-                "  securityContext: {runAsNonRoot: true}",
-                "spec.securityContext.runAsNonRoot: not supported yet by this version of rhizome without runAsUser",
+                "  securityContext: {sysctls: [{name: kernel.msgmax, value: \"1\"}]}",
+                "spec.securityContext.sysctls[0].name: forbidden sysctl: \"kernel.msgmax\" not allowlisted",
+            ),
+            (
+                "  securityContext: {windowsOptions: {runAsUserName: u}}",
+                "spec.securityContext.windowsOptions: Forbidden: windows options cannot be set for a linux pod",
             ),
         ] {
             assert_eq!(refused(spec), [message], "{spec}");
@@ -707,7 +717,8 @@ mod tests {
             "  setHostnameAsFQDN: false",
             "  hostUsers: true",
             "  volumes: [{name: v, emptyDir: {}}, {name: w, emptyDir: {medium: Memory, sizeLimit: 1Mi}}]",
-            "  securityContext: {runAsNonRoot: true, runAsUser: 5}",
+            "  securityContext: {runAsNonRoot: true}",
+            "  securityContext: {sysctls: [{name: net.ipv4.tcp_syncookies, value: \"1\"}]}",
             "  readinessGates: null",
         ] {
             assert_eq!(refused(spec), Vec::<String>::new(), "{spec}");

@@ -4,7 +4,7 @@
 //! The steps, in an order that matters:
 //! 1. signals, not dumpable (nobody in the container can look into this process or through its
 //!    `/proc/PID/exe` and `/proc/PID/fd` without being root of the machine already), a session and a keyring
-//!    of its own;
+//!    of its own; the AppArmor profile for execve(2), by the host's `/proc`;
 //! 2. the cgroups and namespaces (the caller's closure `enter`);
 //! 3. every descriptor but stdio and the channel is closed, before anything of the image is looked at
 //!    (CVE-2024-21626 was a working directory given through one that was left open);
@@ -17,6 +17,7 @@
 //! 9. "ready", and the wait for the start;
 //! 10. the working directory is checked to be below the root, the program looked up in `PATH`, execve(2).
 
+use crate::app_armor;
 use crate::channel::{self, Report};
 use crate::error::{Step, StepFailure};
 use crate::fault;
@@ -52,6 +53,8 @@ pub(crate) struct Program {
     pub(crate) capabilities: CapabilitySet,
     pub(crate) no_new_privs: bool,
     pub(crate) seccomp: Option<Vec<Instruction>>,
+    /// AppArmor profile to change to at execve(2).
+    pub(crate) app_armor: Option<String>,
     pub(crate) terminal: bool,
     /// Whether the terminal is put at `/dev/console` too.
     pub(crate) console: bool,
@@ -69,7 +72,8 @@ pub(crate) fn run(
     enter: impl FnOnce() -> Result<(), StepFailure>,
     inside: impl FnOnce() -> Result<(), StepFailure>,
 ) -> Infallible {
-    if let Err(failure) = set_up_process().and_then(|()| enter()) {
+    let label = || program.app_armor.as_deref().map_or(Ok(()), app_armor::change_at_exec);
+    if let Err(failure) = set_up_process().and_then(|()| label()).and_then(|()| enter()) {
         give_up(channel, &Report::Failed(failure), 1);
     }
     sys::process::with_only_descriptors(stdio, channel, |kept| {

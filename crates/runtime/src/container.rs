@@ -1,5 +1,6 @@
 //! Containers: CRI's CreateContainer and StartContainer, and what the supervisor holds of one.
 
+use crate::app_armor;
 use crate::assurance;
 use crate::capability;
 use crate::cgroup::{Cgroup, Devices, Hierarchies, Limits};
@@ -9,13 +10,14 @@ use crate::error::{Error, Result, START_ERROR_EXIT_CODE, Step, StepFailure};
 use crate::fault;
 use crate::mounts::{CgroupView, MountRequest, Prepared, REDO_MAX, Verdict, prepare};
 use crate::sandbox::Sandbox;
+use crate::seccomp::numbers::Machine;
 use crate::state::{
     ContainerRecord, Dirs, Exit, Liveness, ProcessId, ProcessSpec, Status, make_private_directory, new_id,
 };
 use crate::user::{User, UserRequest};
 use crate::{seccomp, signal};
 use jiff::Timestamp;
-use manifest::cri::{ContainerConfig, LinuxContainerResources, SeccompProfile};
+use manifest::cri::{ContainerConfig, LinuxContainerResources, SeccompProfile, SupplementalGroupsPolicy};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitIdStatus};
@@ -182,6 +184,7 @@ impl Sandbox {
             capabilities: plan.program.capabilities.bits(),
             no_new_privs: plan.program.no_new_privs,
             seccomp: seccomp_of(&record.config),
+            app_armor: plan.program.app_armor.clone(),
             oom_score_adj,
         });
         record.write(self.dirs())?;
@@ -217,6 +220,7 @@ impl Sandbox {
             capabilities: capabilities.set,
             no_new_privs: security.no_new_privs,
             seccomp: seccomp_program(&seccomp_of(config), capabilities.set),
+            app_armor: app_armor::profile(&security.apparmor)?,
             terminal: config.tty,
             console: config.tty,
             give_stdio: true,
@@ -519,6 +523,7 @@ fn user_request(config: &ContainerConfig, image: &image::Image) -> Result<UserRe
             .iter()
             .map(|gid| id("supplementalGroups", *gid))
             .collect::<Result<_>>()?,
+        strict_groups: security.supplemental_groups_policy == SupplementalGroupsPolicy::Strict,
     })
 }
 
@@ -551,7 +556,12 @@ pub(crate) fn seccomp_program(
     match profile {
         SeccompProfile::Unconfined => None,
         SeccompProfile::RuntimeDefault => {
-            Some(seccomp::compile(&seccomp::profile::table(capabilities), sys::seccomp::AUDIT_ARCH))
+            let native = seccomp::profile::table(capabilities);
+            if cfg!(not(target_arch = "x86_64")) {
+                return Some(seccomp::compile(&native, Machine::NATIVE.audit()));
+            }
+            let small = seccomp::profile::table_32_bit(&native, capabilities);
+            Some(seccomp::compile_for(&[(Machine::NATIVE.audit(), &native), (Machine::I386.audit(), &small)]))
         }
     }
 }

@@ -31,6 +31,8 @@ pub enum Step {
     User,
     /// The working directory.
     WorkingDirectory,
+    /// The AppArmor profile.
+    AppArmor,
     /// Capabilities.
     Capabilities,
     /// no_new_privs and the seccomp filter.
@@ -52,6 +54,7 @@ impl Step {
             Step::Descriptors => "arrange the file descriptors",
             Step::User => "become the user",
             Step::WorkingDirectory => "enter the working directory",
+            Step::AppArmor => "take the AppArmor profile",
             Step::Capabilities => "set capabilities",
             Step::Seccomp => "load the seccomp filter",
             Step::Start => "wait for the start",
@@ -118,6 +121,17 @@ pub enum Error {
         field: &'static str,
         /// Why.
         reason: String,
+    },
+    /// A kernel parameter of the pod's namespaces that the kernel does not have, or not with that value.
+    #[error("set the kernel parameter {name} to {value:?}")]
+    Sysctl {
+        /// With dots.
+        name: String,
+        /// What it should be.
+        value: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
     },
     /// A file or directory of ours.
     #[error("{action} {}", path.display())]

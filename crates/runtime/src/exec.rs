@@ -137,6 +137,7 @@ fn program(config: &ExecConfig, spec: &ProcessSpec) -> Result<Program> {
         capabilities,
         no_new_privs: spec.no_new_privs,
         seccomp: seccomp_program(&spec.seccomp, capabilities),
+        app_armor: spec.app_armor.clone(),
         terminal: config.tty,
         console: false,
         give_stdio: false,

@@ -23,6 +23,7 @@
 //! loopback, restarts, logs, and waiting for several containers at once (that is `agent`).
 #![forbid(unsafe_code)]
 
+mod app_armor;
 mod assurance;
 pub mod capability;
 pub mod cgroup;

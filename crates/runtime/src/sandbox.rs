@@ -16,6 +16,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::Pid;
 use std::convert::Infallible;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use sys::namespace::Namespaces;
 use sys::process::{Child, SpawnError};
@@ -385,6 +386,7 @@ fn new_namespaces(config: &PodSandboxConfig) -> Result<Vec<OwnedFd>> {
         if own_network {
             set_up_network(&config.hostname)?;
         }
+        set_sysctls(&config.sysctls)?;
         open().map_err(Error::system("open the pod's namespaces"))
     };
     let made = set_up();
@@ -393,6 +395,30 @@ fn new_namespaces(config: &PodSandboxConfig) -> Result<Vec<OwnedFd>> {
             .map_err(Error::system("go back to the node's namespaces"))?;
     }
     made
+}
+
+/// Of this process's namespaces, which are the pod's at this moment: what `/proc/sys/net`, `/proc/sys/kernel` and
+/// `/proc/sys/fs/mqueue` show depends on who looks. Which names may come here `manifest::sysctl` decides.
+fn set_sysctls(sysctls: &std::collections::BTreeMap<String, String>) -> Result<()> {
+    for (name, value) in sysctls {
+        let below = manifest::sysctl::path_of(name);
+        if Path::new(&below).components().any(|part| !matches!(part, std::path::Component::Normal(_))) {
+            return Err(Error::Config {
+                field: "sysctls",
+                reason: format!("{name:?} is no kernel parameter"),
+            });
+        }
+        let path = Path::new("/proc/sys").join(below);
+        // Without creating: what is not there is not a parameter of this kernel.
+        let write = || {
+            std::fs::File::options()
+                .write(true)
+                .open(&path)
+                .and_then(|mut file| file.write_all(value.as_bytes()))
+        };
+        write().map_err(|source| Error::Sysctl { name: name.clone(), value: value.clone(), source })?;
+    }
+    Ok(())
 }
 
 fn set_up_network(hostname: &str) -> Result<()> {

@@ -102,6 +102,9 @@ pub struct ProcessSpec {
     pub no_new_privs: bool,
     /// seccomp.
     pub seccomp: SeccompProfile,
+    /// AppArmor profile to change to, if any.
+    #[serde(default)]
+    pub app_armor: Option<String>,
     /// The value that the first process got (what this machine permitted).
     pub oom_score_adj: i32,
 }

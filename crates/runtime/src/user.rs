@@ -21,6 +21,9 @@ pub struct UserRequest {
     pub gid: Option<u32>,
     /// Supplementary groups of the pod.
     pub supplementary: Vec<u32>,
+    /// Whether the image's groups that list the user are left out (supplementalGroupsPolicy Strict).
+    #[serde(default)]
+    pub strict_groups: bool,
 }
 
 /// Who it is.
@@ -118,7 +121,7 @@ pub fn resolve(request: &UserRequest, passwd: &[u8], group: &[u8]) -> Result<Use
     };
     let mut groups = request.supplementary.clone();
     groups.push(gid);
-    if let Some(line) = &line {
+    if let Some(line) = line.as_ref().filter(|_| !request.strict_groups) {
         let listed =
             |entry: &GroupLine<'_>| entry.members.split(',').any(|member| member.trim() == line.name);
         groups.extend(parse_group(group).filter(listed).map(|entry| entry.gid));
@@ -152,7 +155,7 @@ mod tests {
         uid: Option<u32>,
         gid: Option<u32>,
     ) -> Result<(u32, u32, Vec<u32>, String), UserError> {
-        let request = UserRequest { image_user: image_user.to_owned(), uid, gid, supplementary: vec![] };
+        let request = UserRequest { image_user: image_user.to_owned(), uid, gid, ..UserRequest::default() };
         resolve(&request, PASSWD, GROUP).map(|user| (user.uid, user.gid, user.groups, user.home))
     }
 
@@ -175,6 +178,18 @@ mod tests {
         assert_eq!(check("", Some(33), Some(7)), Ok((33, 7, vec![4, 5, 7], "/var/www".to_owned())));
         let request = UserRequest { uid: Some(1000), supplementary: vec![9, 8, 9], ..UserRequest::default() };
         assert_eq!(resolve(&request, b"", b"").unwrap().groups, [0, 8, 9]);
+    }
+
+    #[test]
+    fn only_the_groups_of_the_pod() {
+        let request = |strict_groups| UserRequest {
+            image_user: "www".to_owned(),
+            supplementary: vec![9],
+            strict_groups,
+            ..UserRequest::default()
+        };
+        assert_eq!(resolve(&request(false), PASSWD, GROUP).unwrap().groups, [4, 5, 9, 34]);
+        assert_eq!(resolve(&request(true), PASSWD, GROUP).unwrap().groups, [9, 34]);
     }
 
     #[test]

@@ -6,15 +6,15 @@
 mod support;
 
 use manifest::cri::{
-    Capability, ContainerConfig, LinuxContainerResources, LinuxContainerSecurityContext, Mount,
-    MountPropagation, NamespaceMode, NamespaceOption, SeccompProfile,
+    AppArmorProfile, Capability, ContainerConfig, LinuxContainerResources, LinuxContainerSecurityContext,
+    Mount, MountPropagation, NamespaceMode, NamespaceOption, PodSandboxConfig, SeccompProfile,
 };
 use runtime::{Error, ExecConfig, ExecStdio, Io, START_ERROR_EXIT_CODE, Status};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use support::{CGROUP_TOP, Case, World, cgroup_top, chain, command, finish, read_all, shell, strings, usual};
@@ -50,6 +50,9 @@ const CASES: &[Case] = &[
     ("loopback_and_host_name", loopback_and_host_name),
     ("variables", variables),
     ("users", users),
+    ("sysctls", sysctls),
+    ("thirty_two_bit_programs", thirty_two_bit_programs),
+    ("app_armor_where_there_is_none", app_armor_where_there_is_none),
     ("a_hostile_passwd", a_hostile_passwd),
     ("working_directories", working_directories),
     ("a_terminal", a_terminal),
@@ -335,6 +338,85 @@ fn users(world: &World) {
         "{}",
         chain(&error)
     );
+    world.remove(pod);
+}
+
+fn sysctls(world: &World) {
+    let read = |name: &str| std::fs::read_to_string(format!("/proc/sys/{name}")).expect("sysctl");
+    let host = [read("net/ipv4/ip_local_port_range"), read("kernel/shmmni")];
+    let sysctls = [("net.ipv4.ip_local_port_range", "2000 3000"), ("kernel.shmmni", "17")];
+    let sysctls = sysctls.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let config = |sysctls| PodSandboxConfig { sysctls, ..world.pod_config(usual()) };
+    let pod = runtime::Sandbox::run(&world.dirs, config(sysctls.into())).expect("sandbox");
+    let show = "cat /proc/sys/net/ipv4/ip_local_port_range /proc/sys/kernel/shmmni";
+    assert_eq!(world.run(&pod, &shell(show)).stdout, "2000\t3000\n17\n");
+    assert_eq!([read("net/ipv4/ip_local_port_range"), read("kernel/shmmni")], host);
+    world.remove(pod);
+    for (name, value, words) in [
+        ("net.ipv4.no_such_thing", "1", "No such file"),
+        ("kernel.shmmni", "many", "Invalid argument"),
+        ("net.//.kernel.hostname", "x", "is no kernel parameter"),
+    ] {
+        let wrong = config([(name.to_owned(), value.to_owned())].into());
+        let error = runtime::Sandbox::run(&world.dirs, wrong).expect_err(name);
+        assert!(chain(&error).contains(words), "{}", chain(&error));
+        world.check_nothing_left();
+    }
+}
+
+/// A program of 32 bits that writes "32", tries mount(2) and ends with the errno of that.
+fn thirty_two_bit_program() -> Vec<u8> {
+    const BASE: u32 = 0x0804_8000;
+    let code_at = 52 + 32;
+    let mut code = vec![0xb8, 4, 0, 0, 0, 0xbb, 1, 0, 0, 0, 0xb9];
+    let text_at = BASE + code_at + 11 + 4 + 7 + 7 + 2 + 2 + 5 + 2;
+    code.extend(text_at.to_le_bytes());
+    code.extend([0xba, 3, 0, 0, 0, 0xcd, 0x80]); // write(1, text, 3)
+    code.extend([0xb8, 21, 0, 0, 0, 0xcd, 0x80]); // mount(…)
+    code.extend([0xf7, 0xd8, 0x89, 0xc3, 0xb8, 1, 0, 0, 0, 0xcd, 0x80]); // exit(-result)
+    code.extend(b"32\n");
+    let mut program =
+        vec![0x7f, b'E', b'L', b'F', 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 3, 0, 1, 0, 0, 0];
+    for word in [BASE + code_at, 52, 0, 0] {
+        program.extend(word.to_le_bytes());
+    }
+    for half in [52u16, 32, 1, 0, 0, 0] {
+        program.extend(half.to_le_bytes());
+    }
+    let size = code_at + code.len() as u32;
+    for word in [1, 0, BASE, BASE, size, size, 5, 0x1000] {
+        program.extend(word.to_le_bytes());
+    }
+    program.extend(code);
+    program
+}
+
+fn thirty_two_bit_programs(world: &World) {
+    let path = world.image_path("bin/small");
+    std::fs::write(&path, thirty_two_bit_program()).expect("write");
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("chmod");
+    if Command::new(&path).output().is_err() {
+        println!("  SKIPPED: this kernel runs no 32-bit programs");
+        return;
+    }
+    let outcome = world.run_alone(&command(&["small"]));
+    assert_eq!((outcome.stdout.as_str(), outcome.code()), ("32\n", Errno::PERM.raw_os_error()));
+}
+
+fn app_armor_where_there_is_none(world: &World) {
+    if Path::new("/sys/module/apparmor").exists() {
+        println!("  SKIPPED: this kernel has AppArmor");
+        return;
+    }
+    let pod = world.usual_pod();
+    let with = |apparmor| ContainerConfig {
+        security_context: security(|security| security.apparmor = apparmor),
+        ..shell("true")
+    };
+    let error =
+        pod.create_container(&with(AppArmorProfile::RuntimeDefault), &world.image).expect_err("a profile");
+    assert!(chain(&error).contains("AppArmor is not enabled on the host"), "{}", chain(&error));
+    assert_eq!(world.run(&pod, &with(AppArmorProfile::Unconfined)).code(), 0);
     world.remove(pod);
 }
 

@@ -173,6 +173,10 @@ impl Supervisor {
     fn try_start_container(&mut self, name: &str, attempt: u32) -> Result<Event, Refused> {
         let (image, image_id) = self.find_image(name)?;
         let termination_log = self.make_termination_log(name, attempt)?;
+        if let Some(spec) = self.container_spec(name) {
+            cri::security::verify_run_as_non_root(&self.record.pod, spec, &image.config.user)
+                .map_err(Refused::config)?;
+        }
         let config = self.container_config(name, attempt, &termination_log)?;
         let Some(sandbox) = &self.sandbox else { return Err(Refused::config("the pod has no sandbox")) };
         let mut container = sandbox.create_container(&config, &image).map_err(|error| Refused {

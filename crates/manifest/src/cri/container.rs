@@ -77,6 +77,9 @@ pub enum ConfigError {
     /// An environment source is not there.
     #[error("{0}")]
     Environment(String),
+    /// It must not run as root, and does or may.
+    #[error("{0}")]
+    NonRoot(String),
     /// A seccomp profile that is not supported.
     #[error("seccomp profile type {0:?} is not supported yet by this version of rhizome")]
     Seccomp(String),

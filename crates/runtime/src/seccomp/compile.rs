@@ -79,13 +79,21 @@ fn give(action: Action) -> Instruction {
 /// programs fall back to what they did before there was such a call. Another instruction set than `arch` is
 /// killed.
 pub fn compile(table: &BTreeMap<u32, Rule>, arch: u32) -> Vec<Instruction> {
-    let mut program = vec![
-        statement(LOAD, ARCH_AT),
-        jump(JUMP_EQUAL, arch, 1, 0),
-        statement(RETURN, RET_KILL_PROCESS),
-        statement(LOAD, NUMBER_AT),
-    ];
-    program.extend(search(&ranges(table)));
+    compile_for(&[(arch, table)])
+}
+
+/// The same for several instruction sets (`AUDIT_ARCH_*`), each with its table; any other is killed.
+pub fn compile_for(tables: &[(u32, &BTreeMap<u32, Rule>)]) -> Vec<Instruction> {
+    let mut program = vec![statement(LOAD, ARCH_AT)];
+    for (arch, table) in tables {
+        let body = search(&ranges(table));
+        // Over the jump that leads past this instruction set's part.
+        program.push(jump(JUMP_EQUAL, *arch, 1, 0));
+        program.push(statement(JUMP, body.len() as u32 + 1));
+        program.push(statement(LOAD, NUMBER_AT));
+        program.extend(body);
+    }
+    program.push(statement(RETURN, RET_KILL_PROCESS));
     program
 }
 

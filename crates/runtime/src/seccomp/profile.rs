@@ -1,6 +1,7 @@
 //! RuntimeDefault as a table: what containers may call, and what a capability allows besides. In effect what
 //! containerd and docker allow by default.
 
+use super::numbers::{self, Machine};
 use super::{Action, Rule};
 use rustix::thread::CapabilitySet;
 use std::collections::BTreeMap;
@@ -35,6 +36,42 @@ pub fn table(capabilities: CapabilitySet) -> BTreeMap<u32, Rule> {
     }
     table
 }
+
+/// The table of 32-bit programs: the same rules, found by the calls' names, and the calls that only they have (among them
+/// `socketcall`, whose arguments no filter can see; so has docker's profile).
+pub fn table_32_bit(native: &BTreeMap<u32, Rule>, capabilities: CapabilitySet) -> BTreeMap<u32, Rule> {
+    let names: BTreeMap<u32, &str> =
+        numbers::all(Machine::NATIVE).map(|(name, number)| (number, name)).collect();
+    let numbers: BTreeMap<&str, u32> = numbers::all(Machine::I386).collect();
+    let of_name = |name: &&str| numbers.get(name).copied();
+    let allow = Rule::Always(Action::Allow);
+    let mut table: BTreeMap<u32, Rule> = native
+        .iter()
+        .filter_map(|(number, rule)| Some((names.get(number).and_then(of_name)?, *rule)))
+        .collect();
+    table.extend(ONLY_32_BIT.split_ascii_whitespace().filter_map(|name| Some((of_name(&name)?, allow))));
+    let more = [
+        (CapabilitySet::SYS_ADMIN, "umount"),
+        (CapabilitySet::SYS_TIME, "stime"),
+        (CapabilitySet::SYS_TIME, "clock_settime64"),
+    ];
+    for (capability, name) in more {
+        table.extend(
+            of_name(&name).filter(|_| capabilities.contains(capability)).map(|number| (number, allow)),
+        );
+    }
+    table
+}
+
+/// What 32-bit programs call where others have a call of another name.
+const ONLY_32_BIT: &str = "_llseek _newselect chown32 clock_adjtime64 clock_getres_time64 clock_gettime64 \
+    clock_nanosleep_time64 fadvise64_64 fchown32 fcntl64 fstat64 fstatat64 fstatfs64 ftruncate64 futex_time64 \
+    get_thread_area getegid32 geteuid32 getgid32 getgroups32 getresgid32 getresuid32 getuid32 io_pgetevents_time64 ipc \
+    lchown32 lstat64 mmap2 mq_timedreceive_time64 mq_timedsend_time64 nice oldfstat oldlstat oldstat ppoll_time64 \
+    pselect6_time64 recvmmsg_time64 rt_sigtimedwait_time64 sched_rr_get_interval_time64 semtimedop_time64 sendfile64 \
+    set_thread_area setfsgid32 setfsuid32 setgid32 setgroups32 setregid32 setresgid32 setresuid32 setreuid32 setuid32 \
+    sigaction signal sigpending sigprocmask sigreturn sigsuspend socketcall stat64 statfs64 timer_gettime64 \
+    timer_settime64 timerfd_gettime64 timerfd_settime64 truncate64 ugetrlimit utimensat_time64 waitpid";
 
 /// What needs a capability, by it.
 fn with_capability() -> [(CapabilitySet, &'static [u32]); 13] {
@@ -184,6 +221,34 @@ mod tests {
         check(admin, calls![SYS_chroot], [0; 3], REFUSE);
         check(CapabilitySet::SYS_CHROOT, calls![SYS_chroot], [0; 3], ALLOW);
         check(CapabilitySet::BPF, calls![SYS_bpf], [0; 3], ALLOW);
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn thirty_two_bits_get_the_same_rules() {
+        let native = table(CapabilitySet::empty());
+        let small = table_32_bit(&native, CapabilitySet::empty());
+        let program = super::super::compile_for(&[(7, &native), (8, &small)]);
+        // read, mount, socketcall, waitpid, socket(AF_VSOCK), clone(CLONE_NEWUSER), keyctl; and read of the native ones.
+        for (arch, number, argument, expected) in [
+            (8, 3, 0, ALLOW),
+            (8, 21, 0, REFUSE),
+            (8, 102, 0, ALLOW),
+            (8, 7, 0, ALLOW),
+            (8, 359, 40, REFUSE),
+            (8, 120, 0x1000_0000, REFUSE),
+            (8, 288, 0, REFUSE),
+            (8, 9999, 0, MISSING),
+            (7, 0, 0, ALLOW),
+            (9, 0, 0, 0x8000_0000),
+        ] {
+            assert_eq!(run(&program, arch, number, [argument, 0, 0, 0, 0, 0]), expected, "{arch} {number}");
+        }
+        // Nothing is allowed there that is not allowed here, but for what only they have.
+        assert!(small.len() < native.len() + ONLY_32_BIT.split_ascii_whitespace().count());
+        let admin = table(CapabilitySet::SYS_ADMIN);
+        let mount = table_32_bit(&admin, CapabilitySet::SYS_ADMIN);
+        assert!(mount.contains_key(&21) && mount.contains_key(&22) && !small.contains_key(&22));
     }
 
     #[test]
