@@ -6,7 +6,7 @@ mod node;
 mod why;
 
 pub(crate) use node::{Diff, MountFilter, MountFormat, Mounts, NodeSource, SnapshotArgs};
-pub(crate) use why::{Mend, Why};
+pub(crate) use why::{Audit, AuditFormat, Mend, Why};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use jiff::Timestamp;
@@ -92,7 +92,9 @@ pub(crate) enum Command {
     Why(Why),
     /// The same question, asked the other way: exit status 0 if it is not visible
     WhyNot(Why),
-    /// Make a change that `why` advised
+    /// Say what is wrong with the mounts of this node, or about to go wrong
+    Audit(Audit),
+    /// Make a change that `why` or `audit` advised
     Mend(Mend),
     /// Take away what is mounted on this node, in every mount namespace, as a document
     Snapshot(SnapshotArgs),

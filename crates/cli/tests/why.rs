@@ -1,4 +1,4 @@
-//! `rhizome why`, `why-not` and `mend` on the running kernel: the cases in `tests/cases/why`.
+//! `rhizome why`, `why-not`, `audit` and `mend` on the running kernel: the cases in `tests/cases/why`.
 
 #[path = "support/scenario.rs"]
 mod scenario;
@@ -90,4 +90,14 @@ fn j_privileged() {
 #[test]
 fn l_csi_setup() {
     group("l_csi_setup", "l-csi-setup.txt");
+}
+
+#[test]
+fn i_explosion() {
+    group("i_explosion", "i-explosion.txt");
+}
+
+#[test]
+fn n_audit() {
+    group("n_audit", "n-audit.txt");
 }

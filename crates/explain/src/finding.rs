@@ -60,6 +60,9 @@ pub struct Finding {
     /// Why it matters; empty if it does not.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub why: String,
+    /// What it is about: `NAMESPACE:PATH`, a namespace, or nothing in particular.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
     /// What was seen, a line each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<String>,
@@ -95,9 +98,16 @@ impl Finding {
             severity,
             title: title.into(),
             why: why.into(),
+            place: None,
             evidence: Vec::new(),
             mends: Vec::new(),
         }
+    }
+
+    /// About a place.
+    pub(crate) fn about(mut self, place: impl Into<String>) -> Finding {
+        self.place = Some(place.into());
+        self
     }
 
     /// With what was seen.

@@ -4,6 +4,7 @@
 //! the machine is an argument.
 #![forbid(unsafe_code)]
 
+pub mod audit;
 pub mod build;
 pub mod defaults;
 pub mod doctor;

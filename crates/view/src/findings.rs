@@ -31,7 +31,7 @@ pub fn list(findings: &[Finding], columns: usize, paint: Paint) -> String {
     text
 }
 
-fn write_finding(text: &mut String, finding: &Finding, columns: usize, paint: Paint) {
+pub(crate) fn write_finding(text: &mut String, finding: &Finding, columns: usize, paint: Paint) {
     let (severity, painted): (_, fn(Paint, &str) -> String) = match finding.severity {
         Severity::Problem => ("problem", Paint::bad),
         Severity::Limit | Severity::Fine => ("limit", Paint::warn),
@@ -71,6 +71,7 @@ fn write_part(text: &mut String, label: &str, body: &str, columns: usize, paint:
     let _ = writeln!(text, "  {}{padding} {body}", paint.label(label));
 }
 
+/// How many there are.
 fn summary(findings: &[Finding], paint: Paint) -> String {
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
     let words = |number: usize, word: &str| match number {
@@ -97,6 +98,7 @@ mod tests {
             severity,
             title: title.to_owned(),
             why: why.to_owned(),
+            place: None,
             evidence: vec![],
             mends: vec![],
         };

@@ -10,6 +10,7 @@
 //! Deliberately absent: deciding what to print, and where it goes (`cli` and `serve`).
 #![forbid(unsafe_code)]
 
+pub mod audit;
 pub mod diff;
 pub mod document;
 pub mod findings;

@@ -1,7 +1,7 @@
 //! Arguments of the commands that ask why mounts are (not) somewhere, and of the one that changes it.
 
 use super::{Document, NodeSource};
-use clap::{Args, ValueHint};
+use clap::{Args, ValueEnum, ValueHint};
 use std::path::PathBuf;
 
 /// `rhizome why` and `rhizome why-not`
@@ -55,4 +55,40 @@ pub(crate) struct Mend {
     /// Only say what would be touched
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+/// `rhizome audit`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit status: 0 nothing found, 1 something, 2 it could not be found out.
+
+Examples:
+  rhizome audit                          The whole node, whatever runs its containers
+  rhizome audit mount-a                  Only the mount namespaces of this pod
+  rhizome audit -o sarif > audit.sarif   For code scanning and the like
+  rhizome audit -o json | jq -r '.findings[].mends[].id // empty'
+                                         What `rhizome mend` can make of it")]
+pub(crate) struct Audit {
+    /// Only these mount namespaces: host, POD[/CONTAINER], pid:N, ns:ID
+    #[arg(value_name = "TARGET")]
+    pub(crate) targets: Vec<String>,
+    /// Whose mounts are the node's: containers are held against them
+    #[arg(long, value_name = "TARGET", default_value = "host")]
+    pub(crate) host: String,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = AuditFormat::Text)]
+    pub(crate) output: AuditFormat,
+    #[command(flatten)]
+    pub(crate) node: NodeSource,
+}
+
+/// How `rhizome audit` prints findings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AuditFormat {
+    /// For reading
+    Text,
+    /// JSON
+    Json,
+    /// SARIF 2.1.0
+    Sarif,
 }

@@ -11,14 +11,14 @@ use crate::mends::{self, Kept};
 use crate::{ask, output};
 use explain::mend::{Action, Operations, Seen, Touched, operations, predict, touched};
 use mount_table::node::Labels;
-use mount_table::{NamespaceId, Node};
+use mount_table::{MountId, NamespaceId, Node};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::pipe::PipeFlags;
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use subtree_model::Handle;
 use sys::namespace::Namespaces;
 use view::text::printable;
@@ -30,8 +30,7 @@ const SECONDS_MAX: i64 = 60;
 pub(crate) fn run(global: &Global, args: &args::Mend) -> Result {
     let Kept { id, title, actions } = mends::find(global, &args.mend)?;
     let node = ask::node(global, &NodeSource { snapshot: None })?;
-    actions.iter().flat_map(Action::relies_on).try_for_each(|seen| unchanged(&node, seen))?;
-    lands(&node, &actions)?;
+    unchanged(&node, &actions)?;
     let list = operations(&actions);
     let paint = output::stdout_paint();
     let mut text = format!("{} {}\n", paint.label(&id), printable(&title));
@@ -71,47 +70,67 @@ fn told(label: &str, touched: &[Touched]) -> String {
     text
 }
 
-/// Refuses if a mount is not there as it was, or no path leads to it.
-fn unchanged(node: &Node, seen: &Seen) -> Result<()> {
-    let refuse = |why: &str| refused(&seen.to_string(), why);
-    let view = node.namespace(seen.namespace).ok_or_else(|| refuse("the namespace is gone"))?;
-    let now = view.mounts.get(seen.mount.id).filter(|now| seen.is_still(now));
-    let now = now.ok_or_else(|| refuse("it is not as it was when the mend was advised"))?;
-    match view.mounts.carrier(&now.mount_point) {
-        Some(carrier) if carrier.id == now.id => Ok(()),
-        _ => Err(refuse("another mount covers it")),
-    }
-}
-
-fn refused(what: &str, why: &str) -> Failure {
-    let text = format!("{}: {why}, so nothing was changed", printable(what));
-    Failure::no(anyhow::Error::msg(text)).hint("ask `rhizome why-not` or `rhizome audit` again")
-}
-
-/// Refuses if something is mounted where a copy is to go, unless the mend itself takes that away before.
-fn lands(node: &Node, actions: &[Action]) -> Result<()> {
-    let mut detached = Vec::new();
+/// Refuses if a mount that the mend relies on is not there as it was, or if no path leads to it or to the place of a copy
+/// when its turn comes: what the mend itself unmounts before is not in the way.
+fn unchanged(node: &Node, actions: &[Action]) -> Result<()> {
+    let mut unmounted = BTreeSet::new();
     for action in actions {
+        for seen in action.relies_on() {
+            is_there(node, seen, &unmounted)?;
+        }
         match action {
             Action::Detach { mount } | Action::Unmount { mount } => {
-                detached.push((mount.namespace, mount.mount.id));
+                unmounted.insert((mount.namespace, mount.mount.id));
             }
-            Action::CopyInto { onto, place, .. } => {
-                let carrier = node.namespace(onto.namespace).and_then(|view| view.mounts.carrier(place));
-                let fine = carrier.is_some_and(|carrier| {
-                    carrier.id == onto.mount.id || detached.contains(&(onto.namespace, carrier.id))
-                });
-                if !fine {
-                    return Err(refused(
-                        &format!("{}:{}", onto.name, place.display()),
-                        "something else is mounted there",
-                    ));
-                }
+            Action::CopyInto { onto, place, .. }
+                if !leads_to(node, onto.namespace, place, onto.mount.id, &unmounted) =>
+            {
+                return Err(refused(
+                    &format!("{}:{}", onto.name, place.display()),
+                    "something else is mounted there",
+                ));
             }
             _ => {}
         }
     }
     Ok(())
+}
+
+fn is_there(node: &Node, seen: &Seen, unmounted: &BTreeSet<(NamespaceId, MountId)>) -> Result<()> {
+    let refuse = |why: &str| refused(&seen.to_string(), why);
+    let view = node.namespace(seen.namespace).ok_or_else(|| refuse("the namespace is gone"))?;
+    let now = view.mounts.get(seen.mount.id).filter(|now| seen.is_still(now));
+    let now = now.ok_or_else(|| refuse("it is not as it was when the mend was advised"))?;
+    match leads_to(node, seen.namespace, &now.mount_point, now.id, unmounted) {
+        true => Ok(()),
+        false => Err(refuse("another mount covers it")),
+    }
+}
+
+/// Whether a path leads to a mount once others are unmounted.
+fn leads_to(
+    node: &Node,
+    namespace: NamespaceId,
+    path: &Path,
+    wanted: MountId,
+    unmounted: &BTreeSet<(NamespaceId, MountId)>,
+) -> bool {
+    let Some(view) = node.namespace(namespace) else { return false };
+    let mut at = view.mounts.carrier(path);
+    // Each step leaves one of them behind.
+    for _ in 0..=unmounted.len() {
+        match at {
+            Some(mount) if mount.id == wanted => return true,
+            Some(mount) if unmounted.contains(&(namespace, mount.id)) => at = view.mounts.get(mount.parent),
+            _ => return false,
+        }
+    }
+    false
+}
+
+fn refused(what: &str, why: &str) -> Failure {
+    let text = format!("{}: {why}, so nothing was changed", printable(what));
+    Failure::no(anyhow::Error::msg(text)).hint("ask `rhizome why-not` or `rhizome audit` again")
 }
 
 /// Has a child make the operations.

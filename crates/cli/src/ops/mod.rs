@@ -1,6 +1,7 @@
 //! What the commands do: a module each.
 
 mod attach;
+mod audit;
 mod copy;
 mod doctor;
 mod exec;
@@ -40,6 +41,7 @@ pub(crate) fn run(cli: Cli) -> Result {
         Command::Keep(_) => keeper::keep(),
         Command::Simulate(args) => simulate::run(&args),
         Command::Unshare(args) => unshare::run(args),
+        Command::Audit(args) => audit::run(&global, &args),
         Command::Mend(args) => mend::run(&global, &args),
         Command::Why(args) => why::run(&global, &args, true),
         Command::WhyNot(args) => why::run(&global, &args, false),

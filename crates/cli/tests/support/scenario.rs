@@ -263,6 +263,9 @@ impl World {
             let pid = self.shells.get(*word).map(|shell| format!("pid:{}", shell.pid));
             args.push(pid.unwrap_or_else(|| (*word).to_owned()));
         }
+        if words[0] == "audit" && !words.contains(&"--host") {
+            args.extend(["--host".to_owned(), format!("pid:{}", self.shells["host"].pid)]);
+        }
         if words[0].starts_with("why") && words[0] != "why-busy" && !words.contains(&"--from") {
             args.push("--from".to_owned());
             args.push(format!("pid:{}", self.shells["host"].pid));
@@ -296,7 +299,34 @@ impl World {
         let (args, told, json) = self.last.as_ref().expect("a question first");
         let text = self.named(&told.stdout);
         let (answer, cause) = (&json["answer"], &json["answer"]["cause"]);
+        let findings = || json["findings"].as_array().cloned().unwrap_or_default();
+        let of =
+            |rule: &str| findings().into_iter().filter(|finding| finding["id"] == rule).collect::<Vec<_>>();
         match what {
+            "finds" => {
+                let (rule, said) = value.split_once(' ').unwrap_or((value, ""));
+                assert_eq!(told.status, 1, "{text}");
+                let found = of(rule);
+                assert!(!found.is_empty(), "not found: {rule}\n{text}");
+                let title = |finding: &serde_json::Value| self.words(finding["title"].as_str().unwrap());
+                let titles: Vec<String> = found.iter().map(title).collect();
+                assert!(
+                    titles.iter().any(|title| title.contains(said)),
+                    "no such title: {said}\n{titles:#?}"
+                );
+            }
+            "clean" => assert_eq!((told.status, findings().len()), (0, 0), "{text}"),
+            "lacks" => assert!(of(value).is_empty(), "found: {value}\n{text}"),
+            "mends" => {
+                let mends =
+                    of(value).first().map(|finding| finding["mends"].as_array().cloned().unwrap_or_default());
+                let mends = mends.unwrap_or_else(|| panic!("not found: {value}\n{text}"));
+                let words: Vec<String> = args[2..].to_vec();
+                self.mend(&mends, "node", &text);
+                let words: Vec<&str> = words.iter().map(String::as_str).collect();
+                self.ask(&words);
+                self.expect("lacks", value);
+            }
             "yes" | "no" => assert_eq!(answer["visible"], what, "{text}"),
             "cause" => assert_eq!(cause["id"], value, "{text}"),
             "at" => assert_eq!(answer["place"], value, "{text}"),

@@ -34,7 +34,12 @@ impl Seen {
             && then.mount_point == now.mount_point
             && then.propagation.shared == now.propagation.shared
             && then.propagation.master == now.propagation.master
+            && read_only(then) == read_only(now)
     }
+}
+
+fn read_only(mount: &Mount) -> bool {
+    mount.options.split(',').any(|option| option == "ro")
 }
 
 impl fmt::Display for Seen {

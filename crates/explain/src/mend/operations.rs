@@ -37,12 +37,16 @@ impl List {
         self.done.ops.push(op);
     }
 
-    /// Enters a namespace and opens a place in it.
-    fn open(&mut self, namespace: NamespaceId, path: &Path) -> Handle {
+    fn enter(&mut self, namespace: NamespaceId) {
         let known = self.done.namespaces.get(&namespace).copied();
         let entered = known.unwrap_or_else(|| self.handle());
         self.done.namespaces.insert(namespace, entered);
         self.push(Op::EnterNamespace { namespace: entered });
+    }
+
+    /// Enters a namespace and opens a place in it.
+    fn open(&mut self, namespace: NamespaceId, path: &Path) -> Handle {
+        self.enter(namespace);
         let out = self.handle();
         let path = path.to_owned();
         self.push(Op::Open { root: Handle::HOST, path, follow: false, missing: None, out });
@@ -79,8 +83,10 @@ impl List {
                 self.set(at, true, None, true);
             }
             Action::Unmount { mount } => {
-                let at = self.open_mount(mount);
-                self.push(Op::Unmount { at, detach: false });
+                // By path: a handle of ours would keep it in use.
+                self.enter(mount.namespace);
+                let target = mount.mount.mount_point.clone();
+                self.push(Op::UnmountPath { target, detach: false, expire: false });
             }
             Action::Detach { mount } => {
                 let at = self.open_mount(mount);

@@ -3,7 +3,7 @@
 use super::trace::{Broken, Trace};
 use crate::finding::Finding;
 use crate::mend::Action;
-use crate::topology::At;
+use crate::topology::{At, Topology};
 
 /// Makes the missing mount visible now and, where the kernel can be told to, lets what comes later arrive too.
 pub(super) fn bring(trace: &Trace<'_>, broken: &Broken, finding: Finding) -> Finding {
@@ -69,8 +69,7 @@ pub(super) fn bring(trace: &Trace<'_>, broken: &Broken, finding: Finding) -> Fin
 
 /// Detaches mounts with what is below them. One that goes when another goes, because it is at the same place in what
 /// receives from the other's parent, is left to that.
-pub(super) fn detach(trace: &Trace<'_>, mounts: &[At], also: &str, finding: Finding) -> Finding {
-    let t = trace.topology;
+pub(crate) fn detach(t: &Topology<'_>, mounts: &[At], also: &str, finding: Finding) -> Finding {
     let mut first: Vec<At> = Vec::new();
     let mut taken: Vec<&str> = Vec::new();
     for at in mounts {

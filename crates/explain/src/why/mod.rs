@@ -12,10 +12,10 @@
 
 mod answer;
 mod chain;
-mod mends;
-mod rules;
+pub(crate) mod mends;
+pub(crate) mod rules;
 mod share;
-mod trace;
+pub(crate) mod trace;
 
 pub use answer::{Answer, Link, Named, Visibility};
 pub use rules::RULES;

@@ -112,7 +112,7 @@ impl<'a> Trace<'a> {
 }
 
 /// `/mnt/a (mount 25, tmpfs)`
-pub(super) fn words(topology: &Topology<'_>, at: At) -> String {
+pub(crate) fn words(topology: &Topology<'_>, at: At) -> String {
     let mount = topology.mount(at);
     format!("{} (mount {}, {})", mount.mount_point.display(), mount.id.0, mount.fs_type)
 }

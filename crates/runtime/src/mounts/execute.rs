@@ -5,7 +5,7 @@
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::mount::MountAttrFlags;
+use rustix::mount::{MountAttrFlags, UnmountFlags};
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use subtree_model::{Attributes, Handle, Missing, Node, Op, PropagationType};
@@ -159,6 +159,11 @@ impl Handles {
                 // In the window: the sources are cloned, and the host's mounts do not reach the clones.
                 crate::fault::point("mounts.unshare").map_err(failed("unshare", Path::new("/")))?;
                 sys::mount::unshare_mounts().map_err(failed("unshare(CLONE_NEWNS)", Path::new("/")))?;
+            }
+            Op::UnmountPath { target, detach, expire: false } => {
+                let flags = if *detach { UnmountFlags::DETACH } else { UnmountFlags::empty() };
+                rustix::mount::unmount(target, flags | UnmountFlags::NOFOLLOW)
+                    .map_err(failed("umount2", target))?;
             }
             Op::EnterNamespace { namespace } => {
                 let held = self.get(*namespace)?;

@@ -31,7 +31,7 @@ pub(super) fn find(trace: &Trace<'_>) -> Option<Finding> {
     let also = format!(
         "what {into} has mounted there, and below it, goes; programs that have files open in it keep them"
     );
-    let finding = mends::detach(trace, &[*cover], &also, finding);
+    let finding = mends::detach(trace.topology, &[*cover], &also, finding);
     Some(finding.mend_manifest(
         "another mountPath, or another volume less",
         format!(

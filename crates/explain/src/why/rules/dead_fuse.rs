@@ -2,12 +2,12 @@
 
 use crate::finding::Finding;
 use crate::rule::Rule;
-use crate::topology::{At, Health};
+use crate::topology::{At, Health, Topology};
 use crate::why::mends::{self, RESTART};
-use crate::why::trace::{Outcome, Trace};
+use crate::why::trace::{Outcome, Trace, words};
 use subtree_model::RuleId;
 
-pub(in crate::why) static RULE: Rule = Rule {
+pub(crate) static RULE: Rule = Rule {
     id: "dead-fuse",
     summary: "The process that served the file system is gone, or does not answer",
     what: "The mount that is asked about, or the copy that the other namespace has, is a FUSE file system that answers `Transport endpoint is not connected` (ENOTCONN), or does not answer within a moment.",
@@ -28,16 +28,20 @@ pub(super) fn find(trace: &Trace<'_>) -> Option<Finding> {
         Health::Alive => None,
         health => Some((at, health)),
     })?;
-    Some(of(trace, at, health))
+    Some(of(t, at, health))
 }
 
-fn of(trace: &Trace<'_>, at: At, health: Health) -> Finding {
-    let t = trace.topology;
+/// The finding about a file system that does not answer, told of one of its mounts.
+pub(crate) fn of(t: &Topology<'_>, at: At, health: Health) -> Finding {
     let mount = t.mount(at);
     let seen_by: Vec<At> = t.all().filter(|other| t.mount(*other).device == mount.device).collect();
     let state =
         if health == Health::Dead { "its server is gone (ENOTCONN)" } else { "its server does not answer" };
-    let title = format!("{} of {:?}: {state}", trace.full_words(at), mount.source);
+    let title = format!(
+        "{} of {:?}: {state}",
+        format_args!("{}: {}", t.name(at.namespace), words(t, at)),
+        mount.source
+    );
     let why = format!(
         "{} mount(s) of it are left; the server was that of {:?} ({}), and a new one makes a new file system",
         seen_by.len(),
@@ -49,7 +53,7 @@ fn of(trace: &Trace<'_>, at: At, health: Health) -> Finding {
     });
     let finding = if health == Health::Dead {
         let also = "programs that have files open in it get errors already; then start the server again";
-        mends::detach(trace, &seen_by, also, finding)
+        mends::detach(t, &seen_by, also, finding)
     } else {
         finding.mend(
             format!("echo 1 > /sys/fs/fuse/connections/{}/abort", mount.device.minor),

@@ -36,5 +36,5 @@ pub(super) fn find(trace: &Trace<'_>) -> Option<Finding> {
         |finding, child| finding.seen(format!("{into}: {}", t.mount(*child))),
     );
     let also = "what is mounted below goes with it";
-    Some(mends::detach(trace, &[*cover], also, finding.seen(format!("{into}: {}", t.mount(*cover)))))
+    Some(mends::detach(trace.topology, &[*cover], also, finding.seen(format!("{into}: {}", t.mount(*cover)))))
 }

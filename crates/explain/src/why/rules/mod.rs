@@ -25,6 +25,7 @@ use super::trace::Trace;
 use crate::finding::Finding;
 use crate::rule::Rule;
 
+pub(crate) use dead_fuse::{RULE as DEAD_FUSE, of as dead_fuse};
 pub(super) use shareable::RULE as SHAREABLE;
 pub(super) use source_not_shared::RULE as SOURCE_NOT_SHARED;
 

@@ -25,5 +25,5 @@ pub(super) fn find(trace: &Trace<'_>) -> Option<Finding> {
     let finding = Finding::limit(RULE.id, title, format!("it hides what {} has there", trace.from()))
         .seen(format!("{into}: {}", trace.topology.mount(*cover)));
     let also = "what is below goes with it";
-    Some(mends::detach(trace, &[*cover], also, finding))
+    Some(mends::detach(trace.topology, &[*cover], also, finding))
 }

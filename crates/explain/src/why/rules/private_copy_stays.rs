@@ -41,7 +41,7 @@ pub(super) fn find(trace: &Trace<'_>) -> Option<Finding> {
     let also = format!(
         "programs in {into} that have files open there keep them; those that come later see the folder below"
     );
-    let finding = mends::detach(trace, &[*cover], &also, finding);
+    let finding = mends::detach(trace.topology, &[*cover], &also, finding);
     Some(finding.mend_manifest(
         "mountPropagation: HostToContainer",
         format!("on the volumeMount at {}; {RESTART}", carrier.mount_point.display()),
