@@ -26,7 +26,7 @@
 //! standard input, which has ended.
 //!
 //! Deliberately absent: validation and defaulting (room `manifest`), pulling of images (the command does it before the
-//! pod is created: a supervisor has one thread and waits for nobody), enforcement of emptyDir's sizeLimit on disk, and a daemon.
+//! pod is created: a supervisor has one thread and waits for nobody), and a daemon.
 #![forbid(unsafe_code)]
 
 mod atomic_file;
@@ -34,6 +34,7 @@ mod check;
 pub mod client;
 mod clock;
 pub mod copy;
+mod disk_usage;
 pub mod events;
 pub mod lifecycle;
 pub mod logs;

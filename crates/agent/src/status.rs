@@ -1,8 +1,8 @@
 //! A pod's state in the API's shape: what `ps` and `inspect` print and a watch would send. Pure.
 
 use crate::lifecycle::{
-    Condition, ContainerRules, ContainerState, Current, Kind, Phase, PodState, ProbeRules, RestartPolicy,
-    Rules, Terminated,
+    Condition, ContainerRules, ContainerState, Current, DISRUPTION_TARGET, Kind, Phase, PodState, ProbeRules,
+    RestartPolicy, Rules, Terminated,
 };
 use crate::record::whole_seconds;
 use jiff::Timestamp;
@@ -27,6 +27,13 @@ pub fn rules(pod: &api::Pod) -> Rules {
         pod_namespace: key.namespace,
         pod_uid: pod.metadata.uid.clone().unwrap_or_default(),
         node: spec.and_then(|s| s.node_name.clone()).unwrap_or_default(),
+        active_deadline_seconds: spec
+            .and_then(|s| s.active_deadline_seconds)
+            .and_then(|s| u64::try_from(s).ok()),
+        readiness_gates: spec
+            .and_then(|s| s.readiness_gates.as_ref())
+            .map(|gates| gates.iter().map(|gate| gate.condition_type.clone()).collect())
+            .unwrap_or_default(),
         restart_policy: spec.and_then(|s| policy(s.restart_policy.as_deref())).unwrap_or_default(),
         grace_seconds: spec
             .and_then(|s| s.termination_grace_period_seconds)
@@ -85,12 +92,28 @@ pub fn pod_with_status(pod: &api::Pod, state: &PodState) -> api::Pod {
 
 /// `status` of a Pod.
 pub fn pod_status(pod: &api::Pod, state: &PodState) -> api::PodStatus {
+    // What all its containers' messages may have together.
+    let room = MESSAGES_BYTES_MAX / state.containers.len().max(1);
     let statuses = |init: bool| -> Vec<api::ContainerStatus> {
         let of_list = state.containers.iter().filter(|c| c.kind.is_init() == init);
-        of_list.map(|c| container_status(c, container_spec(pod, &c.name))).collect()
+        of_list
+            .map(|c| {
+                let mut status = container_status(c, container_spec(pod, &c.name));
+                for state in [&mut status.state, &mut status.last_state] {
+                    if let Some(ended) = state.as_mut().and_then(|state| state.terminated.as_mut()) {
+                        ended.message = ended.message.take().map(|message| cut(message, room));
+                    }
+                }
+                status
+            })
+            .collect()
     };
+    // Said once it has come true: while containers still end, the pod is what it was.
+    let verdict = state.verdict.as_ref().filter(|_| state.phase() == Phase::Failed);
     api::PodStatus {
         phase: Some(state.phase().as_str().to_owned()),
+        reason: verdict.map(|verdict| verdict.reason.clone()),
+        message: verdict.map(|verdict| verdict.message.clone()),
         conditions: Some(conditions(state)),
         init_container_statuses: Some(statuses(true)).filter(|list| !list.is_empty()),
         container_statuses: Some(statuses(false)),
@@ -99,6 +122,16 @@ pub fn pod_status(pod: &api::Pod, state: &PodState) -> api::PodStatus {
         observed_generation: Some(1),
         ..api::PodStatus::default()
     }
+}
+
+/// What the termination messages of a pod's containers may have together (`MaxPodTerminationMessageLogLength` of the
+/// kubelet): each has its part.
+const MESSAGES_BYTES_MAX: usize = 12 * 1024;
+
+fn cut(mut text: String, bytes: usize) -> String {
+    let end = (0..=bytes.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
+    text.truncate(end.unwrap_or(0));
+    text
 }
 
 fn time(at: Timestamp) -> Time {
@@ -130,6 +163,16 @@ fn reason_of(state: &PodState, condition: &Condition) -> (Option<&'static str>, 
     match (state.phase(), condition.kind.as_str(), condition.holds) {
         (Phase::Succeeded, "Initialized" | "Ready" | "ContainersReady", _) => (Some("PodCompleted"), None),
         (Phase::Failed, _, false) if about_containers => (Some("PodFailed"), None),
+        (_, "Ready", false) if state.unready().next().is_none() => {
+            let missing = |gate: &String| {
+                format!("corresponding condition of pod readiness gate {gate:?} does not exist.")
+            };
+            let gates: Vec<String> = state.rules.readiness_gates.iter().map(missing).collect();
+            (Some("ReadinessGatesNotReady"), Some(gates.join(", ")))
+        }
+        (_, DISRUPTION_TARGET, _) => {
+            (Some("TerminationByKubelet"), state.verdict.as_ref().map(|verdict| verdict.message.clone()))
+        }
         (_, _, false) if about_containers => {
             let message = format!("containers with unready status: [{}]", names(state.unready()));
             (Some("ContainersNotReady"), Some(message))

@@ -28,6 +28,10 @@ const CASES: &[Case] = &[
     ("liveness_restarts", liveness_restarts),
     ("probes_over_the_pods_own_network", probes_over_the_pods_own_network),
     ("a_probe_that_hangs_holds_nobody_up", a_probe_that_hangs_holds_nobody_up),
+    ("a_deadline_passes", a_deadline_passes),
+    ("too_much_on_disk_is_evicted", too_much_on_disk_is_evicted),
+    ("a_gate_that_nobody_opens", a_gate_that_nobody_opens),
+    ("last_words", last_words),
     ("a_supervisor_takes_over_in_the_middle_of_init", a_supervisor_takes_over_in_the_middle_of_init),
 ];
 
@@ -354,4 +358,102 @@ fn a_probe_that_hangs_holds_nobody_up(world: &World) {
     let begun = Instant::now();
     world.client.stop(&pod, Some(0)).unwrap();
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+fn a_deadline_passes(world: &World) {
+    let mut spec = spec(world, "Always", json!([]), json!([container("main", "sleep 1000")]));
+    spec["activeDeadlineSeconds"] = json!(1);
+    spec["terminationGracePeriodSeconds"] = json!(1);
+    let pod = world.create(world.pod("p", spec));
+    world.client.wait(&pod, MINUTE).unwrap();
+    let now = status(world, &pod);
+    let message = "Pod was active on the node longer than the specified deadline";
+    assert_eq!(
+        (&now["phase"], &now["reason"], &now["message"]),
+        (&json!("Failed"), &json!("DeadlineExceeded"), &json!(message))
+    );
+    // As kubectl shows it: what the container ended with comes before the pod's reason.
+    assert_eq!(row(world, &pod), "0/1 Error");
+    assert_eq!(
+        reasons(world, &pod),
+        [format!("DeadlineExceeded {message}"), "Killing Stopping container main".into()]
+    );
+}
+
+fn too_much_on_disk_is_evicted(world: &World) {
+    let fill = |path: &str| format!("dd if=/dev/zero of={path} bs=1024 count=200 2>/dev/null; sleep 1000");
+    let volume = |limit: &str| {
+        json!({"terminationGracePeriodSeconds": 60,
+        "volumes": [{"name": "v", "emptyDir": {"sizeLimit": limit}}],
+        "containers": [{"name": "main", "image": "busybox", "command": ["sh", "-c", fill("/v/file")],
+                        "volumeMounts": [{"name": "v", "mountPath": "/v"}]}]})
+    };
+    let stays = world.create(world.pod("stays", volume("1Mi")));
+    let container = json!({"containers": [{"name": "main", "image": "busybox", "command": ["sh", "-c", fill("/tmp/file")],
+        "resources": {"limits": {"ephemeral-storage": "100Ki"}}}]});
+    let table = [
+        ("volume", volume("100Ki"), "Usage of EmptyDir volume \"v\" exceeds the limit \"100Ki\". "),
+        (
+            "layer",
+            container,
+            "Pod ephemeral local storage usage exceeds the total limit of containers 100Ki. ",
+        ),
+    ];
+    let pods: Vec<_> =
+        table.map(|(name, spec, message)| (world.create(world.pod(name, spec)), message)).into();
+    for (pod, message) in pods {
+        world.client.wait(&pod, MINUTE).unwrap();
+        let now = status(world, &pod);
+        assert_eq!(
+            (&now["phase"], &now["reason"], &now["message"]),
+            (&json!("Failed"), &json!("Evicted"), &json!(message))
+        );
+        assert_eq!(now["conditions"][5]["type"], "DisruptionTarget");
+        assert_eq!(
+            reasons(world, &pod),
+            [format!("Evicted {}", message.trim_end()), "Killing Stopping container main".into()]
+        );
+    }
+    assert_eq!(row(world, &stays), "1/1 Running");
+}
+
+fn a_gate_that_nobody_opens(world: &World) {
+    let mut spec = spec(world, "Always", json!([]), json!([container("main", "sleep 1000")]));
+    spec["readinessGates"] = json!([{"conditionType": "example.org/gate"}]);
+    let pod = world.run(world.pod("p", spec));
+    let conditions = status(world, &pod)["conditions"].clone();
+    assert_eq!((&conditions[2]["status"], &conditions[3]["status"]), (&json!("False"), &json!("True")));
+    assert_eq!(conditions[2]["reason"], "ReadinessGatesNotReady");
+    assert_eq!(
+        conditions[2]["message"],
+        "corresponding condition of pod readiness gate \"example.org/gate\" does not exist."
+    );
+}
+
+/// What containers leave behind: of a file, of their logs, and not more than a pod's status has room for.
+fn last_words(world: &World) {
+    let falls_back = |name: &str, script: &str| {
+        with(container(name, script), "terminationMessagePolicy", json!("FallbackToLogsOnError"))
+    };
+    let long = |name: &str| {
+        container(name, "dd if=/dev/zero bs=5000 count=1 2>/dev/null | tr '\\0' x > /dev/termination-log")
+    };
+    let own = with(container("own", "echo here > /here; exit 1"), "terminationMessagePath", json!("/here"));
+    let main = json!([
+        falls_back("fails", "echo out; echo err >&2; exit 1"),
+        falls_back("succeeds", "echo out"),
+        falls_back("both", "echo out; echo said > /dev/termination-log; exit 1"),
+        own,
+        long("long"),
+        long("longer"),
+    ]);
+    let pod = world.create(world.pod("p", spec(world, "Never", json!([]), main)));
+    world.client.wait(&pod, MINUTE).unwrap();
+    let statuses = status(world, &pod)["containerStatuses"].clone();
+    let message = |index: usize| statuses[index]["state"]["terminated"]["message"].clone();
+    let words = message(0);
+    assert!(["out\nerr", "err\nout"].contains(&words.as_str().unwrap_or_default().trim_end()), "{words}");
+    assert_eq!((message(1), message(2), message(3)), (json!(null), json!("said\n"), json!("here\n")));
+    let bytes = [4, 5].map(|index| message(index).as_str().map(str::len));
+    assert_eq!(bytes, [Some(2048), Some(2048)], "12 KiB for six containers");
 }

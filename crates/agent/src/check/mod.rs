@@ -56,17 +56,6 @@ pub(crate) enum Hook {
     Sleep(Duration),
 }
 
-/// Where a check is done.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Place<'a> {
-    /// Of the pods.
-    pub(crate) dirs: &'a runtime::Dirs,
-    /// The container.
-    pub(crate) id: &'a str,
-    /// Its first process, whose network is the pod's.
-    pub(crate) init: BorrowedFd<'a>,
-}
-
 /// What a probe does.
 ///
 /// # Errors

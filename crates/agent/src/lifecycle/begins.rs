@@ -17,6 +17,8 @@ impl Life {
         }
         self.state.goal = Goal::Run;
         self.state.started_at = Some(self.now.wall);
+        self.state.begun = Some(self.now.uptime);
+        self.state.verdict = None;
         self.state.initialized = false;
         self.state.stage = Stage::Volumes { retry_at: None, delay_ms: FIRST_RETRY_MS };
         let reason = self.state.rules.reason_before_start();

@@ -2,13 +2,20 @@
 
 use super::back_off::go_duration;
 use super::rules::Kind;
-use super::state::{Current, EndStep, Ending, Goal, Stage, Terminated, waiting};
+use super::state::{Current, EndStep, Ending, Goal, Stage, Terminated, Verdict, waiting};
 use super::{Action, Exit, Life, Uptime};
 use jiff::Timestamp;
 
 /// What a container has at least between its stop signal and SIGKILL where others have used its time up
 /// (`minimumGracePeriodInSeconds` of the kubelet).
 const LEAST_GRACE_MS: u64 = 2_000;
+
+/// What an evicted pod has to end (`immediateEvictionGracePeriodSeconds` of the kubelet).
+const EVICTION_GRACE_SECONDS: u64 = 1;
+
+const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
+/// `status.reason` of a pod that used more of the node than it may.
+pub(crate) const EVICTED: &str = "Evicted";
 
 impl Life {
     /// A run is over: for good, or with a next one to come.
@@ -73,6 +80,29 @@ impl Life {
                 ending.step = EndStep::Told;
             }
         }
+    }
+
+    /// Ends a pod that has been there for longer than it may (`activeDeadlineHandler` of the kubelet).
+    pub(super) fn end_overdue(&mut self) {
+        if self.state.overdue_at().is_some_and(|at| at <= self.now.uptime) {
+            let message = "Pod was active on the node longer than the specified deadline".to_owned();
+            self.note(DEADLINE_EXCEEDED, message.clone(), None);
+            self.condemn(DEADLINE_EXCEEDED, message, None);
+        }
+    }
+
+    /// Ends a pod that uses more of the disk than it may.
+    pub(super) fn evict(&mut self, message: String) {
+        if self.state.goal != Goal::Run || matches!(self.state.stage, Stage::New | Stage::Done) {
+            return;
+        }
+        self.warn(EVICTED, message.clone(), None, None);
+        self.condemn(EVICTED, message, Some(EVICTION_GRACE_SECONDS));
+    }
+
+    fn condemn(&mut self, reason: &str, message: String, grace_seconds: Option<u64>) {
+        self.state.verdict = Some(Verdict { reason: reason.to_owned(), message });
+        self.stop(grace_seconds);
     }
 
     /// A pod that has nothing more to do but of which something still runs: its sidecars go.

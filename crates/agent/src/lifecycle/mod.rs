@@ -23,10 +23,13 @@ mod state;
 pub use back_off::BackOff;
 pub(crate) use events::SCHEDULED;
 pub use events::{LIMITED, PodEvent, VOLUME_WARNING};
+pub(crate) use phase::DISRUPTION_TARGET;
 pub use phase::Phase;
 pub use probes::Outcome;
 pub use rules::{ContainerRules, HookKind, Kind, ProbeKind, ProbeRules, RestartPolicy, Rules};
-pub use state::{Condition, ContainerState, Current, EndStep, Ending, Goal, PodState, Stage, Terminated};
+pub use state::{
+    Condition, ContainerState, Current, EndStep, Ending, Goal, PodState, Stage, Terminated, Verdict,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -198,6 +201,11 @@ pub enum Event {
         /// Seconds until what still runs is killed; none takes the pod's own.
         grace_seconds: Option<u64>,
     },
+    /// The pod uses more of the disk than it may, in the kubelet's words.
+    Evict {
+        /// What is too much.
+        message: String,
+    },
     /// The sandbox is gone.
     SandboxStopped,
     /// Something for the user to know that changes nothing.
@@ -301,6 +309,7 @@ impl Life {
             Event::Probed { name, attempt, probe, outcome } => self.probed(&name, attempt, probe, outcome),
             Event::HookDone { name, attempt, hook, failure } => self.hook_done(&name, attempt, hook, failure),
             Event::Stop { grace_seconds } => self.stop(grace_seconds),
+            Event::Evict { message } => self.evict(message),
             Event::SandboxStopped => self.sandbox_stopped(),
             Event::Warning { reason, message, hint } => self.warn(&reason, message, hint, None),
             Event::Tick => {}
@@ -310,8 +319,11 @@ impl Life {
     /// What follows from the state and the time alone.
     fn go_on(&mut self) {
         if self.state.goal == Goal::Run {
-            self.retry_set_up();
+            self.end_overdue();
             self.wind_down();
+        }
+        if self.state.goal == Goal::Run {
+            self.retry_set_up();
             self.start_due();
         }
         self.end_on();

@@ -41,6 +41,14 @@ impl PodState {
         container.kind != Kind::Sidecar || !self.containers.iter().skip(index + 1).any(ContainerState::alive)
     }
 
+    /// When the pod has been there for as long as it may.
+    pub(super) fn overdue_at(&self) -> Option<Uptime> {
+        let at_work =
+            self.goal == Goal::Run && !matches!(self.stage, Stage::New | Stage::Ending | Stage::Done);
+        let seconds = self.rules.active_deadline_seconds.filter(|_| at_work)?;
+        Some(self.begun?.plus_ms(seconds.saturating_mul(1000)))
+    }
+
     /// When [`super::Event::Tick`] is due, if nothing else happens before.
     pub fn next_deadline(&self) -> Option<Uptime> {
         let set_up = match (self.goal, self.stage) {
@@ -58,7 +66,7 @@ impl PodState {
             }
             _ => None,
         });
-        set_up.into_iter().chain(start).chain(end).chain(self.next_probe()).min()
+        set_up.into_iter().chain(self.overdue_at()).chain(start).chain(end).chain(self.next_probe()).min()
     }
 }
 

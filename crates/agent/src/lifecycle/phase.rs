@@ -1,9 +1,13 @@
 //! A pod's life in one word and five: `getPhase()` and the conditions of the kubelet.
 
 use super::Life;
+use super::ends::EVICTED;
 use super::rules::Kind;
 use super::state::{Condition, ContainerState, Current, Goal, PodState, Stage};
 use serde::{Deserialize, Serialize};
+
+/// The condition of a pod that its node ends.
+pub(crate) const DISRUPTION_TARGET: &str = "DisruptionTarget";
 
 /// The `status.phase` of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,7 +57,11 @@ impl PodState {
         if running > 0 || sidecar_runs || !over {
             return Phase::Running;
         }
-        if exits.iter().any(|code| *code != 0) { Phase::Failed } else { Phase::Succeeded }
+        if self.verdict.is_some() || exits.iter().any(|code| *code != 0) {
+            Phase::Failed
+        } else {
+            Phase::Succeeded
+        }
     }
 
     /// Those of `spec.initContainers` that hold the others up.
@@ -72,17 +80,19 @@ impl Life {
     pub(super) fn update_conditions(&mut self) {
         let ready = self.state.mains().next().is_some() && self.state.unready().next().is_none();
         let initialized = self.state.is_initialized() && self.state.started_at.is_some();
+        let gated = ready && self.state.rules.readiness_gates.is_empty();
+        let evicted = self.state.verdict.as_ref().is_some_and(|verdict| verdict.reason == EVICTED);
         let holds = [
             ("PodReadyToStartContainers", self.state.sandbox_ready),
             ("Initialized", initialized),
-            ("Ready", ready),
+            ("Ready", gated),
             ("ContainersReady", ready),
             ("PodScheduled", true),
         ];
+        let holds = holds.into_iter().chain(evicted.then_some((DISRUPTION_TARGET, true)));
         let now = self.now.wall;
         let before = std::mem::take(&mut self.state.conditions);
         self.state.conditions = holds
-            .into_iter()
             .map(|(kind, holds)| {
                 let kept = before.iter().find(|c| c.kind == kind && c.holds == holds);
                 Condition { kind: kind.to_owned(), holds, since: kept.map_or(now, |c| c.since) }

@@ -155,6 +155,12 @@ pub struct Rules {
     pub restart_policy: RestartPolicy,
     /// `spec.terminationGracePeriodSeconds`
     pub grace_seconds: u64,
+    /// `spec.activeDeadlineSeconds`
+    #[serde(default)]
+    pub active_deadline_seconds: Option<u64>,
+    /// The conditions that `spec.readinessGates` names.
+    #[serde(default)]
+    pub readiness_gates: Vec<String>,
     /// `spec.initContainers`, then `spec.containers`, each in the spec's order.
     #[serde(deserialize_with = "names_or_rules")]
     pub containers: Vec<ContainerRules>,

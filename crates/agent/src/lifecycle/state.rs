@@ -265,6 +265,15 @@ pub enum Stage {
     Done,
 }
 
+/// Why a node ended a pod that would have gone on: it has failed, whatever its containers' exit codes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// `status.reason`
+    pub reason: String,
+    /// `status.message`
+    pub message: String,
+}
+
 /// One condition of the pod.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -289,6 +298,12 @@ pub struct PodState {
     pub stage: Stage,
     /// When the pod was begun (the last time).
     pub started_at: Option<Timestamp>,
+    /// The same, for what is waited for.
+    #[serde(default)]
+    pub begun: Option<Uptime>,
+    /// Why it was ended by the node, if it was.
+    #[serde(default)]
+    pub verdict: Option<Verdict>,
     /// Whether the sandbox runs.
     pub sandbox_ready: bool,
     /// Whether all init containers have done their work, and sidecars are up.
@@ -316,6 +331,8 @@ impl PodState {
             goal: Goal::Run,
             stage: Stage::New,
             started_at: None,
+            begun: None,
+            verdict: None,
             sandbox_ready: false,
             initialized: false,
             conditions: Vec::new(),

@@ -870,3 +870,58 @@ fn hooks_and_probes_are_begun_anew_by_another_supervisor() {
         0s probe a Readiness
     "#]]);
 }
+
+#[test]
+fn a_pod_that_is_there_too_long_has_failed() {
+    for containers in [&["a"][..], &["i:a", "b"]] {
+        let mut s = Script::new(RestartPolicy::Always, containers);
+        s.state.rules.active_deadline_seconds = Some(60);
+        s.send(Event::Begin).send(Event::VolumesReady).send(Event::SandboxReady).send(started("a"));
+        s.seen.clear();
+        assert_eq!(s.state.next_deadline(), Some(Uptime(60_000)));
+        s.pass(5).send(exited("a", 1)).send(started("a")).wait();
+        assert_ne!(s.state.phase(), Phase::Failed, "while it still ends");
+        s.send(exited("a", 0)).send(Event::SandboxStopped).note();
+        let verdict = s.state.verdict.clone().unwrap();
+        assert_eq!((verdict.reason.as_str(), s.state.phase()), ("DeadlineExceeded", Phase::Failed));
+        assert!(
+            s.seen
+                .starts_with("5s remove id-a\n5s start a 1\n60s term a\n60s remove id-a\n60s StopSandbox\n"),
+            "{}",
+            s.seen
+        );
+        s.send(Event::Begin);
+        assert_eq!((s.state.verdict.clone(), s.state.phase()), (None, Phase::Pending));
+    }
+}
+
+#[test]
+fn an_evicted_pod_has_a_second() {
+    let mut s = Script::running(RestartPolicy::Always, &["a", "b"]);
+    s.send(exited("b", 1)).send(started("b")).send(exited("b", 1));
+    s.seen.clear();
+    s.send(Event::Evict { message: "too much. ".into() }).send(Event::Evict { message: "again".into() });
+    s.wait().send(exited("a", 137)).send(Event::SandboxStopped).note();
+    s.check(expect![[r#"
+        0s term a
+        1s kill a
+        1s remove id-a
+        1s StopSandbox
+        1s Failed Done: a Error 137, restarts 0; b Error 1, restarts 1
+    "#]]);
+    let told = s.told();
+    assert_eq!(
+        told.iter().filter(|line| line.starts_with("Evicted")).collect::<Vec<_>>(),
+        ["Evicted x1: too much. "]
+    );
+    assert!(s.state.conditions.iter().any(|c| c.kind == DISRUPTION_TARGET && c.holds));
+}
+
+#[test]
+fn a_readiness_gate_that_nobody_opens() {
+    let mut s = Script::new(RestartPolicy::Always, &["a"]);
+    s.state.rules.readiness_gates = vec!["example.org/gate".into()];
+    s.send(Event::Begin).send(Event::VolumesReady).send(Event::SandboxReady).send(started("a"));
+    let holds = |kind: &str| s.state.conditions.iter().find(|c| c.kind == kind).unwrap().holds;
+    assert_eq!((holds("ContainersReady"), holds("Ready")), (true, false));
+}

@@ -18,6 +18,7 @@ pub(crate) use acts::chain;
 pub(crate) use clients::socket_path;
 
 use crate::clock::read_now;
+use crate::disk_usage::Limits;
 use crate::lifecycle::{Action, Event, PodState, Rules, Uptime, step};
 use crate::logs::Stream;
 use crate::record::{self, PodRecord, PodUid};
@@ -275,6 +276,9 @@ struct Supervisor {
     live: BTreeMap<String, Live>,
     /// Probes and hooks under way.
     tasks: Tasks,
+    /// What of the disk the pod may use, and when what it does is measured next.
+    limits: Limits,
+    measured_next: Uptime,
     signals: Signals,
     clients: Clients,
     _lock: File,
@@ -315,6 +319,7 @@ impl Supervisor {
         let before = StatusFile::read(&root, &uid).map_err(system("read the status"))?;
         let fresh = StatusFile::new(PodState::new(rules(&record)));
         let fresh = fresh.map_err(system("read the boot's id"))?;
+        let limits = Limits::of(&record.pod);
         let mut supervisor = Supervisor {
             dirs: root.runtime_dirs(),
             root,
@@ -327,6 +332,8 @@ impl Supervisor {
             node_files: None,
             live: BTreeMap::new(),
             tasks: Tasks::default(),
+            limits,
+            measured_next: Uptime(0),
             signals,
             clients,
             _lock: lock,
@@ -401,6 +408,7 @@ impl Supervisor {
         }
         let now = read_now().uptime;
         self.queue.extend(self.tasks.expire(now));
+        self.measure(now);
         if self.state().next_deadline().is_some_and(|at| at <= now) {
             self.queue.push_back(Event::Tick);
         }
@@ -427,7 +435,13 @@ impl Supervisor {
     }
 
     fn timeout(&self) -> Option<Timespec> {
-        let at: Uptime = self.state().next_deadline().into_iter().chain(self.tasks.next_deadline()).min()?;
+        let at: Uptime = self
+            .state()
+            .next_deadline()
+            .into_iter()
+            .chain(self.tasks.next_deadline())
+            .chain(self.measure_at())
+            .min()?;
         let ms = at.0.saturating_sub(read_now().uptime.0);
         // Rounded up by a millisecond, so that the deadline has passed when it wakes.
         let ms = i64::try_from(ms).unwrap_or(i64::MAX / 2).saturating_add(1);

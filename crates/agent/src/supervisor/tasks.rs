@@ -1,10 +1,11 @@
-//! Probes and hooks under way, each in a child of ours that says over a pipe what came of it: so that the supervisor
+//! Probes and hooks under way, and the measuring of what the pod uses of the disk: each in a child of ours that says over a pipe what came of it: so that the supervisor
 //! waits for none of them. A hook that only sleeps needs no child.
 
 use super::Supervisor;
-use crate::check::{self, Check, Hook, Place};
+use crate::check::{self, Check, Hook};
 use crate::clock::read_now;
-use crate::lifecycle::{Event, HookKind, Outcome, ProbeKind, Uptime};
+use crate::disk_usage::Places;
+use crate::lifecycle::{Event, Goal, HookKind, Outcome, ProbeKind, Stage, Uptime};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -22,11 +23,21 @@ const SLACK_MS: u64 = 2_000;
 /// The longest answer of a child.
 const MAX_ANSWER_BYTES: usize = 128 * 1024;
 
+const NO_ANSWER: &str = "its process was ended";
+/// How often what a pod uses of the disk is measured (the eviction manager's interval of the kubelet).
+const MEASURE_EVERY_MS: u64 = 10_000;
+/// How long a measurement may take; one that takes longer is given up, and tried again.
+const MEASURE_FOR_MS: u64 = 120_000;
+
 /// What a child says.
 #[derive(Debug, Serialize, Deserialize)]
 enum Said {
     Probe(Outcome),
     Hook(Result<(), String>),
+    /// Why the pod must go, if it must.
+    Usage(Option<String>),
+    /// It has ended without a word, or with one that is none.
+    Nothing,
 }
 
 /// Which probe or hook.
@@ -34,6 +45,7 @@ enum Said {
 enum What {
     Probe(ProbeKind),
     Hook(HookKind),
+    Usage,
 }
 
 /// A probe or hook under way.
@@ -52,31 +64,21 @@ struct Task {
 }
 
 impl Task {
-    fn event(self, said: Said) -> Event {
+    fn event(self, said: Said) -> Option<Event> {
         let (name, attempt) = (self.container, self.attempt);
-        match (self.what, said) {
+        Some(match (self.what, said) {
             (What::Probe(probe), Said::Probe(outcome)) => Event::Probed { name, attempt, probe, outcome },
             (What::Hook(hook), Said::Hook(result)) => {
                 Event::HookDone { name, attempt, hook, failure: result.err() }
             }
-            (What::Probe(probe), Said::Hook(_)) => {
-                let outcome = Outcome::Error("the probe's process answered for a hook".into());
+            (What::Usage, Said::Usage(exceeded)) => Event::Evict { message: exceeded? },
+            (What::Probe(probe), _) => {
+                let outcome = Outcome::Error(NO_ANSWER.into());
                 Event::Probed { name, attempt, probe, outcome }
             }
-            (What::Hook(hook), Said::Probe(_)) => {
-                let failure = Some("the hook's process answered for a probe".into());
-                Event::HookDone { name, attempt, hook, failure }
-            }
-        }
-    }
-
-    /// It has ended without a word, or with one that is none.
-    fn unsaid(&self) -> Said {
-        let text = "its process was ended".to_owned();
-        match self.what {
-            What::Probe(_) => Said::Probe(Outcome::Error(text)),
-            What::Hook(_) => Said::Hook(Err(text)),
-        }
+            (What::Hook(hook), _) => Event::HookDone { name, attempt, hook, failure: Some(NO_ANSWER.into()) },
+            (What::Usage, _) => return None,
+        })
     }
 
     fn end(&self) {
@@ -129,8 +131,8 @@ impl Tasks {
         let task = self.tasks.remove(&id)?;
         // It is not waited for here: its end is a SIGCHLD.
         task.end();
-        let said = serde_json::from_slice(&task.heard).unwrap_or_else(|_| task.unsaid());
-        Some(task.event(said))
+        let said = serde_json::from_slice(&task.heard).unwrap_or(Said::Nothing);
+        task.event(said)
     }
 
     /// Ends what has taken too long, and the sleeps that are over.
@@ -139,10 +141,9 @@ impl Tasks {
         let ids: Vec<u64> = self.tasks.iter().filter(|(_, task)| late(task)).map(|(id, _)| *id).collect();
         let ended = ids.into_iter().filter_map(|id| self.tasks.remove(&id));
         ended
-            .map(|mut task| {
+            .filter_map(|mut task| {
                 task.end();
-                let unsaid = task.unsaid();
-                let said = std::mem::replace(&mut task.late, unsaid);
+                let said = std::mem::replace(&mut task.late, Said::Nothing);
                 task.event(said)
             })
             .collect()
@@ -249,24 +250,78 @@ impl Supervisor {
         work: impl FnOnce(&Check, Result<Option<std::net::SocketAddr>, String>, &runtime::Dirs, &str) -> Said,
     ) -> Result<(Child, OwnedFd), String> {
         let live = self.live.get(name).ok_or("the container does not run")?;
-        let place = Place { dirs: &self.dirs, id: live.id(), init: live.exit_fd() };
-        let words = |errno: Errno| errno.to_string();
-        let (answer, theirs) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).map_err(words)?;
-        let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
-        let null = null.map_err(words)?;
-        let child = sys::process::spawn(Namespaces::empty(), None, || {
-            sys::process::reset_signals();
-            let address = check.go_there(place.init);
-            let stdio = [null.as_fd(), null.as_fd(), rustix::stdio::stderr()];
-            sys::process::with_only_descriptors(stdio, theirs.as_fd(), |kept| {
-                let Ok(kept) = kept else { sys::process::exit(1) };
-                let said = work(check, address, place.dirs, place.id);
-                let told = tell(kept, &said);
-                sys::process::exit(i32::from(told.is_err()))
-            })
-        });
-        Ok((child.map_err(|e| e.to_string())?, answer))
+        let (id, init) = (live.id(), live.exit_fd());
+        spawn_to_say(|| check.go_there(init), |address| work(check, address, &self.dirs, id))
     }
+
+    /// When what the pod uses of the disk is to be measured next.
+    pub(super) fn measure_at(&self) -> Option<Uptime> {
+        let to_measure = !self.limits.is_empty() && self.state().stage == Stage::Containers;
+        let under_way = || self.tasks.tasks.values().any(|task| matches!(task.what, What::Usage));
+        (to_measure && self.state().goal == Goal::Run && !under_way()).then_some(self.measured_next)
+    }
+
+    /// Has it measured if it is due.
+    pub(super) fn measure(&mut self, now: Uptime) {
+        if self.measure_at().is_none_or(|at| at > now) {
+            return;
+        }
+        self.measured_next = Uptime(now.0.saturating_add(MEASURE_EVERY_MS));
+        let places = self.places();
+        let child = match spawn_to_say(|| (), |()| Said::Usage(self.limits.exceeded(&places))) {
+            Ok(child) => child,
+            Err(error) => return tracing::error!(error, "the disk that the pod uses cannot be measured"),
+        };
+        self.tasks.add(Task {
+            container: String::new(),
+            attempt: 0,
+            what: What::Usage,
+            child: Some(child),
+            heard: Vec::new(),
+            until: Some(Uptime(now.0.saturating_add(MEASURE_FOR_MS))),
+            late: Said::Nothing,
+        });
+    }
+
+    /// Where the pod writes to.
+    fn places(&self) -> Places {
+        let volumes = self.volumes.resolved.iter().map(|(name, v)| (name.clone(), v.host_path.clone()));
+        let is_empty_dir = |name: &str| {
+            let volumes =
+                self.record.pod.spec.as_ref().and_then(|s| s.volumes.as_deref()).unwrap_or_default();
+            let volume = volumes.iter().find(|v| v.name == name).and_then(|v| v.empty_dir.as_ref());
+            volume.is_some_and(|v| v.medium.as_deref().unwrap_or_default().is_empty())
+        };
+        let logs = self.root.pod_logs(&self.uid);
+        let made = self.state().containers.iter().filter(|c| !c.id.is_empty());
+        let containers = made.map(|c| (c.name.clone(), vec![self.dirs.data.join(&c.id), logs.join(&c.name)]));
+        Places {
+            volumes: volumes.filter(|(name, _)| is_empty_dir(name)).collect(),
+            containers: containers.collect(),
+        }
+    }
+}
+
+/// A child that does something, first with our descriptors and then without any, and says what came of it.
+fn spawn_to_say<T>(
+    first: impl FnOnce() -> T,
+    then: impl FnOnce(T) -> Said,
+) -> Result<(Child, OwnedFd), String> {
+    let words = |errno: Errno| errno.to_string();
+    let (answer, theirs) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).map_err(words)?;
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+    let null = null.map_err(words)?;
+    let child = sys::process::spawn(Namespaces::empty(), None, || {
+        sys::process::reset_signals();
+        let found = first();
+        let stdio = [null.as_fd(), null.as_fd(), rustix::stdio::stderr()];
+        sys::process::with_only_descriptors(stdio, theirs.as_fd(), |kept| {
+            let Ok(kept) = kept else { sys::process::exit(1) };
+            let told = tell(kept, &then(found));
+            sys::process::exit(i32::from(told.is_err()))
+        })
+    });
+    Ok((child.map_err(|e| e.to_string())?, answer))
 }
 
 fn tell(to: BorrowedFd<'_>, said: &Said) -> io::Result<()> {

@@ -2,7 +2,7 @@
 
 use super::{
     Place, PodVolumes, VolumeCause, VolumeError, bytes_of, host_path, io_cause, kind_of, payload, pinned,
-    sub_path, unenforced_limit, written,
+    sub_path, written,
 };
 use crate::node::Node;
 use crate::root::{Root, make_private_directory};
@@ -32,22 +32,16 @@ impl PodVolumes<'_> {
                 Ok(made(path))
             }
             Place::Claim(path) => make_claim(self.root, &path).map(|()| made(path)).map_err(of),
-            Place::Own => self.make_own(volume, now, warnings),
+            Place::Own => self.make_own(volume, now),
         }
     }
 
     /// A volume below the pod's own folder.
-    fn make_own(
-        &self,
-        volume: &api::Volume,
-        now: Timestamp,
-        warnings: &mut Vec<String>,
-    ) -> Result<ResolvedVolume, VolumeError> {
+    fn make_own(&self, volume: &api::Volume, now: Timestamp) -> Result<ResolvedVolume, VolumeError> {
         let of = VolumeError::of(volume);
         let name = volume.name.as_str();
         let objects = || EnvSources::new(&self.record.config_maps, &self.record.secrets);
         let host_path = if let Some(source) = &volume.empty_dir {
-            warnings.extend(unenforced_limit(name, source));
             self.make_empty_dir(volume, source).map_err(of)?
         } else if let Some(source) = &volume.config_map {
             let object = self.record.config_maps.get(&source.name);
@@ -132,7 +126,7 @@ impl PodVolumes<'_> {
     ) -> Result<PathBuf, VolumeCause> {
         let path = self.volume_folder(volume)?;
         match source.medium.as_deref().unwrap_or_default() {
-            // A sizeLimit on disk is enforced by measuring, which is still to come: see `unenforced_limit`.
+            // A sizeLimit on disk is enforced by measuring: see `disk_usage`.
             "" => {}
             "Memory" => {
                 let size = source.size_limit.as_ref().map(|limit| bytes_of(&limit.0)).transpose()?;

@@ -456,16 +456,6 @@ fn detach_sub_paths(folder: &Path) -> Result<(), TearDownError> {
     Ok(())
 }
 
-/// What to say of a sizeLimit on disk. The kubelet measures, and evicts a pod that has more there.
-fn unenforced_limit(volume: &str, source: &api::EmptyDirVolumeSource) -> Option<String> {
-    let on_disk = source.medium.as_deref().unwrap_or_default().is_empty();
-    let limit = source.size_limit.as_ref().filter(|_| on_disk)?;
-    Some(format!(
-        "emptyDir {volume}: sizeLimit {} is not enforced on disk by this version of rhizome; with medium Memory it is",
-        limit.0
-    ))
-}
-
 /// The field that says what kind a volume is, for messages.
 fn kind_of(volume: &api::Volume) -> String {
     let json = serde_json::to_value(volume).unwrap_or_default();
