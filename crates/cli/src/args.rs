@@ -7,6 +7,7 @@ mod why;
 
 pub(crate) use node::{Diff, MountFilter, MountFormat, Mounts, NodeSource, SnapshotArgs};
 pub(crate) use why::{Audit, AuditFormat, Mend, Why};
+pub(crate) use why::{Mend, Why};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use jiff::Timestamp;
@@ -109,6 +110,9 @@ pub(crate) enum Command {
     /// A pod's supervisor (started by `run` and `start`)
     #[command(hide = true)]
     Supervise(Supervise),
+    /// Runs one process in a container (started by `node`)
+    #[command(hide = true)]
+    Execute(Execute),
     /// Holds the mount namespace of an isolated root (started by `run --isolated`)
     #[command(hide = true)]
     Keep(Keep),
@@ -770,6 +774,14 @@ pub(crate) struct Simulate {
     /// Output format
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Document::Table)]
     pub(crate) output: Document,
+}
+
+/// `rhizome execute`
+#[derive(Debug, Args)]
+pub(crate) struct Execute {
+    /// Only there to be seen in ps(1).
+    #[arg(value_name = "ARG")]
+    pub(crate) args: Vec<OsString>,
 }
 
 /// `rhizome supervise`: read by `agent`.

@@ -101,13 +101,15 @@ pub(crate) struct ApiError {
     details: Option<Box<Value>>,
     /// For a list that can be gone on with.
     continue_token: Option<String>,
+    /// Told as plain text: it is a container's node that speaks, not an API.
+    pub(crate) plain: bool,
 }
 
 pub(crate) type Result<T, E = ApiError> = std::result::Result<T, E>;
 
 impl ApiError {
     fn new(code: StatusCode, reason: &'static str, message: impl Into<String>) -> ApiError {
-        ApiError { code, reason, message: message.into(), details: None, continue_token: None }
+        ApiError { code, reason, message: message.into(), details: None, continue_token: None, plain: false }
     }
 
     fn with_details(mut self, details: Value) -> ApiError {
@@ -257,6 +259,11 @@ impl ApiError {
         ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message)
     }
 
+    /// That a container cannot be talked to, which `kubectl` says after "unable to upgrade connection".
+    pub(crate) fn upgrade_refused(message: String) -> ApiError {
+        ApiError { plain: true, ..ApiError::new(StatusCode::NOT_FOUND, "NotFound", message) }
+    }
+
     pub(crate) fn too_large(limit: usize) -> ApiError {
         let message = format!("Request entity too large: limit is {limit}");
         ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message).with_details(json!({}))
@@ -316,7 +323,6 @@ impl ApiError {
         Value::Object(status)
     }
 
-    #[cfg(test)]
     pub(crate) fn message(&self) -> &str {
         &self.message
     }

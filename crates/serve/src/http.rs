@@ -11,8 +11,10 @@ use crate::object::Key;
 use crate::query::Query;
 use crate::route::{self, Route};
 use crate::server::Shared;
+use crate::session::Session;
 use crate::verbs;
 use crate::watch;
+use crate::websocket;
 use futures_util::stream;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited, StreamBody};
@@ -76,6 +78,14 @@ impl Answer {
         Answer { content_type: "text/plain; charset=utf-8", ..Answer::bytes(text.into()) }
     }
 
+    /// The connection goes on as something else.
+    pub(crate) fn upgrade(to: &'static str) -> Answer {
+        Answer { content_type: "", ..Answer::bytes(Bytes::new()) }
+            .code(StatusCode::SWITCHING_PROTOCOLS)
+            .header(header::CONNECTION, "Upgrade")
+            .header(header::UPGRADE, to)
+    }
+
     /// What Go's server says of a path that is none.
     pub(crate) fn no_path() -> Answer {
         Answer::plain("404 page not found\n").code(StatusCode::NOT_FOUND)
@@ -132,8 +142,10 @@ impl Answer {
         let mut response = Response::new(body);
         *response.status_mut() = self.code;
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+        if !self.content_type.is_empty() {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+        }
         for warning in &self.warnings {
             let value = HeaderValue::from_str(&format!("299 - {}", quoted(warning)));
             headers.extend(value.ok().map(|value| (header::WARNING, value)));
@@ -161,6 +173,9 @@ fn quoted(text: &str) -> String {
 
 impl From<ApiError> for Answer {
     fn from(error: ApiError) -> Answer {
+        if error.plain {
+            return Answer::plain(error.message().to_owned()).code(error.code);
+        }
         Answer::json(&error.to_json()).code(error.code)
     }
 }
@@ -302,7 +317,7 @@ async fn objects(
         Route::Object { resource, namespace, name, subresource } => {
             let key = Key { resource, namespace, name };
             if let Some(subresource) = subresource {
-                return part(shared, &key, &subresource, query, &method, &accept).await;
+                return part(shared, &key, &subresource, query, request).await;
             }
             let verb = match method {
                 Method::GET => "get",
@@ -345,12 +360,21 @@ async fn part(
     key: &Key,
     subresource: &str,
     query: &Query,
-    method: &Method,
-    accept: &str,
+    request: Request<Incoming>,
 ) -> Result<Answer> {
+    let method = request.method().as_str();
+    let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
     match (subresource, method) {
-        ("log", &Method::GET) => logs::log(shared, key, query).await,
-        ("status", &Method::GET) => list::get(&shared.store, key, query, accept::form(accept)?),
+        ("log", "GET") => logs::log(shared, key, query).await,
+        ("status", "GET") => list::get(&shared.store, key, query, accept::form(accept)?),
+        ("exec" | "attach", "GET" | "POST") => {
+            let session = Session::of(shared, key, query, subresource == "exec")?;
+            if !websocket::is_asked_for(request.headers()) {
+                return Err(ApiError::bad_request("Upgrade request required"));
+            }
+            let headers = request.headers().clone();
+            websocket::open(session, &headers, hyper::upgrade::on(request))
+        }
         _ => Err(ApiError::method_not_allowed()),
     }
 }

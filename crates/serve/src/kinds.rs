@@ -44,6 +44,8 @@ const NODE: &[&str] = &["get", "list", "patch", "update", "watch"];
 const EVENT: &[&str] = &["delete", "deletecollection", "get", "list", "watch"];
 
 const POD_PARTS: &[Subresource] = &[
+    Subresource { name: "attach", kind: "PodAttachOptions", verbs: &["create", "get"] },
+    Subresource { name: "exec", kind: "PodExecOptions", verbs: &["create", "get"] },
     Subresource { name: "log", kind: "Pod", verbs: &["get"] },
     Subresource { name: "status", kind: "Pod", verbs: &["get"] },
 ];

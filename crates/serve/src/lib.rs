@@ -6,7 +6,7 @@
 //!                        │       └ decode, patch, selector, table     pure: bytes and values in, values out
 //!                        │               │
 //!                        ├ logs          └ pods ─ agent::Client ─ a supervisor a pod       what really runs
-//!                        └ stream (exec, attach) ─ executor: our own program again, with one thread
+//!                        └ websocket ─ session (exec, attach) ─ executor: our own program again, with one thread
 //! ```
 //!
 //! The store is to this node what etcd is to a cluster, [`pods`] what the kubelet is: it brings what runs to what is
@@ -32,6 +32,7 @@ mod delete;
 mod discovery;
 mod error;
 mod events;
+pub mod executor;
 
 mod http;
 mod images;
@@ -49,10 +50,12 @@ mod query;
 mod route;
 mod selector;
 mod server;
+mod session;
 mod store;
 mod table;
 mod verbs;
 mod watch;
+mod websocket;
 
 pub use error::NodeError;
 pub use pki::kubeconfig_path;

@@ -30,6 +30,11 @@ impl Query {
         self.pairs.iter().any(|(n, _)| n == name)
     }
 
+    /// All values of a name.
+    pub(crate) fn all(&self, name: &str) -> Vec<String> {
+        self.pairs.iter().filter(|(n, _)| n == name).map(|(_, value)| value.clone()).collect()
+    }
+
     /// A truth as Go's conversion of parameters reads it: everything but 0 and false.
     pub(crate) fn truth(&self, name: &str) -> bool {
         self.has(name) && !matches!(self.text(name).to_ascii_lowercase().as_str(), "0" | "false")
@@ -82,6 +87,7 @@ mod tests {
         let query = Query::parse("a=1&b=x%3Dy+z&command=ls&command=-l&watch&no=false&%ff=%zz&=");
         assert_eq!(query.number("a").unwrap(), Some(1));
         assert_eq!(query.text("b"), "x=y z");
+        assert_eq!(query.all("command"), ["ls", "-l"]);
         assert!(query.truth("watch") && !query.truth("no") && !query.truth("other"));
         assert_eq!(query.text("\u{fffd}"), "%zz");
         assert!(query.number("b").is_err());

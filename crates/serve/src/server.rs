@@ -20,6 +20,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::process::Child;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
@@ -61,6 +62,7 @@ pub struct Ready {
 }
 
 /// What all requests and tasks share.
+#[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) root: Root,
@@ -70,7 +72,28 @@ pub(crate) struct Shared {
     pub(crate) pods: Workers,
     /// Starts supervisors, which are its children and end under it.
     pub(crate) starter: Arc<Mutex<Client>>,
+    pub(crate) executors: Executors,
     ended: watch::Receiver<bool>,
+}
+
+/// Executors that were started; each ends with its process, and is then taken leave of.
+#[derive(Debug, Default)]
+pub(crate) struct Executors {
+    children: Mutex<Vec<Child>>,
+}
+
+impl Executors {
+    /// Takes one in, and leave of those that have ended.
+    pub(crate) fn keep(&self, child: Child) {
+        let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
+        children.retain_mut(|child| !matches!(child.try_wait(), Ok(Some(_))));
+        children.push(child);
+    }
+
+    fn reap(&self) {
+        let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
+        children.retain_mut(|child| !matches!(child.try_wait(), Ok(Some(_))));
+    }
 }
 
 /// Runs until SIGTERM or SIGINT. Pods run on; the next start finds them.
@@ -143,6 +166,7 @@ async fn serve(
         facts: Facts::read(),
         address: address.to_string(),
         pods: Workers::default(),
+        executors: Executors::default(),
         ended,
     });
     shared.begin();
@@ -233,6 +257,7 @@ async fn keep_up(shared: Arc<Shared>) {
     loop {
         tokio::select! {
             _ = adopt.tick() => {
+                shared.executors.reap();
                 let shared = shared.clone();
                 let _ = tokio::task::spawn_blocking(move || pods::adopt(&shared)).await;
             }

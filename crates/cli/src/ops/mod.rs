@@ -57,6 +57,7 @@ pub(crate) fn run(cli: Cli) -> Result {
         Command::Rm(args) => lifecycle::remove(&global, &args),
         Command::Node(args) => node::run(&global, &args),
         Command::Kubeconfig(args) => node::kubeconfig(&global, &args),
+        Command::Execute(_) => Ok(execute()),
         Command::Supervise(args) => Ok(supervise(args)),
     }
 }
@@ -64,4 +65,9 @@ pub(crate) fn run(cli: Cli) -> Result {
 /// A pod's supervisor, which says itself what there is to say.
 fn supervise(args: args::Supervise) -> Exit {
     if agent::supervisor::main(args.args) == ExitCode::SUCCESS { Exit::YES } else { Exit::NO }
+}
+
+/// An executor, which says what there is to say to its node.
+fn execute() -> Exit {
+    if serve::executor::main() == ExitCode::SUCCESS { Exit::YES } else { Exit::NO }
 }

@@ -1,0 +1,188 @@
+//! Sessions over WebSocket: `v5.channel.k8s.io` (kubectl from 1.30 on) and `v4.channel.k8s.io` (other clients). Each message
+//! begins with the number of its channel.
+
+use crate::error::{ApiError, Result};
+use crate::http::Answer;
+use crate::session::{self, ClientEnds, Input, Output, Session};
+use futures_util::{SinkExt, StreamExt};
+use hyper::HeaderMap;
+use hyper::body::Bytes;
+use hyper::header::{
+    CONNECTION, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{mpsc, oneshot};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+
+/// The longest message that is taken; clients send some tens of kilobytes.
+const MAX_MESSAGE_BYTES: usize = 1 << 20;
+
+const STDIN: u8 = 0;
+const STDOUT: u8 = 1;
+const STDERR: u8 = 2;
+const STATUS: u8 = 3;
+const RESIZE: u8 = 4;
+/// Of version 5: the next byte is the channel that ends.
+const CLOSE: u8 = 255;
+
+/// Whether a request wants to go on as WebSocket.
+pub(crate) fn is_asked_for(headers: &HeaderMap) -> bool {
+    let has = |name: HeaderName, word: &str| {
+        let values = headers.get_all(name);
+        values
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .any(|value| value.to_ascii_lowercase().contains(word))
+    };
+    has(CONNECTION, "upgrade") && has(UPGRADE, "websocket")
+}
+
+/// The first of the protocols that the client names which is known.
+pub(crate) fn protocol<'a>(headers: &HeaderMap, known: &[&'a str]) -> Option<&'a str> {
+    let values = headers.get_all(SEC_WEBSOCKET_PROTOCOL);
+    let asked = values.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    asked.map(str::trim).find_map(|asked| known.iter().copied().find(|known| *known == asked))
+}
+
+/// The answer that opens a WebSocket.
+pub(crate) fn accept(headers: &HeaderMap, protocol: &str) -> Result<Answer> {
+    let key = headers
+        .get(SEC_WEBSOCKET_KEY)
+        .ok_or_else(|| ApiError::bad_request("there is no Sec-WebSocket-Key"))?;
+    Ok(Answer::upgrade("websocket")
+        .header(SEC_WEBSOCKET_ACCEPT, &derive_accept_key(key.as_bytes()))
+        .header(SEC_WEBSOCKET_PROTOCOL, protocol))
+}
+
+/// Opens a session.
+pub(crate) fn open(session: Session, headers: &HeaderMap, upgrade: OnUpgrade) -> Result<Answer> {
+    let protocol = protocol(headers, &["v5.channel.k8s.io", "v4.channel.k8s.io"]).ok_or_else(|| {
+        ApiError::bad_request("none of the protocols is known: v5.channel.k8s.io and v4.channel.k8s.io are")
+    })?;
+    let answer = accept(headers, protocol)?;
+    tokio::spawn(async move {
+        if let Ok(upgraded) = upgrade.await {
+            serve(stream(TokioIo::new(upgraded)).await, session).await;
+        }
+    });
+    Ok(answer)
+}
+
+/// A connection that has become a WebSocket.
+pub(crate) async fn stream<S: AsyncRead + AsyncWrite + Unpin>(io: S) -> WebSocketStream<S> {
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(MAX_MESSAGE_BYTES))
+        .max_frame_size(Some(MAX_MESSAGE_BYTES))
+        .read_buffer_size(32 << 10)
+        .write_buffer_size(0)
+        .max_write_buffer_size(MAX_MESSAGE_BYTES);
+    WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await
+}
+
+async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    socket: WebSocketStream<S>,
+    session: Session,
+) {
+    let (mut to, mut from) = socket.split();
+    let (ends, ClientEnds { input, mut output }) = session::ends();
+    let (say_status, status) = oneshot::channel::<Value>();
+    tokio::spawn(async move {
+        let _ = say_status.send(session.run(ends).await);
+    });
+    let reading = tokio::spawn(async move {
+        while let Some(Ok(message)) = from.next().await {
+            if take(message, &input).await.is_none() {
+                return;
+            }
+        }
+    });
+    let opened = to.send(message(STDOUT, &[])).await;
+    while let (Ok(()), Some(piece)) = (&opened, output.recv().await) {
+        let message = match piece {
+            Output::Stdout(bytes) => message(STDOUT, &bytes),
+            Output::Stderr(bytes) => message(STDERR, &bytes),
+        };
+        if to.send(message).await.is_err() {
+            break;
+        }
+    }
+    // With the receiver gone the session learns that the client has.
+    drop(output);
+    if let Ok(status) = status.await {
+        let _ = to.send(message(STATUS, status.to_string().as_bytes())).await;
+        let normal = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+        let _ = to.send(Message::Close(Some(normal))).await;
+    }
+    reading.abort();
+}
+
+fn message(channel: u8, bytes: &[u8]) -> Message {
+    let mut message = Vec::with_capacity(bytes.len() + 1);
+    message.push(channel);
+    message.extend_from_slice(bytes);
+    Message::Binary(message.into())
+}
+
+/// Takes a message in; none when there is nothing more to come.
+async fn take(message: Message, input: &mpsc::Sender<Input>) -> Option<()> {
+    let bytes: Bytes = match message {
+        Message::Binary(bytes) => bytes,
+        Message::Close(_) => return None,
+        // Pings are answered by the library.
+        _ => return Some(()),
+    };
+    match bytes.split_first() {
+        Some((&STDIN, _)) => input.send(Input::Data(bytes.slice(1..))).await.ok(),
+        Some((&CLOSE, [STDIN, ..])) => input.send(Input::End).await.ok(),
+        Some((&RESIZE, size)) => match parse_size(size) {
+            Some(size) => input.send(size).await.ok(),
+            None => Some(()),
+        },
+        _ => Some(()),
+    }
+}
+
+/// `{"Width":80,"Height":24}`
+pub(crate) fn parse_size(text: &[u8]) -> Option<Input> {
+    let size: Value = serde_json::from_slice(text).ok()?;
+    let number = |key: &str| size[key].as_u64().and_then(|number| u16::try_from(number).ok());
+    Some(Input::Size { rows: number("Height")?, columns: number("Width")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_for_is_seen() {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONNECTION, "keep-alive, Upgrade".parse().unwrap());
+        headers.insert(UPGRADE, "websocket".parse().unwrap());
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, "v6.channel.k8s.io, v4.channel.k8s.io".parse().unwrap());
+        assert!(is_asked_for(&headers));
+        assert_eq!(
+            protocol(&headers, &["v5.channel.k8s.io", "v4.channel.k8s.io"]),
+            Some("v4.channel.k8s.io")
+        );
+        assert_eq!(protocol(&headers, &["v5.channel.k8s.io"]), None);
+        assert!(accept(&headers, "x").is_err());
+    }
+
+    #[test]
+    fn sizes_are_read_or_passed_over() {
+        assert_eq!(
+            parse_size(b"{\"Width\":80,\"Height\":24}\n"),
+            Some(Input::Size { rows: 24, columns: 80 })
+        );
+        for bad in [&b""[..], b"{}", b"{\"Width\":-1,\"Height\":2}", b"{\"Width\":99999,\"Height\":2}"] {
+            assert_eq!(parse_size(bad), None);
+        }
+    }
+}
