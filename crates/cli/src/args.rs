@@ -7,7 +7,6 @@ mod why;
 
 pub(crate) use node::{Diff, MountFilter, MountFormat, Mounts, NodeSource, SnapshotArgs};
 pub(crate) use why::{Audit, AuditFormat, Mend, Why};
-pub(crate) use why::{Mend, Why};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use jiff::Timestamp;
