@@ -2,6 +2,7 @@
 
 use crate::detach::DetachKeys;
 use crate::duration;
+use crate::ops::wait::{self, For};
 mod node;
 mod why;
 
@@ -68,6 +69,14 @@ pub(crate) enum Command {
     Attach(Attach),
     /// Copy files into and out of containers
     Cp(Cp),
+    /// Wait until something holds of pods
+    Wait(Wait),
+    /// Show what pods use of processors and memory
+    Top(Top),
+    /// Show what happened to pods
+    Events(Events),
+    /// Detach what containers left mounted on the host
+    DetachMounts(DetachMounts),
     /// Print what containers wrote
     Logs(Logs),
     /// Stop pods, keeping them
@@ -127,6 +136,7 @@ Examples:
   rhizome run mount-a.yaml              Logs until it ends; Ctrl-C stops and removes it
   rhizome run -d a.yaml b.yaml          Prints the pods once their containers run
   cat pod.yaml | rhizome run -          From standard input
+  rhizome run -d --replace a.yaml       Instead of the one that runs
   rhizome run --dry-run mount-a.yaml    Only says what would be mounted where
   rhizome --root /tmp/w run --isolated -d mount-a.yaml
                                         In mounts of its own: the host's are not touched")]
@@ -137,6 +147,9 @@ pub(crate) struct Run {
     /// Do not wait: print the pods' names once their containers run
     #[arg(short, long)]
     pub(crate) detach: bool,
+    /// Stop and remove pods of the same names first
+    #[arg(long)]
+    pub(crate) replace: bool,
     /// Give this root a mount namespace of its own: copied from the host's, made private, shared within.
     /// Later commands with the same --root enter it by themselves
     #[arg(long)]
@@ -377,6 +390,109 @@ pub(crate) struct Cp {
     /// The container, as after the slash [default: the pod's first]
     #[arg(short, long, value_name = "CONTAINER")]
     pub(crate) container: Option<String>,
+}
+
+/// `rhizome wait`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit status: 0 it holds of all, 1 it does not within the time.
+
+Examples:
+  rhizome wait --for condition=Ready mount-a mount-b
+  rhizome wait --for jsonpath='{.status.phase}'=Succeeded --timeout 5m job
+  rhizome wait --for delete mount-a")]
+pub(crate) struct Wait {
+    /// Pods
+    #[arg(required_unless_present = "all", value_name = "POD")]
+    pub(crate) pods: Vec<String>,
+    /// All pods of the namespace
+    #[arg(long, conflicts_with = "pods")]
+    pub(crate) all: bool,
+    /// What: create, delete, condition=NAME[=VALUE] or jsonpath=EXPRESSION[=VALUE]
+    #[arg(long = "for", value_name = "WHAT", required = true)]
+    pub(crate) until: For,
+    /// For how long; 0 looks once, a negative one means a week
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = wait::parse_timeout)]
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) timeout: Duration,
+}
+
+/// `rhizome top`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Processors are counted in thousandths, and over the interval; memory is the working set: without files that could be \
+dropped.
+
+Examples:
+  rhizome top
+  rhizome top --containers mount-a
+  rhizome top --interval 10s -A        A mean over ten seconds, of all namespaces")]
+pub(crate) struct Top {
+    /// Only these pods
+    #[arg(value_name = "POD")]
+    pub(crate) pods: Vec<String>,
+    /// A line a container
+    #[arg(long)]
+    pub(crate) containers: bool,
+    /// Pods of all namespaces
+    #[arg(short = 'A', long, conflicts_with = "pods")]
+    pub(crate) all_namespaces: bool,
+    /// For how long to measure
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration::parse)]
+    pub(crate) interval: Duration,
+    /// No header line
+    #[arg(long)]
+    pub(crate) no_headers: bool,
+}
+
+/// `rhizome events`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The last 64 of each pod, the oldest first; they go with the pod.
+
+Examples:
+  rhizome events mount-a
+  rhizome events -w --types Warning       Of all pods of the namespace, as they come
+  rhizome events -o json mount-a | jq -r '.items[].reason'")]
+pub(crate) struct Events {
+    /// Only of these pods
+    #[arg(value_name = "POD")]
+    pub(crate) pods: Vec<String>,
+    /// Of pods of all namespaces
+    #[arg(short = 'A', long, conflicts_with = "pods")]
+    pub(crate) all_namespaces: bool,
+    /// Only of these types: Normal, Warning
+    #[arg(long, value_name = "TYPE", value_delimiter = ',', value_parser = ["Normal", "Warning"])]
+    #[arg(ignore_case = true)]
+    pub(crate) types: Vec<String>,
+    /// Go on with those that come
+    #[arg(short, long)]
+    pub(crate) watch: bool,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Document::Table)]
+    pub(crate) output: Document,
+    /// No header line
+    #[arg(long)]
+    pub(crate) no_headers: bool,
+}
+
+/// `rhizome detach-mounts`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+What a container mounted below a Bidirectional volume stays on the host when it ends, as in Kubernetes. This detaches \
+it, of pods that have ended: what is mounted on another first, and each made private before, so that nothing is \
+torn out of where else it is mounted. Pods that got a copy of it lose that too, as with umount(8). With the annotation `rhizome.dev/mounts-at-end: detach` a pod does that by itself.
+
+Examples:
+  rhizome detach-mounts --dry-run mount-a     The commands that would do it
+  rhizome stop mount-a && rhizome detach-mounts mount-a")]
+pub(crate) struct DetachMounts {
+    /// Pods
+    #[arg(required = true, value_name = "POD")]
+    pub(crate) pods: Vec<String>,
+    /// Print the commands that would do it, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// `rhizome logs`

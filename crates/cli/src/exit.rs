@@ -34,7 +34,7 @@ pub(crate) struct Failure {
 }
 
 /// What a command returns.
-pub(crate) type Result<T = Exit> = std::result::Result<T, Failure>;
+pub(crate) type Result<T = Exit, E = Failure> = std::result::Result<T, E>;
 
 impl Failure {
     /// The answer is no, and why.

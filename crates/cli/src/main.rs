@@ -24,6 +24,7 @@ mod dry_run;
 mod duration;
 mod exit;
 mod foreground;
+mod jsonpath;
 mod keeper;
 mod lines;
 mod log;

@@ -42,6 +42,11 @@ pub(crate) fn note(text: &str) {
     stderr_line(&format!("{} {text}", stderr_paint().label("note:")));
 }
 
+/// `hint: …` on standard error.
+pub(crate) fn hint(text: &str) {
+    stderr_line(&format!("{} {text}", stderr_paint().label("hint:")));
+}
+
 /// Colours for what goes to standard output.
 pub(crate) fn stdout_paint() -> Paint {
     Paint { colour: wants_colour(io::stdout().is_terminal()) }

@@ -84,18 +84,6 @@ pub(crate) fn container<'a>(pod: &'a PodView, target: &Target) -> Result<&'a Con
 
 /// Says which mounts containers of the pod left on the host, and how to detach them.
 pub(crate) fn say_left(root: &Root, pod: &PodRef, left: &[LeftMount]) {
-    if left.is_empty() {
-        return;
-    }
-    // A root with mounts of its own has them there, and not where the command will be typed.
-    let keeper = keeper::pid(root);
-    let detach = |mount: &LeftMount| match (keeper, mount.command()) {
-        (None, command) => command,
-        (Some(pid), command) => {
-            let command = mount_table::shell_word(Path::new(&command));
-            format!("nsenter --target {pid} --mount sh -c {command}")
-        }
-    };
     for mount in left {
         output::note(&format!(
             "pod {} left {} mounted ({}, in volume {}); to detach it: {}",
@@ -103,8 +91,20 @@ pub(crate) fn say_left(root: &Root, pod: &PodRef, left: &[LeftMount]) {
             mount.mount_point.display(),
             mount.fs_type,
             mount.volume,
-            detach(mount)
+            detach_command(root, mount)
         ));
+    }
+}
+
+/// The command that detaches a mount. A root with mounts of its own has them there, and not where it will be typed.
+pub(crate) fn detach_command(root: &Root, mount: &LeftMount) -> String {
+    let command = mount.command();
+    match keeper::pid(root) {
+        None => command,
+        Some(pid) => {
+            let command = mount_table::shell_word(Path::new(&command));
+            format!("nsenter --target {pid} --mount sh -c {command}")
+        }
     }
 }
 

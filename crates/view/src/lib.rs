@@ -13,6 +13,7 @@
 pub mod audit;
 pub mod diff;
 pub mod document;
+pub mod events;
 pub mod findings;
 pub mod images;
 pub mod lint;
@@ -24,4 +25,5 @@ pub mod pull;
 pub mod simulation;
 pub mod table;
 pub mod text;
+pub mod usage;
 pub mod why;

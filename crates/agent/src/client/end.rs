@@ -306,7 +306,7 @@ impl Client {
     }
 }
 
-fn volumes_error(pod: &PodRef, source: TearDownError) -> ClientError {
+pub(super) fn volumes_error(pod: &PodRef, source: TearDownError) -> ClientError {
     ClientError::Volumes { pod: pod.key.clone(), source: Box::new(source) }
 }
 

@@ -7,6 +7,7 @@
 mod attach;
 mod begin;
 mod claims;
+mod detach;
 mod end;
 mod error;
 mod foreground;
@@ -14,6 +15,7 @@ mod logs;
 mod watch;
 
 pub use begin::{Progress, StartFailure, progress, remarks};
+pub use detach::DetachedMounts;
 pub use end::{Removed, Stopped};
 pub use error::{ClientError, Result};
 pub use foreground::{Foreground, ForegroundEvent};

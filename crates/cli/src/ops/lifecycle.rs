@@ -6,7 +6,7 @@ use crate::ops::made;
 use crate::world::{self, World};
 use crate::{output, pods};
 use agent::Root;
-use agent::client::{Client, ClientError, PodRef, Progress, Removed};
+use agent::client::{Client, ClientError, PodRef, Progress, Removed, remarks};
 use agent::record::{PodKey, RecordError};
 
 /// Ends pods, and keeps them.
@@ -33,7 +33,10 @@ pub(crate) fn start(global: &Global, args: &args::Start) -> Result {
         }
         match world.client.wait_started(&pod, None)? {
             (Progress::Failed(failures), _) => Err(pods::not_started(&pod, &failures)),
-            _ => output::stdout(&format!("pod/{} started\n", pod.key.name)),
+            (_, status) => {
+                remarks(&status.state).for_each(|event| pods::say_remark(&pod, event));
+                output::stdout(&format!("pod/{} started\n", pod.key.name))
+            }
         }
     };
     each(global, &world.client, &args.pods, false, start)

@@ -3,7 +3,9 @@
 mod attach;
 mod audit;
 mod copy;
+mod detach_mounts;
 mod doctor;
+mod events;
 mod exec;
 mod image;
 mod inspect;
@@ -19,7 +21,9 @@ mod ps;
 mod run;
 mod simulate;
 mod snapshot;
+mod top;
 mod unshare;
+pub(crate) mod wait;
 mod why;
 
 use crate::args::{self, Cli, Command};
@@ -50,6 +54,10 @@ pub(crate) fn run(cli: Cli) -> Result {
         Command::Exec(args) => exec::run(&global, &args),
         Command::Attach(args) => attach::run(&global, &args),
         Command::Run(args) => run::run(&global, &args),
+        Command::Wait(args) => wait::run(&global, &args),
+        Command::Top(args) => top::run(&global, &args),
+        Command::Events(args) => events::run(&global, &args),
+        Command::DetachMounts(args) => detach_mounts::run(&global, &args),
         Command::Cp(args) => copy::run(&global, &args),
         Command::Logs(args) => logs::run(&global, &args),
         Command::Stop(args) => lifecycle::stop(&global, &args),

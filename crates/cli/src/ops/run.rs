@@ -7,7 +7,7 @@ use crate::ops::{self, lifecycle};
 use crate::world::{self, World};
 use crate::{foreground, output, pods};
 use agent::client::{PodRef, Progress, Removed, remarks};
-use agent::record::NewPod;
+use agent::record::{NewPod, PodKey};
 use agent::{Client, Root};
 use image::{Image, Store};
 use k8s_openapi::api::core::v1::Pod;
@@ -47,7 +47,11 @@ fn run_pods(
     images(world.client.root(), loaded)?;
     // From here on a signal must not end us with pods half made.
     let signals = foreground::signals()?;
-    let pods = world.client.create(NewPod::of_loaded(loaded))?;
+    let new = NewPod::of_loaded(loaded);
+    if args.replace {
+        replace(&world.client, &new, gone)?;
+    }
+    let pods = world.client.create(new)?;
     world.created();
     let client = &world.client;
     let started = pods.iter().try_for_each(|pod| Ok(client.start(pod)?));
@@ -67,6 +71,19 @@ fn run_pods(
     });
     let status = result?;
     removed.map(|Exit(failed)| if failed == 0 { status } else { Exit(failed) })
+}
+
+/// Stops and removes the pods whose names the new ones will have. All is valid by now, and the images are here.
+fn replace(client: &Client, new: &[NewPod], gone: &mut Vec<(PodRef, Removed)>) -> Result<()> {
+    for key in new.iter().map(|new| PodKey::of(&new.pod)) {
+        let Some(uid) = agent::record::find(client.root(), &key)? else { continue };
+        let pod = PodRef { key, uid };
+        client.stop(&pod, None)?;
+        let removed = client.remove(&pod, true)?;
+        output::stdout(&format!("pod/{} removed\n", pod.key.name))?;
+        gone.push((pod, removed));
+    }
+    Ok(())
 }
 
 /// Until all containers of all pods run, or one cannot.

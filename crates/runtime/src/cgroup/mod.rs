@@ -20,10 +20,12 @@
 pub mod devices;
 mod hierarchy;
 mod limits;
+mod usage;
 
 pub use devices::Devices;
 pub use hierarchy::{Hierarchies, Hierarchy, Version, WANTED_CONTROLLERS, parse_hierarchies};
 pub use limits::{Limits, weight_of_shares};
+pub use usage::Usage;
 
 use crate::fault;
 use rustix::fd::OwnedFd;

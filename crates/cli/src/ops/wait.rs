@@ -1,0 +1,233 @@
+//! `rhizome wait`: until something holds of pods, in kubectl's words.
+
+use crate::args::{self, Global};
+use crate::exit::{Exit, Failure, Result};
+use crate::jsonpath::{self, JsonPath};
+use crate::world::World;
+use crate::{exit, output, pods};
+use agent::client::{Client, ClientError, PodRef};
+use agent::record::{PodKey, RecordError};
+use serde_json::Value;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+/// How often to look where nobody tells: at pods without a supervisor, and at names.
+const PAUSE: Duration = Duration::from_millis(50);
+/// A negative timeout, as kubectl has it.
+const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// What is waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum For {
+    /// That there is such a pod.
+    Create,
+    /// That there is none.
+    Delete,
+    /// A condition of the status, and its value.
+    Condition(String, String),
+    /// What a path gives; none means that it gives something.
+    Path(JsonPath, Option<String>),
+}
+
+impl FromStr for For {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<For, String> {
+        if let Some(condition) = text.strip_prefix("condition=") {
+            let (kind, value) = condition.split_once('=').unwrap_or((condition, "true"));
+            return match kind {
+                "" => Err("condition= needs the name of a condition, such as Ready".to_owned()),
+                kind => Ok(For::Condition(kind.to_owned(), value.to_owned())),
+            };
+        }
+        if let Some(expression) = text.strip_prefix("jsonpath=") {
+            // The `=` after the braces, not one of a filter.
+            let (path, value) = match expression.rfind('}') {
+                Some(end) => expression.split_at(end + 1),
+                None => expression.split_at(expression.find('=').unwrap_or(expression.len())),
+            };
+            let value = value.strip_prefix('=').map(|value| value.trim_matches(['\'', '"']).to_owned());
+            return Ok(For::Path(JsonPath::parse(path)?, value));
+        }
+        match text.to_ascii_lowercase().as_str() {
+            "delete" => Ok(For::Delete),
+            "create" => Ok(For::Create),
+            _ => Err(format!("unrecognized condition: {text:?}")),
+        }
+    }
+}
+
+/// `--timeout`: a negative one means a week.
+pub(crate) fn parse_timeout(text: &str) -> Result<Duration, String> {
+    match text.strip_prefix('-') {
+        Some(positive) => crate::duration::parse(positive).map(|_| WEEK),
+        None => crate::duration::parse(text),
+    }
+}
+
+/// Waits for each pod.
+pub(crate) fn run(global: &Global, args: &args::Wait) -> Result {
+    let world = World::open(global)?;
+    let client = &world.client;
+    let until = Instant::now() + args.timeout;
+    let waits_for_names = matches!(args.until, For::Create | For::Delete);
+    let mut keys = Vec::new();
+    if args.all {
+        let all = agent::record::list(client.root(), Some(pods::namespace(global)))?;
+        keys.extend(all.into_iter().map(|(key, uid)| (key, Some(uid))));
+    }
+    let named = exit::each(&args.pods, |name| {
+        match pods::find(client, global, name) {
+            Ok(pod) => keys.push((pod.key, Some(pod.uid))),
+            Err(failure) if waits_for_names && failure.is::<ClientError>(is_missing) => {
+                let name = crate::target::without_kind(name).to_owned();
+                keys.push((PodKey { namespace: pods::namespace(global).to_owned(), name }, None));
+            }
+            Err(failure) => return Err(failure),
+        }
+        Ok(())
+    })?;
+    let waited = exit::each(&keys, |(key, uid)| {
+        let pod = uid.clone().map(|uid| PodRef { key: key.clone(), uid });
+        let met = match (&args.until, pod) {
+            // Nobody would be told of what was never there.
+            (For::Delete, None) => return Ok(()),
+            (For::Delete, Some(pod)) => until_gone(client, &pod, until)?,
+            (For::Create, _) => until_there(client, key, until)?,
+            (what, Some(pod)) => until_holds(client, &pod, what, until)?,
+            (_, None) => false,
+        };
+        match met {
+            true => output::stdout(&format!("pod/{} condition met\n", key.name)),
+            false => {
+                Err(Failure::no(anyhow::anyhow!("timed out waiting for the condition on pods/{}", key.name)))
+            }
+        }
+    })?;
+    Ok(if named == Exit::YES { waited } else { named })
+}
+
+fn is_missing(error: &ClientError) -> bool {
+    matches!(error, ClientError::NoPod { .. } | ClientError::Record(RecordError::NotFound { .. }))
+}
+
+fn until_gone(client: &Client, pod: &PodRef, until: Instant) -> Result<bool> {
+    poll(until, || match client.get(&pod.key) {
+        Ok(view) => Ok(view.pod.uid != pod.uid),
+        Err(error) if is_missing(&error) => Ok(true),
+        Err(error) => Err(error.into()),
+    })
+}
+
+fn until_there(client: &Client, key: &PodKey, until: Instant) -> Result<bool> {
+    poll(until, || match client.get(key) {
+        Ok(_) => Ok(true),
+        Err(error) if is_missing(&error) => Ok(false),
+        Err(error) => Err(error.into()),
+    })
+}
+
+fn poll(until: Instant, mut is_so: impl FnMut() -> Result<bool>) -> Result<bool> {
+    loop {
+        if is_so()? {
+            return Ok(true);
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        std::thread::sleep(left.min(PAUSE));
+    }
+}
+
+/// The supervisor tells of every change; where there is none, the disk is looked at.
+fn until_holds(client: &Client, pod: &PodRef, what: &For, until: Instant) -> Result<bool> {
+    let record = client.view(pod)?.record;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let mut failed = None;
+        let holds = |status: &agent::status_file::StatusFile| {
+            let object = agent::status::pod_with_status(&record.pod, &status.state);
+            serde_json::to_value(object).map_err(anyhow::Error::from).and_then(|pod| what.holds(&pod))
+        };
+        let status = client.wait_until(pod, Some(left), |status| holds(status).unwrap_or(true))?;
+        match holds(&status) {
+            Ok(true) => return Ok(true),
+            Ok(false) => {}
+            Err(error) => failed = Some(error),
+        }
+        if let Some(error) = failed {
+            return Err(Failure::no(error));
+        }
+        if until.saturating_duration_since(Instant::now()).is_zero() {
+            return Ok(false);
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+impl For {
+    /// Whether it holds of a pod. Pure.
+    fn holds(&self, pod: &Value) -> anyhow::Result<bool> {
+        match self {
+            For::Create => Ok(true),
+            For::Delete => Ok(false),
+            For::Condition(kind, value) => {
+                let same = |condition: &Value, key: &str, wanted: &str| {
+                    condition[key].as_str().is_some_and(|is| is.eq_ignore_ascii_case(wanted))
+                };
+                let conditions = pod["status"]["conditions"].as_array().map_or(&[][..], Vec::as_slice);
+                Ok(conditions.iter().any(|one| same(one, "type", kind) && same(one, "status", value)))
+            }
+            For::Path(path, value) => match (path.find(pod).as_slice(), value) {
+                ([], _) => Ok(false),
+                ([_, _, ..], Some(_)) => {
+                    anyhow::bail!("given jsonpath expression matches more than one value")
+                }
+                ([found], Some(value)) => Ok(jsonpath::text(found) == *value),
+                (_, None) => Ok(true),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_can_be_waited_for() {
+        let condition = |kind: &str, value: &str| Ok(For::Condition(kind.into(), value.into()));
+        assert_eq!("condition=Ready".parse(), condition("Ready", "true"));
+        assert_eq!("condition=ready=False".parse(), condition("ready", "False"));
+        assert_eq!("delete".parse(), Ok(For::Delete));
+        let path = JsonPath::parse(".status.phase").unwrap();
+        assert_eq!(
+            "jsonpath={.status.phase}=Running".parse(),
+            Ok(For::Path(path.clone(), Some("Running".into())))
+        );
+        assert_eq!(
+            "jsonpath=.status.phase='Running'".parse(),
+            Ok(For::Path(path.clone(), Some("Running".into())))
+        );
+        assert_eq!("jsonpath={.status.phase}".parse(), Ok(For::Path(path, None)));
+        for wrong in ["", "condition=", "ready", "jsonpath={.a"] {
+            assert!(wrong.parse::<For>().is_err(), "{wrong}");
+        }
+        assert_eq!(parse_timeout("-1s"), Ok(WEEK));
+    }
+
+    #[test]
+    fn what_holds() {
+        let pod = json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}, {"type": "x", "status": "False"}]}});
+        let holds = |text: &str| text.parse::<For>().unwrap().holds(&pod).map_err(|error| error.to_string());
+        assert_eq!(holds("condition=ready"), Ok(true));
+        assert_eq!(holds("condition=Ready=false"), Ok(false));
+        assert_eq!(holds("condition=x=false"), Ok(true));
+        assert_eq!(holds("jsonpath={.status.phase}=Running"), Ok(true));
+        assert_eq!(holds("jsonpath={.status.none}"), Ok(false));
+        assert_eq!(holds("jsonpath={.status.conditions[*].type}"), Ok(true));
+        assert!(holds("jsonpath={.status.conditions[*].type}=Ready").is_err());
+    }
+}
