@@ -142,3 +142,49 @@ fn an_ephemeral_volume_is_a_folder_of_the_pod() {
     assert_eq!(world.run(&["rm", "-f", "a"]).status, 0);
     world.assert_nothing_left();
 }
+
+#[test]
+fn volumes_are_given_to_the_fs_group() {
+    let Some(world) = World::isolated("volumes_are_given_to_the_fs_group") else { return };
+    let (host, claim) = (world.volume().join("host"), world.root().join("lib/claims/default/data"));
+    for folder in [&host, &claim] {
+        std::fs::create_dir_all(folder).unwrap();
+        std::fs::write(folder.join("old"), "old").unwrap();
+    }
+    let volumes = format!(
+        "  - {{name: disk, emptyDir: {{}}}}
+  - {{name: memory, emptyDir: {{medium: Memory}}}}
+  - {{name: map, configMap: {{name: map, defaultMode: 0400}}}}
+  - {{name: data, persistentVolumeClaim: {{claimName: data}}}}
+  - {{name: host, hostPath: {{path: {}}}}}
+  securityContext: {{fsGroup: 4242, runAsUser: 1000, runAsGroup: 1000}}
+",
+        host.display()
+    );
+    let container = "    volumeMounts:
+    - {name: disk, mountPath: /disk}
+    - {name: memory, mountPath: /memory}
+    - {name: map, mountPath: /map}
+    - {name: data, mountPath: /data}
+    - {name: host, mountPath: /host}
+";
+    let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: map}\ndata: {k: v}\n---\n";
+    world.start(&(map.to_owned() + &pod(&volumes, container)));
+    world.remember_pods();
+    assert_eq!(inside(&world, "id -G"), "1000 4242\n");
+    assert_eq!(
+        inside(&world, "stat -c '%a %g' /disk /memory /data"),
+        "2777 4242\n".repeat(2) + "2775 4242\n"
+    );
+    assert_eq!(inside(&world, "cat /map/k; stat -Lc ' %a %g' /map/k"), "v 440 4242\n");
+    assert_eq!(inside(&world, "echo new >> /data/old; stat -c '%a %g' /data/old"), "664 4242\n");
+    assert_eq!(inside(&world, "touch /disk/x; stat -c %g /disk/x /host/old"), "4242\n0\n");
+    // What a container changes stays changed when the pod is started again.
+    inside(&world, "chmod 600 /disk/x");
+    assert_eq!(world.run(&["stop", "a"]).status, 0);
+    assert_eq!(world.run(&["start", "a"]).status, 0);
+    assert_eq!(inside(&world, "stat -c %a /disk/x /disk"), "600\n2777\n");
+    assert_eq!(world.run(&["rm", "-f", "--volumes", "a"]).status, 0);
+    assert!(!claim.exists());
+    world.assert_nothing_left();
+}

@@ -18,8 +18,10 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ClaimPlace {
-    /// The hostPath or local volume that it is bound to.
+    /// The hostPath of the volume that it is bound to.
     HostPath(HostPathVolumeSource),
+    /// The directory of the local volume that it is bound to: used as a hostPath, and given to the pod's fsGroup.
+    Local(HostPathVolumeSource),
     /// A folder that this node keeps for it.
     Folder,
 }
@@ -115,7 +117,7 @@ fn place(volume: &PersistentVolume) -> ClaimPlace {
         (Some(source), _) => ClaimPlace::HostPath(source),
         // A local volume has to be there; a directory is all that is not formatted first.
         (None, Some(local)) => {
-            ClaimPlace::HostPath(HostPathVolumeSource { path: local.path, type_: Some("Directory".into()) })
+            ClaimPlace::Local(HostPathVolumeSource { path: local.path, type_: Some("Directory".into()) })
         }
         (None, None) => ClaimPlace::Folder,
     }
@@ -251,7 +253,7 @@ mod tests {
     fn bound(volumes: &[PersistentVolume], claims: &[PersistentVolumeClaim]) -> Vec<String> {
         let places = bind(&volumes.iter().collect::<Vec<_>>(), &claims.iter().collect::<Vec<_>>());
         let said = |place: Result<ClaimPlace, Unbound>| match place {
-            Ok(ClaimPlace::HostPath(source)) => source.path,
+            Ok(ClaimPlace::HostPath(source) | ClaimPlace::Local(source)) => source.path,
             Ok(ClaimPlace::Folder) => "folder".to_owned(),
             Err(error) => error.to_string(),
         };
@@ -312,7 +314,7 @@ mod tests {
         let volumes = [volume_of("x", "1Gi", json!({})), volume_of("y", "1Gi", local)];
         let claim = claim_of("a", "1Gi", json!({"selector": {"matchLabels": {"disk": "y"}}}));
         let places = bind(&volumes.iter().collect::<Vec<_>>(), &[&claim]);
-        let Ok(ClaimPlace::HostPath(source)) = &places[0] else { panic!("{places:?}") };
+        let Ok(ClaimPlace::Local(source)) = &places[0] else { panic!("{places:?}") };
         assert_eq!((source.path.as_str(), source.type_.as_deref()), ("/disks/y", Some("Directory")));
     }
 }

@@ -215,8 +215,8 @@ pub const PODS: &[Row] = &[
     row("spec.securityContext.supplementalGroupsPolicy", Done, ""),
     row("spec.securityContext.seccompProfile.type", Values(&["RuntimeDefault", "Unconfined"]), ""),
     row("spec.securityContext.seccompProfile.localhostProfile", Refused, ""),
-    row("spec.securityContext.fsGroup", Refused, ""),
-    row("spec.securityContext.fsGroupChangePolicy", NoMeaning, "goes with fsGroup"),
+    row("spec.securityContext.fsGroup", Done, "for all volumes but hostPath and image, once a pod"),
+    row("spec.securityContext.fsGroupChangePolicy", Done, "for claims, as in the kubelet"),
     row(
         "spec.securityContext.sysctls",
         Checked,
@@ -688,10 +688,6 @@ mod tests {
             (
                 "  hostUsers: false",
                 "spec.hostUsers: \"false\" is not supported yet by this version of rhizome",
-            ),
-            (
-                "  securityContext: {fsGroup: 5}",
-                "spec.securityContext.fsGroup: not supported yet by this version of rhizome",
             ),
             (
                 "  volumes: [{name: v, nfs: {server: s, path: /a}}]",

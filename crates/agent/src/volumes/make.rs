@@ -90,7 +90,12 @@ impl PodVolumes<'_> {
         let plugin = plugin_of(volume).ok_or_else(|| VolumeCause::NotDone { kind: kind_of(volume) })?;
         let path = self.folder().join(format!("kubernetes.io~{plugin}")).join(&volume.name);
         make_private_directory(&path).map_err(io_cause("make", &path))?;
-        std::fs::set_permissions(&path, Permissions::from_mode(0o777)).map_err(io_cause("change", &path))?;
+        // What was done to it since stays: the mode is ours only as long as it is the one that it was made with.
+        let mode = std::fs::metadata(&path).map_err(io_cause("look at", &path))?.permissions().mode();
+        if mode & 0o7777 == 0o700 {
+            let open = Permissions::from_mode(0o777);
+            std::fs::set_permissions(&path, open).map_err(io_cause("change", &path))?;
+        }
         Ok(path)
     }
 

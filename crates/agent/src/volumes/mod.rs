@@ -10,6 +10,7 @@ pub mod host_path;
 pub mod left;
 mod make;
 pub mod node_files;
+mod ownership;
 pub mod payload;
 pub mod pinned;
 mod shared_paths;
@@ -29,6 +30,7 @@ use manifest::annotations::{Annotations, MountsAtEnd};
 use manifest::claims::ClaimPlace;
 use manifest::cri::ResolvedVolume;
 use mount_table::MountTable;
+use ownership::Ownership;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;
@@ -179,7 +181,7 @@ impl<'a> Place<'a> {
         match (&volume.host_path, claim) {
             (Some(source), _) => Place::Host(source),
             (None, Some(claim)) => match claims.get(claim) {
-                Some(ClaimPlace::HostPath(source)) => Place::Host(source),
+                Some(ClaimPlace::HostPath(source) | ClaimPlace::Local(source)) => Place::Host(source),
                 _ => Place::Claim(root.claim(namespace, claim)),
             },
             (None, None) => Place::Own,
@@ -249,8 +251,14 @@ impl PodVolumes<'_> {
         if let Some(first) = volumes.iter().find(|v| self.place(v) == Place::Own) {
             self.make_folder().map_err(VolumeError::of(first))?;
         }
+        // Later, containers may be at work in them.
+        let first_time = !self.ledger_path().exists();
         for volume in volumes {
             let resolved = self.make(volume, now, &mut made.warnings)?;
+            if let Some(ownership) = self.ownership(volume, first_time) {
+                let given = ownership.give(&resolved.host_path);
+                given.map_err(|(path, e)| VolumeError::of(volume)(io_cause("give to fsGroup", &path)(e)))?;
+            }
             made.resolved.insert(volume.name.clone(), resolved);
         }
         for volume in volumes {
@@ -269,6 +277,31 @@ impl PodVolumes<'_> {
             self.note_before(volumes, &made).map_err(VolumeError::of(first))?;
         }
         Ok(made)
+    }
+
+    /// How a volume is given to the pod's fsGroup, if it is: not what the user has on the host, nor an image.
+    fn ownership(&self, volume: &api::Volume, first_time: bool) -> Option<Ownership> {
+        let context = self.spec()?.security_context.as_ref()?;
+        let group = u32::try_from(context.fs_group?).ok()?;
+        let claim = volume.persistent_volume_claim.as_ref();
+        let local = claim.is_some_and(|source| {
+            matches!(self.record.claims.get(&source.claim_name), Some(ClaimPlace::Local(_)))
+        });
+        let ours = match self.place(volume) {
+            Place::Host(_) => local,
+            Place::Claim(_) => true,
+            Place::Own => volume.image.is_none(),
+        };
+        // What is written anew is given anew; the policy is for what lasts, where a walk can be long.
+        let written = volume.config_map.is_some()
+            || volume.secret.is_some()
+            || volume.downward_api.is_some()
+            || volume.projected.is_some();
+        let read_only = is_read_only(volume);
+        let policy = context.fs_group_change_policy.as_deref();
+        let only_if_root_differs = claim.is_some() && policy == Some("OnRootMismatch");
+        let given = ours && !(claim.is_some() && read_only) && (written || first_time);
+        given.then_some(Ownership { group, read_only, only_if_root_differs })
     }
 
     fn make_folder(&self) -> Result<(), VolumeCause> {
