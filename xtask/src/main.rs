@@ -9,9 +9,11 @@ mod host;
 mod images;
 mod kubectl;
 mod leftovers;
+mod mutants;
 mod oci_archive;
 mod rootfs;
 mod setup;
+mod soak;
 mod test;
 mod vm;
 
@@ -26,6 +28,8 @@ usage: cargo xtask COMMAND
   images           assemble the busybox and nginx images from Debian packages
   test [ARGS…]     setup, images, then `cargo test --workspace ARGS…`, then see that nothing was left behind
   demo [N…]        setup, images, then the article's experiments on this kernel (all, or those of these numbers)
+  soak [N]         N random sequences (a million) of the model against this kernel; goes on where it stopped
+  mutants [WORD…]  wrong rules put into a copy of the model, and which test notices each
   vm [ARGS…]       the tests on Debian's own kernel in a virtual machine (`vm --help`)";
 
 fn main() -> ExitCode {
@@ -57,6 +61,8 @@ fn run(command: &str, args: Vec<String>) -> Result<ExitCode> {
         "demo" => demo::run(&args),
         // What `demo` starts in a mount namespace of its own.
         "demo-inside" => demo::run_inside(&args),
+        "soak" => soak::run(&args),
+        "mutants" => mutants::run(&args),
         "vm" => vm::run(&args),
         "" | "help" | "-h" | "--help" => {
             println!("{USAGE}");

@@ -20,6 +20,41 @@ pub enum Kernel {
 }
 
 impl Kernel {
+    /// All of them, by age.
+    pub const ALL: [Kernel; 4] = [Kernel::V6_1, Kernel::V6_12, Kernel::V6_18, Kernel::V7];
+
+    /// Whose rules a kernel follows, by its release (`6.1`, `6.18.44-amd64`); none if there are no rules for it.
+    pub fn of_release(release: &str) -> Option<Kernel> {
+        let mut numbers = release.split(['.', '-', '+']).map_while(|part| part.parse::<u32>().ok());
+        match (numbers.next()?, numbers.next()) {
+            (5, Some(15..)) | (6, Some(0..=4)) => Some(Kernel::V6_1),
+            (6, Some(5..=14)) => Some(Kernel::V6_12),
+            (6, Some(17 | 18)) => Some(Kernel::V6_18),
+            (7, _) => Some(Kernel::V7),
+            _ => None,
+        }
+    }
+
+    /// What it is called: the latest release of the rules.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kernel::V6_1 => "6.1",
+            Kernel::V6_12 => "6.12",
+            Kernel::V6_18 => "6.18",
+            Kernel::V7 => "7",
+        }
+    }
+
+    /// How its rules are known: compared with a running kernel after every operation, compared in part, or only read
+    /// in its sources.
+    pub fn standing(self) -> &'static str {
+        match self {
+            Kernel::V6_18 => "checked against a running kernel",
+            Kernel::V6_1 => "checked against a running kernel, with the differences named",
+            Kernel::V6_12 | Kernel::V7 => "read, not run",
+        }
+    }
+
     /// What this kernel does differently that the model does not follow: one line each.
     pub fn not_modelled(self) -> &'static [&'static str] {
         const OLD: &[&str] = &[

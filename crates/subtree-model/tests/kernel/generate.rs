@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use subtree_model::{Attributes, Handle, Missing, Op, PropagationType};
 
 /// Of the generator: a seed means a sequence only together with this.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// Steps of a sequence after the prelude.
 pub(crate) const STEPS: usize = 40;
@@ -165,6 +165,7 @@ impl Generator {
             84 | 85 => self.fsmount(),
             86 => self.join(model, at),
             87 => self.move_receivers(model, at),
+            88 => self.remount(model, at),
             _ => self.with_handles(at),
         }
     }
@@ -340,6 +341,18 @@ impl Generator {
         let propagation = self.random.chance(70).then(|| self.any_type());
         let recursive = self.random.chance(40);
         Generator::at(at, Op::SetAttributes { mount, recursive, set, clear, propagation })
+    }
+
+    /// Often of a mount that was read-only before, so that file systems do not all end so.
+    fn remount(&mut self, model: &Model, at: usize) -> Step {
+        let target = if self.random.chance(90) { self.mount_point(model, at) } else { self.place(model, at) };
+        let attributes = Attributes {
+            read_only: self.random.chance(40),
+            no_suid: self.random.chance(20),
+            ..Attributes::default()
+        };
+        let bind = self.random.chance(50);
+        Generator::at(at, Op::Remount { target, attributes, bind })
     }
 
     fn mount_points(&self, model: &Model, at: usize) -> Vec<PathBuf> {

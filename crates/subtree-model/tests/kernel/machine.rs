@@ -125,6 +125,7 @@ impl Kernel {
             Op::ChangeDirectory { path } => rustix::process::chdir(path),
             Op::ChangeRoot { path } => rustix::process::chroot(path),
             Op::Mount { target, .. } => mount("none", target, "tmpfs", MountFlags::empty(), none),
+            Op::Remount { target, attributes, bind } => remount(target, *attributes, *bind),
             Op::Bind { source, target, recursive: false } => mount_bind(source, target),
             Op::Bind { source, target, recursive: true } => mount_bind_recursive(source, target),
             Op::Move { source, target } => mount_move(source, target),
@@ -225,6 +226,14 @@ fn pivot(new_root: &str) -> Result<(), Errno> {
     rustix::process::pivot_root(".", ".")?;
     unmount(".", UnmountFlags::DETACH)?;
     rustix::process::chdir("/")
+}
+
+fn remount(target: &Path, attributes: Attributes, bind: bool) -> Result<(), Errno> {
+    let mut flags = MountFlags::empty();
+    flags.set(MountFlags::BIND, bind);
+    flags.set(MountFlags::RDONLY, attributes.read_only);
+    flags.set(MountFlags::NOSUID, attributes.no_suid);
+    rustix::mount::mount_remount(target, flags, "")
 }
 
 fn change_type(target: &Path, to: PropagationType, recursive: bool) -> Result<(), Errno> {

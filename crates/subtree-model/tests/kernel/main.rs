@@ -5,7 +5,9 @@
 //!
 //! * `RHIZOME_MODEL_SEQUENCES`: how many random sequences (default 300);
 //! * `RHIZOME_MODEL_SEED`: the first one's seed (default 1; each next is one more);
-//! * `RHIZOME_MODEL_CASE`: a file with one case (see `step.rs`) to run instead.
+//! * `RHIZOME_MODEL_CASE`: a file with one case (see `step.rs`) to run instead;
+//! * `RHIZOME_MODEL_SHRINK`: `no` leaves differing sequences as they are (`cargo xtask mutants`);
+//! * `RHIZOME_MODEL_RULES`: if set, prints how often each rule was met;
 //! * `RHIZOME_MODEL_DIFFERENCES`: if set, runs also on kernels that are known not to be modelled in full.
 #![allow(clippy::disallowed_macros, clippy::disallowed_methods, reason = "a test program with its own main")]
 
@@ -61,16 +63,7 @@ fn cannot_run() -> Option<String> {
 
 /// Whose rules the running kernel follows, by its release; none if the model has none for it.
 fn running_kernel() -> Option<subtree_model::Kernel> {
-    use subtree_model::Kernel::{V6_1, V6_12, V6_18, V7};
-    let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    let mut numbers = release.split(['.', '-', '+']).map_while(|part| part.parse::<u32>().ok());
-    match (numbers.next()?, numbers.next()?) {
-        (5, 15..) | (6, 0..=4) => Some(V6_1),
-        (6, 5..=14) => Some(V6_12),
-        (6, 17 | 18) => Some(V6_18),
-        (7, _) => Some(V7),
-        _ => None,
-    }
+    subtree_model::Kernel::of_release(&rustix::system::uname().release().to_string_lossy())
 }
 
 fn number(variable: &str, default: u64) -> u64 {
@@ -156,7 +149,8 @@ fn random_sequences(all: &mut Outcome) -> bool {
         };
         total.add(outcome);
     }
-    for &seed in &failing {
+    let shrinks = std::env::var_os("RHIZOME_MODEL_SHRINK").is_none_or(|value| value != "no");
+    for &seed in failing.iter().filter(|_| shrinks) {
         println!("{}", run::shrunk(seed));
     }
     report(&total, next - seed, seed, start, failing.len());

@@ -5,7 +5,7 @@
 //!
 //! * `ns N [--user]` copies namespace N (for another user namespace), `end N` lets namespace N die;
 //! * `mkdir P`, `touch P`, `rmdir P`, `unlink P`, `mv P P`, `cd P`, `chroot P`;
-//! * `mount -t tmpfs none P`, `mount --bind|--rbind|--move|--beneath P P`,
+//! * `mount -t tmpfs none P`, `mount --bind|--rbind|--move|--beneath P P`, `mount -o remount[,bind],ro|rw[,nosuid] P`,
 //!   `mount --make-[r]shared|slave|private|unbindable P`, `umount [-l] [--expire] P`, `pivot_root P P`;
 //! * by descriptors, which are numbers from 1: `open D P`, `close D`, `fsmount D`, `clone [-r] D D` (from, new),
 //!   `attach [--beneath] D D` (what, where), `set-group D D` (from, to), `umount-fd [-l] D`,
@@ -93,6 +93,11 @@ fn write_op(f: &mut fmt::Formatter<'_>, op: &Op) -> fmt::Result {
         Op::ChangeDirectory { path } => write!(f, "cd {}", case_path(path)),
         Op::ChangeRoot { path } => write!(f, "chroot {}", case_path(path)),
         Op::Mount { target, .. } => write!(f, "mount -t tmpfs none {}", case_path(target)),
+        Op::Remount { target, attributes, bind } => {
+            let write = if attributes.read_only { "ro" } else { "rw" };
+            let (bind, suid) = (flag(*bind, ",bind"), flag(attributes.no_suid, ",nosuid"));
+            write!(f, "mount -o remount{bind},{write}{suid} {}", case_path(target))
+        }
         Op::Bind { source, target, recursive } => {
             let how = if *recursive { "rbind" } else { "bind" };
             write!(f, "mount --{how} {} {}", case_path(source), case_path(target))
@@ -178,6 +183,7 @@ fn parse_op(words: &[&str]) -> Option<Op> {
         ["cd", path] => Op::ChangeDirectory { path: work_path(path) },
         ["chroot", path] => Op::ChangeRoot { path: work_path(path) },
         ["mount", "-t", "tmpfs", "none", target] => new_tmpfs(work_path(target)),
+        ["mount", "-o", options, target] => remount(options, work_path(target))?,
         ["mount", how, target] => {
             let word = how.strip_prefix("--make-")?;
             let (recursive, to) = match (type_of(word), word.strip_prefix('r').and_then(type_of)) {
@@ -221,6 +227,20 @@ fn parse_op(words: &[&str]) -> Option<Op> {
         ["set", mount, ref what @ ..] => set(handle(mount)?, false, what)?,
         _ => return None,
     })
+}
+
+fn remount(options: &str, target: PathBuf) -> Option<Op> {
+    let (mut attributes, mut bind) = (Attributes::default(), false);
+    for word in options.strip_prefix("remount,")?.split(',') {
+        match word {
+            "bind" => bind = true,
+            "ro" => attributes.read_only = true,
+            "rw" => attributes.read_only = false,
+            "nosuid" => attributes.no_suid = true,
+            _ => return None,
+        }
+    }
+    Some(Op::Remount { target, attributes, bind })
 }
 
 fn set(mount: Handle, recursive: bool, what: &[&str]) -> Option<Op> {

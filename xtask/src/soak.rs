@@ -1,0 +1,199 @@
+//! `cargo xtask soak`: the differential test of the model against the running kernel, for as long as wanted.
+//!
+//! It goes on where it stopped: a log says which seeds were run, by which version of the generator, on which kernel. The
+//! program is copied before, so that building meanwhile does no harm.
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::host;
+
+/// Sequences of one run of the program, after which the log has a line more.
+const CHUNK: u64 = 5_000;
+
+const USAGE: &str = "\
+usage: cargo xtask soak [SEQUENCES] [--seed N]
+
+Runs SEQUENCES (1000000 unless said) random sequences of mount operations on the running kernel and in the model,
+and compares after every operation, from seed N (1 unless said) or from where the log in target/soak ends.";
+
+/// What was asked for.
+#[derive(Debug, PartialEq, Eq)]
+struct Asked {
+    sequences: u64,
+    seed: Option<u64>,
+}
+
+/// Sums of the log's lines.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Totals {
+    sequences: u64,
+    operations: u64,
+    refused: u64,
+    comparisons: u64,
+    differ: u64,
+    /// One more than the last seed.
+    next: Option<u64>,
+}
+
+/// Runs it.
+pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
+    if args.iter().any(|arg| arg == "--help" || arg == "-h") {
+        println!("{USAGE}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let asked = parse(args)?;
+    if !host::is_root() {
+        bail!("the test makes mounts, which needs root");
+    }
+    let folder = host::target_dir().join("soak");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let program = build(&folder)?;
+    let log = folder.join("log");
+    let known = totals(&fs::read_to_string(&log).unwrap_or_default());
+    let mut seed = asked.seed.or(known.next).unwrap_or(1);
+    let end = seed + asked.sequences;
+    let mut rules = BTreeMap::new();
+    while seed < end {
+        let count = CHUNK.min(end - seed);
+        let (line, text, good) = chunk(&program, seed, count)?;
+        append(&log, &line)?;
+        println!("{line}");
+        add_rules(&text, &mut rules);
+        if !good {
+            let path = folder.join(format!("differs-from-{seed}"));
+            fs::write(&path, &text).with_context(|| format!("cannot write {}", path.display()))?;
+            bail!("a sequence differs, or the test could not go on: {}", path.display());
+        }
+        seed += count;
+    }
+    let all = totals(&fs::read_to_string(&log).context("cannot read the log")?);
+    rules.iter().for_each(|(rule, count)| println!("{count:12} {rule}"));
+    println!(
+        "in all {} sequences, {} operations ({} refused), {} comparisons, {} differ; {} rules met now",
+        all.sequences,
+        all.operations,
+        all.refused,
+        all.comparisons,
+        all.differ,
+        rules.len()
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn parse(args: &[String]) -> Result<Asked> {
+    let mut asked = Asked { sequences: 1_000_000, seed: None };
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        let number = |text: &str| text.parse().with_context(|| format!("{text:?} is no number\n{USAGE}"));
+        match arg.as_str() {
+            "--seed" => asked.seed = Some(number(args.next().map_or("", String::as_str))?),
+            count => asked.sequences = number(count)?,
+        }
+    }
+    Ok(asked)
+}
+
+/// The test program, optimised, as a copy.
+fn build(folder: &Path) -> Result<PathBuf> {
+    let mut command = host::cargo();
+    command.args(["test", "--release", "-p", "subtree-model", "--test", "kernel", "--no-run"]);
+    let built = command.stdin(Stdio::null()).output().context("cannot start cargo")?;
+    let told = String::from_utf8_lossy(&built.stderr);
+    if !built.status.success() {
+        bail!("cannot build the test:\n{told}");
+    }
+    let path = told.lines().rev().find_map(|line| line.trim().strip_prefix("Executable ")?.rsplit_once('('));
+    let path = path.and_then(|(_, path)| path.strip_suffix(')')).context("cargo named no program")?;
+    let copy = folder.join("kernel");
+    fs::copy(host::workspace().join(path), &copy).with_context(|| format!("cannot copy {path}"))?;
+    Ok(copy)
+}
+
+/// Runs a chunk: its line for the log, all that it printed, and whether nothing differs.
+fn chunk(program: &Path, seed: u64, count: u64) -> Result<(String, String, bool)> {
+    let mut command = Command::new(program);
+    command.env("RHIZOME_MODEL_SEED", seed.to_string());
+    command.env("RHIZOME_MODEL_SEQUENCES", count.to_string()).env("RHIZOME_MODEL_RULES", "1");
+    command.current_dir(host::workspace().join("crates/subtree-model")).stdin(Stdio::null());
+    let ran = command.output().with_context(|| format!("cannot start {}", program.display()))?;
+    let text = format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    let line = text.lines().find(|line| line.contains(" sequences from seed "));
+    let Some(line) = line else { bail!("the test did not say what it did:\n{text}") };
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    Ok((format!("{line} [Linux {}]", kernel.trim()), text.clone(), ran.status.success()))
+}
+
+fn append(log: &Path, line: &str) -> Result<()> {
+    let file = OpenOptions::new().append(true).create(true).open(log);
+    let mut file = file.with_context(|| format!("cannot open {}", log.display()))?;
+    writeln!(file, "{line}").with_context(|| format!("cannot write {}", log.display()))
+}
+
+/// The lines `  COUNT RULE`.
+fn add_rules(text: &str, rules: &mut BTreeMap<String, u64>) {
+    for line in text.lines().filter(|line| line.starts_with("  ")) {
+        if let Some((count, rule)) = line.trim().split_once(' ')
+            && let Ok(count) = count.parse::<u64>()
+            && !rule.contains(' ')
+        {
+            *rules.entry(rule.to_owned()).or_default() += count;
+        }
+    }
+}
+
+/// Sums up lines like `300 sequences from seed 1 (generator 3), 20 operations (5 refused), 9 comparisons in 1.0 s: 0 differ`.
+fn totals(log: &str) -> Totals {
+    let mut totals = Totals::default();
+    for line in log.lines() {
+        let numbers: Vec<u64> = line
+            .split(|c: char| !c.is_ascii_digit() && c != '.')
+            .filter(|word| !word.is_empty() && !word.contains('.'))
+            .filter_map(|word| word.parse().ok())
+            .collect();
+        let [sequences, seed, _, operations, refused, comparisons, differ, ..] = numbers[..] else {
+            continue;
+        };
+        totals.sequences += sequences;
+        totals.operations += operations;
+        totals.refused += refused;
+        totals.comparisons += comparisons;
+        totals.differ += differ;
+        totals.next = totals.next.max(Some(seed + sequences));
+    }
+    totals
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_is_summed_up() {
+        let log = "300 sequences from seed 1 (generator 3), 24946 operations (9039 refused), 14929 comparisons in 15.3 s: 0 differ [Linux 6.18.44]\n\
+                   200 sequences from seed 301 (generator 3), 10 operations (4 refused), 5 comparisons in 0.3 s: 1 differ [Linux 6.18.44]\n";
+        let expected = Totals {
+            sequences: 500,
+            operations: 24956,
+            refused: 9043,
+            comparisons: 14934,
+            differ: 1,
+            next: Some(501),
+        };
+        assert_eq!(totals(log), expected);
+        assert_eq!(totals("").next, None);
+    }
+
+    #[test]
+    fn arguments() {
+        let parse = |args: &[&str]| parse(&args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>());
+        assert_eq!(parse(&[]).unwrap(), Asked { sequences: 1_000_000, seed: None });
+        assert_eq!(parse(&["50", "--seed", "7"]).unwrap(), Asked { sequences: 50, seed: Some(7) });
+        assert!(parse(&["many"]).is_err() && parse(&["--seed"]).is_err());
+    }
+}
