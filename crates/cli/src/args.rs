@@ -843,9 +843,12 @@ pub(crate) struct Plan {
     /// On this machine: its mounts, and what lies at the hostPaths
     #[arg(long)]
     pub(crate) here: bool,
-    /// On a machine whose mount namespaces are in FILE; the first is the node's
+    /// On a node that was taken away with `rhizome snapshot` (or a JSON list of {id, mounts}, of which the first is it)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "here")]
     pub(crate) snapshot: Option<PathBuf>,
+    /// Follow the rules of Linux VERSION: 6.1, 6.12, 6.18 or 7 [default: the running kernel's]
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) kernel: Option<String>,
     /// Once all containers run, do this line of a script (see simulate); @POD/CONTAINER runs it in a container
     #[arg(long, value_name = "COMMAND")]
     pub(crate) then: Vec<String>,
@@ -877,12 +880,15 @@ pub(crate) struct Simulate {
     /// The script; `-` is standard input
     #[arg(value_name = "SCRIPT", value_hint = ValueHint::FilePath)]
     pub(crate) script: PathBuf,
-    /// Begin with the mount namespaces in FILE (JSON: a list of {id, mounts}), the first being `host`
+    /// Begin with a node that was taken away with `rhizome snapshot` (or a JSON list of {id, mounts}, the first being `host`)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "here")]
     pub(crate) snapshot: Option<PathBuf>,
-    /// Begin with the mount namespaces of this machine; ours is `host`, the others are ns-ID
+    /// Begin with the mount namespaces of this machine: ours is `host`, a container's POD/CONTAINER, another's ns:ID
     #[arg(long)]
     pub(crate) here: bool,
+    /// Follow the rules of Linux VERSION: 6.1, 6.12, 6.18 or 7 [default: the running kernel's]
+    #[arg(long, value_name = "VERSION", conflicts_with = "check")]
+    pub(crate) kernel: Option<String>,
     /// Also run it on the running kernel, in throw-away namespaces, and compare after every line
     #[arg(long, conflicts_with_all = ["here", "snapshot"])]
     pub(crate) check: bool,

@@ -20,10 +20,20 @@ pub(crate) fn read(global: &Global, source: &NodeSource) -> Result<Node> {
 
 /// A file that `rhizome snapshot` wrote.
 fn read_file(path: &Path) -> Result<Node> {
-    let what = match path == Path::new("-") {
+    let bytes = read_bytes(path)?;
+    Node::parse_json(&bytes).context(reading(path))
+}
+
+fn reading(path: &Path) -> String {
+    match path == Path::new("-") {
         true => "reading standard input".to_owned(),
         false => format!("reading {}", path.display()),
-    };
+    }
+}
+
+/// What a file of a node's holds; `-` is standard input.
+pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>> {
+    let what = reading(path);
     let mut bytes = Vec::new();
     let limit = MAX_DOCUMENT_BYTES + 1;
     if path == Path::new("-") {
@@ -35,7 +45,7 @@ fn read_file(path: &Path) -> Result<Node> {
     if bytes.len() as u64 > MAX_DOCUMENT_BYTES {
         return Err(Failure::wrong_use(format!("{what}: longer than {MAX_DOCUMENT_BYTES} bytes")));
     }
-    Node::parse_json(&bytes).context(what)
+    Ok(bytes)
 }
 
 /// Says on standard error what of the node was not seen.

@@ -80,7 +80,49 @@ fn begins_with_what_a_snapshot_or_the_machine_has() {
     assert_eq!(run_with_input(&args, b"").status, 2);
     let here = run_with_input(&["simulate", "--here", "-"], b"mkdir /x\n");
     assert_eq!(here.status, 0, "{here:?}");
-    assert!(here.stderr.starts_with("note: "), "{here:?}");
+    assert!(here.stdout.contains("unknown: what the file system holds\n"), "{here:?}");
+}
+
+#[test]
+fn a_node_that_was_taken_away_is_a_beginning() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("node.json");
+    let taken = run(&["snapshot"]);
+    assert_eq!(taken.status, 0, "{taken:?}");
+    std::fs::write(&file, taken.stdout).unwrap();
+    let args = ["simulate", "-o", "json", "--snapshot", file.to_str().unwrap(), "-"];
+    let ran = run_with_input(&args, b"mount -t tmpfs none /tmp\numount /tmp\n");
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
+    let document: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let unknown = |step: usize| document["steps"][step]["calls"][0]["unknown"].clone();
+    assert_eq!(unknown(1)[0], "whether something uses it: EBUSY");
+}
+
+#[test]
+fn other_kernels_rules_are_followed() {
+    let script =
+        b"mkdir /a /b\nmount -t tmpfs none /a\nmount --make-unbindable /a\nns c\nmount -t tmpfs none /b\n\
+                   mount --beneath /a /b\n";
+    let run_on = |kernel: &str| {
+        let ran = run_with_input(&["simulate", "-o", "json", "--kernel", kernel, "-"], script);
+        assert_eq!(ran.status, 0, "{ran:?}");
+        let document: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        let kept = document["namespaces"]["c"][1]["unbindable"].as_bool().unwrap();
+        (kept, document["steps"][5]["rule"].as_str().map(str::to_owned), ran.stderr)
+    };
+    let (kept, rule, notes) = run_on("6.1");
+    assert_eq!((kept, rule.as_deref()), (true, Some("beneath-unsupported")));
+    assert!(notes.starts_with("note: the rules of Linux 6.1: "), "{notes}");
+    let (kept, rule, _) = run_on("6.18");
+    assert_eq!((kept, rule), (false, None));
+    let (kept, rule, notes) = run_on("7.2");
+    assert_eq!((kept, rule), (true, None));
+    assert!(notes.starts_with("note: the rules of Linux 7: read, not run\n"), "{notes}");
+    let none = run_with_input(&["simulate", "--kernel", "4.4", "-"], b"");
+    assert_eq!(
+        (none.status, none.stderr.contains("there are rules for Linux 6.1, 6.12, 6.18, 7")),
+        (2, true)
+    );
 }
 
 /// What `--check` says, which must be that all is the same.

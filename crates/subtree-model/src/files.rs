@@ -205,6 +205,15 @@ impl Files {
         self[at].name = number;
     }
 
+    /// The names in a directory, in the order in which they were made.
+    pub(crate) fn names_in(&self, directory: DentryIx) -> impl Iterator<Item = (&[u8], &Kind)> {
+        let here = move |dentry: &&Dentry| dentry.parent == directory && !dentry.removed;
+        self.dentries
+            .iter()
+            .filter(here)
+            .map(|dentry| (self.names[dentry.name as usize].as_ref(), &dentry.kind))
+    }
+
     /// Whether `at` is `above` or below it.
     pub(crate) fn is_below(&self, mut at: DentryIx, above: DentryIx) -> bool {
         if self[at].file_system != self[above].file_system {

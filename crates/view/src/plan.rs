@@ -27,6 +27,12 @@ pub fn plan(plan: &Plan, origin: Origin, columns: usize, paint: Paint) -> String
         let _ = write!(text, "\n{}", problem.render_warning(paint.colour));
     }
     plan.containers.iter().for_each(|container| write_container(&mut text, container, columns, paint));
+    text + &outcome(plan, columns, paint)
+}
+
+/// What comes of it, without the containers: who sees whose mounts, what appears on the node, what else to know.
+pub fn outcome(plan: &Plan, columns: usize, paint: Paint) -> String {
+    let mut text = String::new();
     let mut legend = Legend::default();
     let (told, silent): (Vec<&Matrix>, Vec<&Matrix>) = plan.matrices.iter().partition(|m| propagates(m));
     told.iter().for_each(|matrix| write_matrix(&mut text, matrix, &mut legend, paint));

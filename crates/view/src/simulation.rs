@@ -66,6 +66,9 @@ pub(crate) fn write_step(text: &mut String, step: &Step, paint: Paint) {
         table(None, &cells).lines().for_each(|line| {
             let _ = writeln!(text, "      {line}");
         });
+        for what in &call.unknown {
+            let _ = writeln!(text, "      {} {what}", paint.warn("unknown:"));
+        }
     }
     if let Some(fault) = &step.fault {
         let rule = fault.rule.map_or(String::new(), |rule| format!(" [{}]", rule.id()));
@@ -130,6 +133,7 @@ fn call(call: &Call) -> Value {
         "call": call.text,
         "errno": call.fault.as_ref().map(|fault| &fault.errno),
         "effects": call.events.iter().map(effect).collect::<Vec<_>>(),
+        "unknown": call.unknown,
     })
 }
 

@@ -21,7 +21,7 @@ pub(crate) struct Made {
 
 /// What the manifests say that there is, in their order.
 pub(crate) fn read(global: &Global, files: &[PathBuf]) -> Result<Vec<Made>> {
-    let loaded = run::objects(global, files, ValidationMode::Ignore, "nothing was done")?;
+    let loaded = run::objects(global, &run::read(files)?, ValidationMode::Ignore, "nothing was done")?;
     let mut all = Vec::new();
     for object in &loaded.objects {
         let metadata = object.object.metadata();

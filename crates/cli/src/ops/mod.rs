@@ -43,7 +43,7 @@ pub(crate) fn run(cli: Cli) -> Result {
         Command::Diff(args) => snapshot::diff(&global, &args),
         Command::Mounts(args) => mounts::run(&global, &args),
         Command::Keep(_) => keeper::keep(),
-        Command::Simulate(args) => simulate::run(&args),
+        Command::Simulate(args) => simulate::run(&global, &args),
         Command::Unshare(args) => unshare::run(args),
         Command::Audit(args) => audit::run(&global, &args),
         Command::Mend(args) => mend::run(&global, &args),

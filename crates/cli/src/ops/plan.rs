@@ -5,6 +5,7 @@ use super::simulate;
 use crate::args::{self, Document, Global, Object};
 use crate::exit::{Exit, Failure, Result};
 use crate::{output, world};
+use agent::Root;
 use explain::plan::{self, Manifests, Node, Origin, Request, Source, There};
 use manifest::Source as Manifest;
 use rustix::io::Errno;
@@ -34,20 +35,29 @@ pub(crate) fn run(global: &Global, args: &args::Plan) -> Result {
 }
 
 fn node(global: &Global, args: &args::Plan, manifests: &Manifests) -> Result<Node> {
+    let kernel = simulate::kernel(args.kernel.as_deref())?;
     if let Some(path) = &args.snapshot {
-        let snapshot = simulate::read_snapshot(path)?;
-        let host = snapshot.namespaces.into_iter().find(|namespace| !namespace.mounts.mounts.is_empty());
+        let taken = simulate::read_snapshot(path)?;
+        let host = taken.host().or_else(|| taken.namespaces.first());
+        let host = host.filter(|view| !view.mounts.mounts.is_empty());
         let host = host.ok_or_else(|| Failure::no(anyhow::anyhow!("{}: no mounts", path.display())))?;
-        return Ok(Node::new(Origin::Snapshot, host.mounts));
+        let mut node = Node { kernel, ..Node::new(Origin::Snapshot, host.mounts.clone()) };
+        node.mount_max = taken.mount_max.map_or(node.mount_max, |most| most.try_into().unwrap_or(u32::MAX));
+        return Ok(node);
     }
     if !args.here {
-        return Ok(Node::assumed());
+        return Ok(Node { kernel, ..Node::assumed() });
     }
     if rustix::process::geteuid().is_root() {
         world::enter(global)?;
     }
-    let root = world::root(global);
+    Ok(Node { kernel, ..here(&world::root(global), manifests)? })
+}
+
+/// This machine, from the mount namespace that we are in.
+pub(crate) fn here(root: &Root, manifests: &Manifests) -> Result<Node> {
     let mut node = Node::new(Origin::Here, observe::read_own_mounts()?);
+    node.kernel = simulate::kernel(None)?;
     node.set_group = sys::mount::has_set_group();
     node.pods = root.pods();
     node.run = root.runtime_dirs().state;

@@ -9,6 +9,7 @@ use crate::{foreground, output, pods};
 use agent::client::{PodRef, Progress, Removed, remarks};
 use agent::record::{NewPod, PodKey};
 use agent::{Client, Root};
+use explain::plan::{Manifests, Origin, Plan, Request};
 use image::{Image, Store};
 use k8s_openapi::api::core::v1::Pod;
 use manifest::{Loaded, Source, ValidationMode};
@@ -26,9 +27,10 @@ const MAX_MANIFEST_BYTES: u64 = 16 << 20;
 /// Loads, validates and runs.
 pub(crate) fn run(global: &Global, args: &args::Run) -> Result {
     world::before_starting(global, args.isolated && !args.dry_run)?;
-    let loaded = load(global, args)?;
+    let files = read(&args.files)?;
+    let loaded = load(global, args, &files)?;
     if args.dry_run {
-        return plan(global, args, &loaded);
+        return plan(global, args, &loaded, &files);
     }
     ops::image::ensure(global, &loaded)?;
     let mut world = World::open_for_creating(global, args.isolated)?;
@@ -142,11 +144,10 @@ pub(crate) fn read(files: &[impl AsRef<Path>]) -> Result<Vec<(String, Vec<u8>)>>
 /// The objects of all files; or all that is wrong with them, drawn, and a no, with what that means.
 pub(crate) fn objects(
     global: &Global,
-    files: &[impl AsRef<Path>],
+    files: &[(String, Vec<u8>)],
     validation: ValidationMode,
     outcome: &str,
 ) -> Result<Loaded> {
-    let files = read(files)?;
     let sources: Vec<Source<'_>> = files.iter().map(|(name, bytes)| Source { name, bytes }).collect();
     let options = manifest::Options { validation, namespace: global.namespace.as_deref() };
     let colour = output::stderr_paint().colour;
@@ -163,13 +164,13 @@ pub(crate) fn objects(
 }
 
 /// What is to be run, with what there is to say of it.
-fn load(global: &Global, args: &args::Run) -> Result<Loaded> {
+fn load(global: &Global, args: &args::Run, files: &[(String, Vec<u8>)]) -> Result<Loaded> {
     let validation = match args.validate {
         Validate::Strict => ValidationMode::Strict,
         Validate::Warn => ValidationMode::Warn,
         Validate::Ignore => ValidationMode::Ignore,
     };
-    let loaded = objects(global, &args.files, validation, "nothing was created")?;
+    let loaded = objects(global, files, validation, "nothing was created")?;
     let colour = output::stderr_paint().colour;
     for warning in &loaded.warnings {
         output::stderr_line(&warning.render_warning(colour));
@@ -215,7 +216,7 @@ fn references(pod: &Pod) -> impl Iterator<Item = &str> {
 }
 
 /// `--dry-run`
-fn plan(global: &Global, args: &args::Run, loaded: &Loaded) -> Result {
+fn plan(global: &Global, args: &args::Run, loaded: &Loaded, files: &[(String, Vec<u8>)]) -> Result {
     let world = World::open(global)?;
     let images = images(world.client.root(), loaded)?;
     let by_name = |name: &Option<String>| name.clone().unwrap_or_default();
@@ -234,14 +235,23 @@ fn plan(global: &Global, args: &args::Run, loaded: &Loaded) -> Result {
         let containers = dry_run::plan(pod, &given).map_err(|failure| failure.said(format!("pod {name}")))?;
         plans.push((name, containers));
     }
-    print(args.output, &plans)?;
+    let sources: Vec<Source<'_>> = files.iter().map(|(name, bytes)| Source { name, bytes }).collect();
+    let manifests = Manifests::survey(&sources);
+    let node = ops::plan::here(world.client.root(), &manifests)?;
+    let request = Request { node: &node, then: &[], restarts: RESTARTS };
+    let outcome = explain::plan::plan(&manifests, &request).map_err(Failure::no)?;
+    print(args.output, &plans, &outcome)?;
     Ok(Exit::YES)
 }
 
-fn print(format: Document, plans: &[(String, Vec<ContainerPlan>)]) -> Result<()> {
+/// Restarts of which `--dry-run` tells what they leave.
+const RESTARTS: u32 = 5;
+
+fn print(format: Document, plans: &[(String, Vec<ContainerPlan>)], outcome: &Plan) -> Result<()> {
     let document = || {
         let pods: Vec<Value> = plans.iter().map(|(pod, plans)| pod_document(pod, plans)).collect();
-        json!({"apiVersion": "rhizome.dev/v1", "kind": "MountPlan", "pods": pods})
+        let outcome = view::plan::document(outcome, Origin::Here);
+        json!({"apiVersion": "rhizome.dev/v1", "kind": "MountPlan", "pods": pods, "plan": outcome})
     };
     match format {
         Document::Json => output::document(&document(), Object::Json),
@@ -250,7 +260,9 @@ fn print(format: Document, plans: &[(String, Vec<ContainerPlan>)]) -> Result<()>
             let paint = output::stdout_paint();
             let one = |pod, plan| view::operations::operations(pod, plan, paint);
             let texts = plans.iter().flat_map(|(pod, plans)| plans.iter().map(move |plan| one(pod, plan)));
-            output::stdout(&texts.collect::<Vec<_>>().join("\n"))
+            let operations = texts.collect::<Vec<_>>().join("\n");
+            let outcome = view::plan::outcome(outcome, output::columns(), paint);
+            output::stdout(&format!("{operations}{outcome}"))
         }
     }
 }

@@ -1,23 +1,26 @@
 //! `rhizome simulate`: a script in the model of the kernel, and on the kernel itself.
 
-use crate::args::{self, Document, Object};
+use crate::args::{self, Document, Global, NodeSource, Object};
 use crate::exit::{Context as _, Exit, Failure, Result};
-use crate::output;
 use crate::simulate_check::{self, Report};
+use crate::{node, output};
 use explain::simulate::{Script, ScriptError, Simulation};
-use mount_table::{NamespaceId, Snapshot};
+use jiff::Timestamp;
+use mount_table::{NamespaceTable, NamespaceView, Node, Snapshot};
 use serde_json::json;
 use std::io::Read as _;
 use std::path::Path;
+use subtree_model::Kernel;
 use view::text::printable;
 
 /// The longest script, in bytes.
 const SCRIPT_MAX: u64 = 16 << 20;
 
 /// Prints what the script does.
-pub(crate) fn run(args: &args::Simulate) -> Result {
+pub(crate) fn run(global: &Global, args: &args::Simulate) -> Result {
     let text = read_script(&args.script)?;
-    let simulation = beginning(args)?;
+    let mut simulation = beginning(global, args)?;
+    simulation.set_kernel(kernel(args.kernel.as_deref())?);
     let script =
         Script::parse_with(&text, simulation.names()).map_err(|error| wrong(&args.script, &error))?;
     let report = if args.check { Some(simulate_check::check(&script)?) } else { None };
@@ -84,29 +87,49 @@ fn read_script(path: &Path) -> Result<String> {
     String::from_utf8(bytes).context(format!("reading {}", path.display()))
 }
 
-/// The mount namespaces in a file.
-pub(crate) fn read_snapshot(path: &Path) -> Result<Snapshot> {
+/// A node in a file: what `rhizome snapshot` wrote, or only a list of namespaces with their mounts.
+pub(crate) fn read_snapshot(path: &Path) -> Result<Node> {
+    let bytes = node::read_bytes(path)?;
     let what = format!("reading {}", path.display());
-    let text = std::fs::read(path).context(what.clone())?;
-    serde_json::from_slice(&text).context(what)
+    if !bytes.trim_ascii_start().starts_with(b"[") {
+        return Node::parse_json(&bytes).context(what);
+    }
+    let snapshot: Snapshot = serde_json::from_slice(&bytes).context(what)?;
+    let mut node = Node::new(Timestamp::UNIX_EPOCH, String::new());
+    node.host =
+        snapshot.namespaces.iter().find(|table| !table.mounts.mounts.is_empty()).map(|table| table.id);
+    let view = |table: NamespaceTable| NamespaceView::new(table.id, table.mounts);
+    node.namespaces = snapshot.namespaces.into_iter().map(view).collect();
+    Ok(node)
+}
+
+/// Whose rules are followed: those that were asked for, else the running kernel's, else those that are best known.
+pub(crate) fn kernel(asked: Option<&str>) -> Result<Kernel> {
+    let Some(asked) = asked else {
+        let release = rustix::system::uname().release().to_string_lossy().into_owned();
+        return Ok(Kernel::of_release(&release).unwrap_or_default());
+    };
+    let kernel = Kernel::of_release(asked).ok_or_else(|| {
+        let names: Vec<&str> = Kernel::ALL.iter().map(|kernel| kernel.name()).collect();
+        let hint = format!("there are rules for Linux {}", names.join(", "));
+        Failure::wrong_use(format!("no rules of Linux {asked} are known")).hint(hint)
+    })?;
+    output::note(&format!("the rules of Linux {}: {}", kernel.name(), kernel.standing()));
+    kernel.not_modelled().iter().for_each(|what| output::note(&format!("not modelled: {what}")));
+    Ok(kernel)
 }
 
 /// The world that the script begins in.
-fn beginning(args: &args::Simulate) -> Result<Simulation> {
+fn beginning(global: &Global, args: &args::Simulate) -> Result<Simulation> {
     if let Some(path) = &args.snapshot {
-        let snapshot = read_snapshot(path)?;
-        return Simulation::of_snapshot(snapshot, None).context(format!("reading {}", path.display()));
+        let node = read_snapshot(path)?;
+        return Simulation::of_node(&node, None).context(format!("reading {}", path.display()));
     }
     if args.here {
-        let found = observe::read_namespaces().context("reading the mounts of this machine")?;
-        let own = std::process::id();
-        let is_own = |pids: &Vec<u32>| pids.contains(&own);
-        let host =
-            found.processes.iter().find(|(_, pids)| is_own(pids)).map(|(id, _): (&NamespaceId, _)| *id);
-        output::note(
-            "what a machine's tables do not tell (locked mounts, orders, what uses a mount) is assumed to be absent",
-        );
-        return Simulation::of_snapshot(found.snapshot, host).context("reading the mounts of this machine");
+        let node = node::read(global, &NodeSource { snapshot: None })?;
+        node::say_gaps(&node);
+        let own = node.reader;
+        return Simulation::of_node(&node, own).context("reading the mounts of this machine");
     }
     Ok(Simulation::default())
 }

@@ -3,6 +3,7 @@
 use mount_table::{Device, Mount, MountId, MountTable, PeerGroup, Propagation};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use subtree_model::Kernel;
 
 /// Where a [`Node`]'s mounts come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub struct Node {
     /// What lies at hostPaths, by the path as the manifests have it. A path that is not here is taken to be what its
     /// type says, without symbolic links.
     pub sources: BTreeMap<PathBuf, Source>,
+    /// Whose rules are followed.
+    pub kernel: Kernel,
     /// Whether the kernel has MOVE_MOUNT_SET_GROUP (Linux 5.15).
     pub set_group: bool,
     /// `fs.mount-max`.
@@ -77,6 +80,7 @@ impl Node {
             origin,
             mounts,
             sources: BTreeMap::new(),
+            kernel: Kernel::default(),
             set_group: true,
             mount_max: subtree_model::MOUNT_MAX,
             pods: "/var/lib/rhizome/pods".into(),

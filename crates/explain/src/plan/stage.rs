@@ -10,7 +10,7 @@ use manifest::cri::{Mount, MountPropagation};
 use mount_table::{MountId, MountTable, NamespaceId};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use subtree_model::{Change, Effects, Handle, Kernel, Missing, Op, Refused, RuleId, TaskId, World};
+use subtree_model::{Change, Effects, Handle, Missing, Op, Refused, RuleId, TaskId, World};
 
 /// A world in which pods come to be.
 #[derive(Debug, Clone)]
@@ -46,7 +46,7 @@ pub(super) struct Started {
 impl<'a> Stage<'a> {
     pub(super) fn new(node: &'a Node) -> Stage<'a> {
         let mut world = World::from_table(&node.mounts).unwrap_or_default();
-        world.set_kernel(Kernel::default());
+        world.set_kernel(node.kernel);
         world.set_mount_max(node.mount_max);
         Stage { node, world, types: HashMap::new(), containers: Vec::new() }
     }

@@ -3,8 +3,10 @@
 use super::mount::{MountCall, MountLine, Types};
 use super::script::{Command, HOST, Line, Script};
 use super::tools::{ToolLine, Unmount};
-use mount_table::{Device, Mount, MountId, MountTable, NamespaceId, PeerGroup, Propagation, Snapshot};
-use std::collections::HashMap;
+use mount_table::{
+    Device, Mount, MountId, MountTable, NamespaceId, NamespaceView, Node, PeerGroup, Propagation, Snapshot,
+};
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Component, Path, PathBuf};
 use subtree_model::{
     Attributes, Change, Effects, Handle, Kernel, Missing, Op, Refused, RuleId, TableError, TaskId, World,
@@ -43,6 +45,8 @@ pub struct Call {
     pub fault: Option<Fault>,
     /// What it changed, in order.
     pub events: Vec<Event>,
+    /// What the answer depends on that cannot be read off a machine: it is told as if nothing were in the way.
+    pub unknown: Vec<&'static str>,
 }
 
 /// What became of a line.
@@ -115,13 +119,21 @@ pub fn rows(namespaces: &[(String, MountTable)]) -> Vec<(String, Vec<Row>)> {
     namespaces.iter().map(table).collect()
 }
 
+/// Whether a namespace can be called so in a script.
+fn is_word(name: &str) -> bool {
+    let fine = |letter: char| letter.is_alphanumeric() || "._-/:".contains(letter);
+    !name.is_empty() && name.chars().all(fine)
+}
+
 /// Runs scripts in a world.
 #[derive(Debug, Clone)]
 pub struct Simulation {
     world: World,
     namespaces: Vec<(String, TaskId)>,
-    /// Whether the world's file systems hold only what was put there.
-    contents_known: bool,
+    /// Whether all of the world is known: else it is one that was read off a machine, as far as that can be read.
+    known: bool,
+    /// Namespaces whose mounts may be locked: they belong to another user namespace than the host's.
+    foreign: BTreeSet<NamespaceId>,
 }
 
 /// Open while a namespace is handed from one task to another.
@@ -135,7 +147,8 @@ impl Default for Simulation {
         Simulation {
             world: World::new(),
             namespaces: vec![(HOST.to_owned(), World::FIRST_TASK)],
-            contents_known: true,
+            known: true,
+            foreign: BTreeSet::new(),
         }
     }
 }
@@ -158,12 +171,35 @@ impl Simulation {
             Some((name, world.task_in(namespace.id)?))
         });
         let namespaces = named.collect();
-        Ok(Simulation { world, namespaces, contents_known: false })
+        Ok(Simulation { world, namespaces, known: false, foreign: BTreeSet::new() })
+    }
+
+    /// Begins with a machine that was read: as [`Simulation::of_snapshot`], but containers' namespaces have their names,
+    /// and it is known which belong to another user namespace. `host` is the one of that id, else that of process 1.
+    ///
+    /// # Errors
+    /// Tables that no kernel can have printed.
+    pub fn of_node(node: &Node, host: Option<NamespaceId>) -> Result<Simulation, TableError> {
+        let mut simulation = Simulation::of_snapshot(node.to_snapshot(), host.or(node.host))?;
+        let first = simulation.world.namespace_of(World::FIRST_TASK);
+        let owner = |id: Option<NamespaceId>| node.namespace(id?)?.user_namespace;
+        let own = owner(first);
+        let is_foreign = |view: &&NamespaceView| match (view.user_namespace, own) {
+            (Some(user), Some(own)) => user != own,
+            _ => Some(view.id) != first,
+        };
+        simulation.foreign = node.namespaces.iter().filter(is_foreign).map(|view| view.id).collect();
+        for (name, task) in simulation.namespaces.iter_mut().skip(1) {
+            let view = simulation.world.namespace_of(*task).and_then(|id| node.namespace(id));
+            let target = view.map(|view| node.target(view)).filter(|target| is_word(target));
+            target.into_iter().for_each(|target| *name = target);
+        }
+        Ok(simulation)
     }
 
     /// Begins with a world that has come about otherwise; of its file systems it is not known what they hold.
     pub(crate) fn of_world(world: World, namespaces: Vec<(String, TaskId)>) -> Simulation {
-        Simulation { world, namespaces, contents_known: false }
+        Simulation { world, namespaces, known: false, foreign: BTreeSet::new() }
     }
 
     /// Follow another kernel's rules from now on.
@@ -310,7 +346,53 @@ impl Run<'_> {
 
     fn call(&mut self, op: &Op) -> Result<(), Fault> {
         let result = self.simulation.world.apply(self.task, op);
-        self.tell(call_text(op), result)
+        let unknown = match &result {
+            Ok(effects) if !self.simulation.known => self.unknown(op, effects),
+            _ => Vec::new(),
+        };
+        let told = self.tell(call_text(op), result);
+        self.calls.iter_mut().next_back().into_iter().for_each(|call| call.unknown.clone_from(&unknown));
+        told
+    }
+
+    /// What the success of a call depends on that no table tells.
+    fn unknown(&self, op: &Op, effects: &Effects) -> Vec<&'static str> {
+        let namespace = self.simulation.world.namespace_of(self.task);
+        let may_be_locked = namespace.is_some_and(|id| self.simulation.foreign.contains(&id));
+        let mut unknown = Vec::new();
+        match op {
+            Op::UnmountPath { detach: false, .. } => unknown.push("whether something uses it: EBUSY"),
+            Op::Remount { attributes, .. } if attributes.read_only => {
+                unknown.push("whether something is open for writing: EBUSY");
+            }
+            Op::Create { .. } | Op::RemoveDirectory { .. } | Op::Unlink { .. } | Op::Rename { .. } => {
+                unknown.push("what the file system holds");
+            }
+            _ => {}
+        }
+        let needs_no_lock = matches!(
+            op,
+            Op::UnmountPath { .. }
+                | Op::Move { .. }
+                | Op::MoveBeneath { .. }
+                | Op::Bind { recursive: false, .. }
+                | Op::PivotRootTo { .. }
+        );
+        if may_be_locked && needs_no_lock {
+            unknown.push("whether a mount is locked (its namespace is another user namespace's): EINVAL");
+        }
+        if may_be_locked && matches!(op, Op::Remount { .. }) {
+            unknown.push("whether attributes are locked (its namespace is another user namespace's): EPERM");
+        }
+        let copies = effects.list.iter().filter_map(|effect| match effect.change {
+            Change::Attached { namespace, .. } => Some(namespace),
+            _ => None,
+        });
+        let mut seen = BTreeSet::new();
+        if !copies.into_iter().all(|namespace| seen.insert(namespace)) {
+            unknown.push("the order in which the copies are made, and so that of their rows");
+        }
+        unknown
     }
 
     fn tell(&mut self, text: String, result: Result<Effects, Refused>) -> Result<(), Fault> {
@@ -323,13 +405,14 @@ impl Run<'_> {
             }
             Err(refused) => (Vec::new(), Some(Fault::from(refused))),
         };
-        self.calls.push(Call { text, fault: fault.clone(), events });
+        self.calls.push(Call { text, fault: fault.clone(), events, unknown: Vec::new() });
         fault.map_or(Ok(()), Err)
     }
 
     /// A call that the model is not asked about, and its error.
     fn fails(&mut self, text: String, fault: Fault) -> Result<(), Fault> {
-        self.calls.push(Call { text, fault: Some(fault.clone()), events: Vec::new() });
+        let events = Vec::new();
+        self.calls.push(Call { text, fault: Some(fault.clone()), events, unknown: Vec::new() });
         Err(fault)
     }
 
@@ -441,7 +524,7 @@ impl Run<'_> {
             let bad = data.iter().find(|option| !is_tmpfs_option(option))?;
             return Some(errno("EINVAL", &format!("tmpfs has no option {bad}")));
         }
-        if NO_DEVICE_TYPES.contains(&fs_type) || !self.simulation.contents_known {
+        if NO_DEVICE_TYPES.contains(&fs_type) || !self.simulation.known {
             return None;
         }
         if !DEVICE_TYPES.contains(&fs_type) {
@@ -541,7 +624,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// `mv`: into a directory that exists; across mounts what is empty is made anew and removed.
+    /// `mv`: into a directory that exists; across mounts it is made anew, and the old removed.
     fn rename(&mut self, from: &Path, to: &Path, into: bool) -> Result<(), Fault> {
         let found = self.there(from)?;
         let mut to = to.to_path_buf();
@@ -559,24 +642,51 @@ impl Run<'_> {
         if !renamed.as_ref().is_err_and(crosses) {
             return renamed;
         }
-        let mut remains = self.simulation.world.clone();
         let path = from.to_path_buf();
-        let (kind, remove) = match found {
-            There::Directory => (Missing::Directory, Op::RemoveDirectory { path }),
-            There::NoDirectory => (Missing::File, Op::Unlink { path }),
+        let remove = match found {
+            There::Directory => Op::RemoveDirectory { path },
+            There::NoDirectory => Op::Unlink { path },
         };
-        match remains.apply(self.task, &remove) {
-            Ok(_) => {}
-            // A tree would be copied name by name, which is not simulated: what the kernel said stands.
-            Err(refused) if refused.rule == RuleId::DirectoryNotEmpty => return renamed,
-            Err(refused) if refused.rule == RuleId::MountPointInUse => {
-                self.create(&to, kind)?;
-                return self.call(&remove);
-            }
-            Err(refused) => return Err(refused.into()),
+        // A tree of which nobody knows what is in it cannot be copied: what the kernel said stands.
+        if found == There::Directory && !matches!(self.simulation.world.names(self.task, from), Ok(Some(_))) {
+            return renamed;
         }
-        self.create(&to, kind)?;
-        self.call(&remove)
+        match self.simulation.world.clone().apply(self.task, &remove) {
+            Err(refused) if refused.rule == RuleId::DirectoryNotEmpty => {}
+            Err(refused) if refused.rule == RuleId::MountPointInUse => {}
+            Err(refused) => return Err(refused.into()),
+            Ok(_) => {}
+        }
+        self.copy_tree(from, &to, found)?;
+        self.remove_tree(from, found)
+    }
+
+    /// As `mv` copies what it cannot rename: name by name, also what is mounted in it.
+    fn copy_tree(&mut self, from: &Path, to: &Path, what: There) -> Result<(), Fault> {
+        if what == There::NoDirectory {
+            return self.create(to, Missing::File);
+        }
+        // Looked at before anything is made: the copy may lie in what is copied.
+        let names = self.names(from);
+        self.create(to, Missing::Directory)?;
+        self.each(&names, |run, (name, what)| run.copy_tree(&from.join(name), &to.join(name), *what))
+    }
+
+    /// As `rm -r`: a directory that something is mounted on stays, without what was in it.
+    fn remove_tree(&mut self, path: &Path, what: There) -> Result<(), Fault> {
+        if what == There::NoDirectory {
+            return self.call(&Op::Unlink { path: path.to_path_buf() });
+        }
+        let names = self.names(path);
+        let inside = self.each(&names, |run, (name, what)| run.remove_tree(&path.join(name), *what));
+        inside?;
+        self.call(&Op::RemoveDirectory { path: path.to_path_buf() })
+    }
+
+    fn names(&mut self, path: &Path) -> Vec<(std::ffi::OsString, There)> {
+        let names = self.simulation.world.names(self.task, path).ok().flatten().unwrap_or_default();
+        let kind = |directory| if directory { There::Directory } else { There::NoDirectory };
+        names.into_iter().map(|(name, directory)| (name, kind(directory))).collect()
     }
 
     fn unmount(&mut self, line: &Unmount) -> Result<(), Fault> {

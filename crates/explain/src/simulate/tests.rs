@@ -405,3 +405,60 @@ fn no_sequence_of_words_panics() {
     }
     assert!(failed > 1000, "{failed}");
 }
+
+#[test]
+fn mv_copies_a_tree_where_it_cannot_rename() {
+    let outcome = run(
+        "mkdir -p /a/b/c /a/d /t\ntouch /a/f\nmount -t tmpfs none /t\nmv /a /t/\nrmdir /t/a/b/c /t/a/d\n\
+                       mv /t/a/f /f\nmkdir /a\nmount -t tmpfs none /t/a/b\ntouch /t/a/b/g\nmv /t/a /a\nmkdir /t/a/b/h\n\
+                       rmdir /a/a/b",
+    );
+    assert_eq!(faults(&outcome), ["10 EBUSY", "12 ENOTEMPTY"]);
+    let last = &outcome.steps[9].calls;
+    let made: Vec<&str> = last.iter().map(|call| call.text.as_str()).collect();
+    assert_eq!(
+        made[1..5],
+        ["mkdir(\"/a/a\")", "mkdir(\"/a/a/b\")", "open(\"/a/a/b/g\", O_CREAT)", "unlink(\"/t/a/b/g\")"]
+    );
+    assert_eq!(made[5..], ["rmdir(\"/t/a/b\")"], "what is mounted there stays");
+}
+
+#[test]
+fn what_a_machine_does_not_tell_is_unknown() {
+    use mount_table::{MountTable, NamespaceId, NamespaceView, Node};
+    let table = |text: &str| MountTable::parse_mountinfo(text.as_bytes()).unwrap();
+    let host =
+        table("21 1 8:1 / / rw shared:1 - ext4 /dev/sda1 rw\n22 21 0:30 / /a rw shared:2 - tmpfs none rw\n");
+    let inner =
+        table("31 2 8:1 / / rw master:1 - ext4 /dev/sda1 rw\n32 31 0:30 / /a rw master:2 - tmpfs none rw\n");
+    let mut node = Node::new(jiff::Timestamp::UNIX_EPOCH, "6.18".to_owned());
+    node.host = Some(NamespaceId(1));
+    for (id, mounts, user) in [(1, host, 1), (2, inner, 7)] {
+        let mut view = NamespaceView::new(NamespaceId(id), mounts);
+        view.user_namespace = Some(user);
+        node.namespaces.push(view);
+    }
+    let unknown = |script: &str| -> Vec<String> {
+        let mut simulation = Simulation::of_node(&node, None).unwrap();
+        let names: Vec<&str> = simulation.names().collect();
+        let script = Script::parse_with(script, names).unwrap();
+        let steps: Vec<Step> = script.lines().iter().map(|line| simulation.step(line)).collect();
+        let calls = steps.iter().flat_map(|step| &step.calls);
+        calls
+            .flat_map(|call| &call.unknown)
+            .map(|what| what.split(' ').take(4).collect::<Vec<_>>().join(" "))
+            .collect()
+    };
+    assert_eq!(unknown("mount -t tmpfs none /a/x"), [""; 0]);
+    assert_eq!(unknown("umount -l /a"), [""; 0]);
+    assert_eq!(unknown("umount /a"), ["whether something uses it:"]);
+    assert_eq!(unknown("@ns:2 umount -l /a"), ["whether a mount is"]);
+    assert_eq!(unknown("mkdir /x"), ["what the file system"]);
+    assert_eq!(unknown("mount --bind /a /b\nmount -t tmpfs none /a/x"), ["the order in which"]);
+    assert!(
+        run("mkdir /a\nmount -t tmpfs none /a\numount /a")
+            .steps
+            .iter()
+            .all(|s| s.calls.iter().all(|c| c.unknown.is_empty()))
+    );
+}

@@ -9,6 +9,7 @@ use crate::unmount::How;
 use crate::walk::{Links, Start};
 use crate::world::{Held, Place, TaskId, World};
 use crate::{Handle, Missing, Node, Refused, RuleId};
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -27,6 +28,25 @@ fn is_nameless(name: &[u8]) -> bool {
 }
 
 impl World {
+    /// The names in a directory, and whether each is a directory: `None` if what the file system holds is not known.
+    /// No call of the kernel's: nobody has looked into it.
+    ///
+    /// # Errors
+    /// The path leads nowhere, or to no directory.
+    pub fn names(&mut self, task: TaskId, path: &Path) -> Result<Option<Vec<(OsString, bool)>>, Refused> {
+        let place = self.walk_task(task, path)?;
+        let kind = &self.files[place.dentry].kind;
+        check(matches!(kind, Kind::Directory | Kind::Assumed), RuleId::PathNotDirectory)?;
+        if !self.files[self.files[place.dentry].file_system].known {
+            return Ok(None);
+        }
+        let names = self
+            .files
+            .names_in(place.dentry)
+            .map(|(name, kind)| (OsStr::from_bytes(name).to_owned(), matches!(kind, Kind::Directory)));
+        Ok(Some(names.collect()))
+    }
+
     /// Tells the world of a symbolic link that exists: in a file system whose contents are assumed, every name is
     /// taken for what is needed unless this says otherwise. `path` is walked from the first task's root.
     ///
