@@ -6,7 +6,7 @@ use crate::ops::wait::{self, For};
 mod node;
 mod why;
 
-pub(crate) use node::{Diff, MountFilter, MountFormat, Mounts, NodeSource, SnapshotArgs};
+pub(crate) use node::{Diff, MountFilter, MountFormat, Mounts, NodeSource, SnapshotArgs, Watch, WatchFormat};
 pub(crate) use why::{Audit, AuditFormat, Mend, Why};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
@@ -105,6 +105,8 @@ pub(crate) enum Command {
     Audit(Audit),
     /// Make a change that `why` or `audit` advised
     Mend(Mend),
+    /// Show mounts as they come and go in every mount namespace, each with where it arrived
+    Watch(Watch),
     /// Take away what is mounted on this node, in every mount namespace, as a document
     Snapshot(SnapshotArgs),
     /// Compare two such documents, or one with this machine

@@ -3,7 +3,7 @@
 use crate::args::{Global, NodeSource};
 use crate::exit::{Context as _, Failure, Result};
 use crate::{output, world};
-use agent::Client;
+use agent::{Client, Root};
 use mount_table::node::{Container, MAX_DOCUMENT_BYTES, Pod, Runtime, TargetError};
 use mount_table::{NamespaceView, Node};
 use observe::Names;
@@ -14,7 +14,9 @@ use std::path::Path;
 pub(crate) fn read(global: &Global, source: &NodeSource) -> Result<Node> {
     match &source.snapshot {
         Some(path) => read_file(path),
-        None => observe::read_node(&names(global)).context("reading the mounts of this machine"),
+        None => {
+            observe::read_node(&names(&world::root(global))).context("reading the mounts of this machine")
+        }
     }
 }
 
@@ -88,13 +90,12 @@ fn not_a_target(error: TargetError) -> Failure {
 
 /// What the pods of our root are called. A root that is not there, or not ours, has none: their containers are then
 /// called by their ids.
-fn names(global: &Global) -> Names {
+pub(crate) fn names(root: &Root) -> Names {
     let mut names = Names::default();
-    let root = world::root(global);
     if !root.lib.exists() || !root.run.exists() {
         return names;
     }
-    let Ok(listed) = Client::open(&root).and_then(|client| client.list(None)) else {
+    let Ok(listed) = Client::open(root).and_then(|client| client.list(None)) else {
         return names;
     };
     for view in listed.pods {

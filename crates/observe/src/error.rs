@@ -24,6 +24,13 @@ pub enum Error {
         #[source]
         source: mount_table::ParseError,
     },
+    /// The kernel does not tell of mounts any more.
+    #[error("watching mounts")]
+    Watch {
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// The mounts changed during every one of so many readings.
     #[error("reading {}: the mounts changed during each of {reads} readings", path.display())]
     Unstable {

@@ -10,7 +10,7 @@
 //! Architecture invariant: kernel versions, cgroup kinds and distributions are told apart here and in `sys`
 //! only; whoever reads the values sees what there is, not which release has it.
 //!
-//! Deliberately absent: live events. (`read_namespaces` has only namespaces that processes are in; `read_node` has all.)
+//! Deliberately absent: judging what is seen (`explain`), and asking daemons: kernels and files say enough.
 #![forbid(unsafe_code)]
 
 mod answer;
@@ -20,6 +20,7 @@ pub mod machine;
 mod mounts;
 mod namespaces;
 pub mod node;
+pub mod watch;
 
 pub use answer::{Silent, is_fuse, require_answer};
 pub use error::Error;
@@ -27,6 +28,7 @@ pub use health::{Asked, Health, MAX_ASKED, read_health};
 pub use mounts::{MAX_READS, read_mounts_of, read_own_mounts};
 pub use namespaces::{Namespaces, read_namespaces};
 pub use node::{Names, NodeReader, read_node};
+pub use watch::Watcher;
 
 /// What reading gives.
 pub type Result<T> = std::result::Result<T, Error>;

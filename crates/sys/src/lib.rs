@@ -6,6 +6,7 @@
 //! Architecture invariant: the only room with `unsafe`. Every `unsafe` block says why it is sound.
 
 pub mod bpf;
+pub mod fanotify;
 pub mod features;
 pub mod listing;
 pub mod lock;

@@ -17,6 +17,7 @@ pub mod events;
 pub mod findings;
 pub mod images;
 pub mod lint;
+pub mod mount_events;
 pub mod mounts;
 pub mod operations;
 pub mod plan;

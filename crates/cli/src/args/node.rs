@@ -152,3 +152,38 @@ pub(crate) struct Diff {
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = super::Document::Table)]
     pub(crate) output: super::Document,
 }
+
+/// `rhizome watch`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A mount and its copies are one line: where it was done, where it arrived, and who has the same place and did not get it. On \
+Linux 6.15 and later the kernel tells (fanotify), for root; else changed mount tables are read, and who mounted is not known.
+
+Examples:
+  rhizome watch                       Everything, until Ctrl-C
+  rhizome watch --pod mount-a         What a pod has to do with
+  rhizome watch -o json | jq -r 'select(.event == \"mount\") | .origin.mount.mount_point'")]
+pub(crate) struct Watch {
+    /// Only what this pod did, received or missed
+    #[arg(long, value_name = "POD")]
+    pub(crate) pod: Option<String>,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = WatchFormat::Text)]
+    pub(crate) output: WatchFormat,
+    /// Read propagation types and options again every so many seconds: no event tells of them [default: 10, or less often
+    /// where that would take more than a thousandth of a processor]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) interval: Option<u64>,
+    /// As on a kernel without events of mounts
+    #[arg(long, hide = true)]
+    pub(crate) by_polling: bool,
+}
+
+/// How events are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum WatchFormat {
+    /// For reading
+    Text,
+    /// One JSON object a line
+    Json,
+}

@@ -24,6 +24,7 @@ mod snapshot;
 mod top;
 mod unshare;
 pub(crate) mod wait;
+mod watch;
 mod why;
 
 use crate::args::{self, Cli, Command};
@@ -41,6 +42,7 @@ pub(crate) fn run(cli: Cli) -> Result {
         Command::Image(args) => image::run(&global, &args.command),
         Command::Snapshot(args) => snapshot::run(&global, &args),
         Command::Diff(args) => snapshot::diff(&global, &args),
+        Command::Watch(args) => watch::run(&global, &args),
         Command::Mounts(args) => mounts::run(&global, &args),
         Command::Keep(_) => keeper::keep(),
         Command::Simulate(args) => simulate::run(&global, &args),

@@ -7,6 +7,7 @@
 
 mod diff;
 mod document;
+pub mod event;
 mod groups;
 mod owner;
 mod pseudonym;

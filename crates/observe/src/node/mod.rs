@@ -23,6 +23,7 @@ mod tables;
 pub use cgroup::{Membership, parse_cgroup};
 pub use names::Names;
 pub(crate) use processes::process_ids;
+pub(crate) use row::stat_row;
 pub use tables::{Content, Ways};
 
 use crate::{Result, read_mounts_of};

@@ -3,7 +3,14 @@
 use mount_table::{Device, Mount, MountId, PeerGroup, Propagation, readable, split_deleted};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
-use sys::listing::MountStat;
+use sys::listing::{Detail, MountStat, stat_mount};
+
+/// One mount by its unique id, and its parent's. None if it is not in that namespace (any more).
+pub(crate) fn stat_row(namespace: u64, id: u64) -> Option<(Mount, u64)> {
+    let stat = stat_mount(namespace, id, Detail::Row, &mut Vec::new()).ok()?;
+    let parent = stat.parent;
+    Some((row(stat), parent))
+}
 
 /// The row, but for `propagate_from`, which statmount(2) is not asked for (see [`super::propagate`]).
 pub(super) fn row(stat: MountStat) -> Mount {
