@@ -10,6 +10,7 @@ pub mod fanotify;
 pub mod features;
 pub mod listing;
 pub mod lock;
+pub mod memory;
 pub mod mount;
 pub mod namespace;
 pub mod process;

@@ -159,6 +159,7 @@ impl Supervisor {
     }
 
     pub(super) fn start_container(&mut self, name: &str, attempt: u32) {
+        self.swollen = true;
         let event = match self.try_start_container(name, attempt) {
             Ok(event) => event,
             Err(Refused { why, message, hint }) => {

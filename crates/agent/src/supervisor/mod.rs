@@ -259,6 +259,9 @@ impl Living {
     }
 }
 
+/// After so long without an event, memory is given back.
+const CALM_MS: u64 = 200;
+
 /// What a supervisor holds.
 struct Supervisor {
     root: Root,
@@ -281,6 +284,8 @@ struct Supervisor {
     measured_next: Uptime,
     signals: Signals,
     clients: Clients,
+    /// Containers were made since memory was given back.
+    swollen: bool,
     _lock: File,
 }
 
@@ -336,6 +341,7 @@ impl Supervisor {
             measured_next: Uptime(0),
             signals,
             clients,
+            swollen: true,
             _lock: lock,
         };
         supervisor.take_up(before)?;
@@ -392,7 +398,7 @@ impl Supervisor {
         let sources = self.sources();
         let mut fds: Vec<PollFd<'_>> =
             sources.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
-        match rustix::event::poll(&mut fds, self.timeout().as_ref()) {
+        let count = match rustix::event::poll(&mut fds, self.timeout().as_ref()) {
             Err(rustix::io::Errno::INTR) => return Ok(()),
             other => other?,
         };
@@ -405,6 +411,13 @@ impl Supervisor {
             .collect();
         for source in ready {
             self.take_in(&source);
+        }
+        // Nothing has happened for a while: most of what making containers took is not needed any more.
+        if count == 0
+            && std::mem::take(&mut self.swollen)
+            && let Err(error) = sys::memory::give_back()
+        {
+            tracing::debug!(%error, "memory is not given back");
         }
         let now = read_now().uptime;
         self.queue.extend(self.tasks.expire(now));
@@ -435,16 +448,12 @@ impl Supervisor {
     }
 
     fn timeout(&self) -> Option<Timespec> {
-        let at: Uptime = self
-            .state()
-            .next_deadline()
-            .into_iter()
-            .chain(self.tasks.next_deadline())
-            .chain(self.measure_at())
-            .min()?;
-        let ms = at.0.saturating_sub(read_now().uptime.0);
+        let deadlines = self.state().next_deadline().into_iter().chain(self.tasks.next_deadline());
+        let deadline: Option<Uptime> = deadlines.chain(self.measure_at()).min();
         // Rounded up by a millisecond, so that the deadline has passed when it wakes.
-        let ms = i64::try_from(ms).unwrap_or(i64::MAX / 2).saturating_add(1);
+        let ms = deadline.map(|at| at.0.saturating_sub(read_now().uptime.0).saturating_add(1));
+        let calm = self.swollen.then_some(CALM_MS);
+        let ms = i64::try_from(ms.into_iter().chain(calm).min()?).unwrap_or(i64::MAX / 2);
         Some(Timespec { tv_sec: ms / 1000, tv_nsec: (ms % 1000) * 1_000_000 })
     }
 
