@@ -3,6 +3,7 @@
 //! Nothing here is part of the program. It may use the system's package manager, and says what it installs.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod debian;
 mod demo;
 mod host;
@@ -30,6 +31,7 @@ usage: cargo xtask COMMAND
   demo [N…]        setup, images, then the article's experiments on this kernel (all, or those of these numbers)
   soak [N]         N random sequences (a million) of the model against this kernel; goes on where it stopped
   mutants [WORD…]  wrong rules put into a copy of the model, and which test notices each
+  bench [ARGS…]    what it costs, beside the programs that do the same (`bench --help`)
   vm [ARGS…]       the tests on Debian's own kernel in a virtual machine (`vm --help`)";
 
 fn main() -> ExitCode {
@@ -63,6 +65,8 @@ fn run(command: &str, args: Vec<String>) -> Result<ExitCode> {
         "demo-inside" => demo::run_inside(&args),
         "soak" => soak::run(&args),
         "mutants" => mutants::run(&args),
+        "bench" => bench::run(&args),
+        "bench-inside" => bench::run_inside(&args),
         "vm" => vm::run(&args),
         "" | "help" | "-h" | "--help" => {
             println!("{USAGE}");

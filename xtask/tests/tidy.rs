@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("agent", &["runtime", "manifest", "image", "observe"]),
     ("serve", &["agent", "runtime", "observe", "explain", "view"]),
     ("rhizome", &["serve", "agent", "runtime", "image", "explain", "view", "observe", "sys"]),
-    ("xtask", &[]),
+    ("xtask", &["sys"]),
 ];
 
 /// Rooms without files, clock, threads, logging, printing and unsafe code.

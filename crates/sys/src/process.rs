@@ -13,6 +13,7 @@ use rustix::process::Pid;
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 /// The exit status of a child whose closure panicked (`EX_SOFTWARE` of sysexits(3)).
 pub const EXIT_PANICKED: i32 = 70;
@@ -94,6 +95,21 @@ pub fn spawn(
     // SAFETY: clone3 succeeded with CLONE_PIDFD, so `pidfd` is a new descriptor that nobody else owns.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
     Ok(Child { pid, pidfd })
+}
+
+/// Processor time of the children that have ended and were waited for, and of theirs: user and system.
+#[doc(alias = "getrusage")]
+pub fn children_times() -> Result<(Duration, Duration), Errno> {
+    // SAFETY: plain integers, for which zero is valid.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes to the structure, which is ours.
+    if unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage) } != 0 {
+        return Err(last_errno());
+    }
+    let duration = |time: libc::timeval| {
+        Duration::from_secs(time.tv_sec.cast_unsigned()) + Duration::from_micros(time.tv_usec.cast_unsigned())
+    };
+    Ok((duration(usage.ru_utime), duration(usage.ru_stime)))
 }
 
 /// _exit(2): ends this process without running any handler or destructor.

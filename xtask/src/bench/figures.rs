@@ -1,0 +1,433 @@
+//! What is measured.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::measure::{Sample, median, memory_of, processes_with, run};
+use super::peers::{self, Contender, Podman};
+use crate::host;
+
+/// The figures by name, in the order of the page.
+pub(crate) const NAMES: &[&str] = &["life", "pod", "hundred", "memory", "receivers", "commands"];
+
+/// One table of the page.
+pub(crate) struct Figure {
+    pub(crate) title: &'static str,
+    /// What exactly was done and counted.
+    pub(crate) about: String,
+    pub(crate) columns: Vec<&'static str>,
+    pub(crate) rows: Vec<(String, Vec<f64>)>,
+    /// The column that the picture shows; none is drawn where rows are no contenders.
+    pub(crate) drawn: Option<usize>,
+}
+
+/// Pods that are alive at once in `hundred`.
+const MANY: usize = 100;
+/// Pods whose memory is measured.
+const PODS: usize = 10;
+
+pub(crate) struct Bench {
+    root: PathBuf,
+    images: PathBuf,
+    rhizome: PathBuf,
+    rounds: usize,
+    absent: Vec<String>,
+    podman: Option<Podman>,
+}
+
+impl Bench {
+    pub(crate) fn new(root: &Path, images: &Path, rhizome: &Path, rounds: usize) -> Result<Bench> {
+        let (root, images, rhizome) = (root.to_owned(), images.to_owned(), rhizome.to_owned());
+        let mut bench = Bench { root, images, rhizome, rounds, absent: Vec::new(), podman: None };
+        let archive = bench.images.join("busybox.tar");
+        run(bench.rhizome().args(["image", "import"]).arg(archive).args(["--name", "busybox:latest"]))?;
+        let manifest = bench.manifest("bench", "")?;
+        match Podman::new(&bench.root.join("podman"), &bench.images, &manifest) {
+            Ok(podman) => bench.podman = Some(podman),
+            Err(error) => bench.absent.push(format!("podman: {error:#}")),
+        }
+        Ok(bench)
+    }
+
+    /// Peers without a row, each with the reason.
+    pub(crate) fn absent(&self) -> &[String] {
+        &self.absent
+    }
+
+    /// What the figures depend on.
+    pub(crate) fn machine(&self) -> Result<String> {
+        let read = |path: &str| std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"));
+        let kernel = read("/proc/sys/kernel/osrelease")?;
+        let processor = read("/proc/cpuinfo")?;
+        let model = processor.lines().find_map(|l| l.strip_prefix("model name")).unwrap_or_default();
+        let model = model.trim_start_matches(['\t', ' ', ':']);
+        let count = processor.lines().filter(|l| l.starts_with("processor")).count();
+        let load = read("/proc/loadavg")?;
+        let date = String::from_utf8(host::output(Command::new("date").args(["-u", "+%Y-%m-%d"]))?)?;
+        let mut text = format!("{}, Linux {}, {count} × {model}", date.trim(), kernel.trim());
+        let _ = write!(text, ", load at the end {}", load.split(' ').next().unwrap_or_default());
+        let versions: Vec<String> = ["crun", "runc", "youki", "bwrap", "podman"]
+            .into_iter()
+            .filter(|program| host::find(program).is_some())
+            .map(peers::version)
+            .collect();
+        let _ = write!(
+            text,
+            ". {}; {}",
+            peers::version(&self.rhizome.display().to_string()),
+            versions.join("; ")
+        );
+        Ok(text)
+    }
+
+    pub(crate) fn measure(&mut self, name: &str) -> Result<Vec<Figure>> {
+        match name {
+            "life" => self.life(),
+            "pod" => self.pod(),
+            "hundred" => self.hundred(),
+            "memory" => self.memory(),
+            "receivers" => self.receivers(),
+            "commands" => self.commands(),
+            other => bail!("there is no figure {other:?}"),
+        }
+    }
+
+    fn rhizome(&self) -> Command {
+        let mut command = Command::new(&self.rhizome);
+        command.arg("--root").arg(self.root.join("rhizome"));
+        command
+    }
+
+    /// A pod with one container that sleeps; `mounts` is added to container and pod.
+    fn manifest(&self, name: &str, extra: &str) -> Result<PathBuf> {
+        let text = format!(
+            "apiVersion: v1\nkind: Pod\nmetadata:\n  name: {name}\nspec:\n  restartPolicy: Never\n  \
+             terminationGracePeriodSeconds: 0\n  containers:\n  - name: main\n    \
+             image: docker.io/library/busybox:latest\n    imagePullPolicy: IfNotPresent\n    \
+             command: [sleep, \"100000\"]\n{extra}"
+        );
+        let path = self.root.join(format!("{name}.yaml"));
+        std::fs::write(&path, text)?;
+        Ok(path)
+    }
+
+    /// Measures all in turn, once for nothing and then as often as asked.
+    fn in_turn(&self, contenders: &[Contender]) -> Result<Vec<(String, Vec<f64>)>> {
+        let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); contenders.len()];
+        for round in 0..=self.rounds {
+            for (contender, samples) in contenders.iter().zip(&mut samples) {
+                let sample = run(&mut (contender.command)()).with_context(|| contender.name.clone())?;
+                if round > 0 {
+                    samples.push(sample);
+                }
+            }
+        }
+        let row = |(contender, samples): (&Contender, &Vec<Sample>)| {
+            let wall: Vec<f64> = samples.iter().map(|s| s.wall_ms).collect();
+            let cpu: Vec<f64> = samples.iter().map(|s| s.cpu_ms).collect();
+            (contender.name.clone(), vec![median(&wall), median(&cpu)])
+        };
+        Ok(contenders.iter().zip(&samples).map(row).collect())
+    }
+
+    fn life(&mut self) -> Result<Vec<Figure>> {
+        let work = self.root.join("life");
+        let layer = work.join("layer");
+        peers::make_layer(&layer)?;
+        let once = self.rhizome.parent().context("rhizome is in no folder")?.join("examples/once");
+        let (theirs, absent) = peers::for_one_life(&work, &layer)?;
+        self.absent.extend(absent);
+        let (ours, floor) = (once.clone(), once);
+        let (our_layer, floor_layer, state) = (layer.clone(), layer, work.join("once"));
+        let mut contenders = vec![
+            Contender::new("rhizome (the CRI verbs)", move || {
+                let mut command = Command::new(&ours);
+                command.arg(&our_layer).arg(&state).arg("/bin/true");
+                command
+            }),
+            Contender::new("floor", move || {
+                let mut command = Command::new(&floor);
+                command.arg("--floor").arg(&floor_layer).arg("/bin/true");
+                command
+            }),
+        ];
+        contenders.extend(theirs);
+        Ok(vec![Figure {
+            title: "One container's life",
+            about: "From a fresh process: sandbox and container made, `true` started, its exit seen, everything removed; \
+                    the root file system is there. The floor is what no runtime can do without: clone3 into the same \
+                    namespaces, a bind of the root, /proc, /dev and /sys, pivot_root, execve, wait."
+                .to_owned(),
+            columns: vec!["wall ms", "CPU ms"],
+            rows: self.in_turn(&contenders)?,
+            drawn: Some(0),
+        }])
+    }
+
+    fn pod(&mut self) -> Result<Vec<Figure>> {
+        let manifest = self.manifest("bench", "")?;
+        let (mut start, mut remove) = (vec![Vec::new(), Vec::new()], vec![Vec::new(), Vec::new()]);
+        for round in 0..=self.rounds {
+            let mut pairs = vec![(
+                {
+                    let mut c = self.rhizome();
+                    c.args(["run", "-d"]).arg(&manifest);
+                    c
+                },
+                {
+                    let mut c = self.rhizome();
+                    c.args(["rm", "-f", "bench"]);
+                    c
+                },
+            )];
+            pairs.extend(self.podman.as_ref().map(|podman| (podman.play(&manifest), podman.remove("bench"))));
+            for (contender, (mut begin, mut end)) in pairs.into_iter().enumerate() {
+                let (begun, ended) = (run(&mut begin)?, run(&mut end)?);
+                if round > 0 {
+                    start[contender].push(begun.wall_ms);
+                    remove[contender].push(ended.wall_ms);
+                }
+            }
+        }
+        let rows = ["rhizome", "podman play kube, pod rm"].iter().enumerate();
+        let rows = rows.filter(|(n, _)| !start[*n].is_empty());
+        let rows =
+            rows.map(|(n, name)| ((*name).to_owned(), vec![median(&start[n]), median(&remove[n])])).collect();
+        Ok(vec![Figure {
+            title: "A pod's start and removal",
+            about: "A Pod with one container (`sleep`), the image there: from the command's start until it has returned, the \
+                    container running; then its forced removal until nothing is left. podman has no network here, as a pod \
+                    of ours."
+                .to_owned(),
+            columns: vec!["run -d, wall ms", "rm -f, wall ms"],
+            rows,
+            drawn: Some(0),
+        }])
+    }
+
+    fn hundred(&mut self) -> Result<Vec<Figure>> {
+        let (mut starts, mut removals) = (Vec::new(), Vec::new());
+        for n in 0..MANY {
+            let manifest = self.manifest(&format!("bench-{n}"), "")?;
+            starts.push(run(self.rhizome().args(["run", "-d"]).arg(&manifest))?.wall_ms);
+        }
+        let ps = self.in_turn(&[self.ps()])?;
+        for n in 0..MANY {
+            removals.push(run(self.rhizome().args(["rm", "-f", &format!("bench-{n}")]))?.wall_ms);
+        }
+        self.check_nothing_left()?;
+        let tens = |values: &[f64]| vec![median(&values[..10]), median(&values[values.len() - 10..])];
+        let rows = vec![("run -d".to_owned(), tens(&starts)), ("rm -f".to_owned(), tens(&removals))];
+        Ok(vec![
+            Figure {
+                title: "A hundred pods",
+                about: format!(
+                    "{MANY} pods started one after the other, then removed; nothing of them is left behind, which is \
+                     checked: no process, cgroup, mount or file."
+                ),
+                columns: vec!["first ten, wall ms", "last ten, wall ms"],
+                rows,
+                drawn: None,
+            },
+            Figure {
+                title: "`rhizome ps`",
+                about: format!("With {MANY} running pods."),
+                columns: vec!["wall ms", "CPU ms"],
+                rows: ps,
+                drawn: None,
+            },
+        ])
+    }
+
+    fn ps(&self) -> Contender {
+        let (rhizome, root) = (self.rhizome.clone(), self.root.join("rhizome"));
+        Contender::new("rhizome ps", move || {
+            let mut command = Command::new(&rhizome);
+            command.arg("--root").arg(&root).arg("ps");
+            command
+        })
+    }
+
+    fn check_nothing_left(&self) -> Result<()> {
+        let root = self.root.join("rhizome").display().to_string();
+        let until = Instant::now() + Duration::from_secs(10);
+        // A supervisor ends a moment after the answer that its pod is gone.
+        while !processes_with(&["supervise", &root]).is_empty() {
+            if Instant::now() > until {
+                bail!("supervisors are left behind");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
+        if let Some(line) = mounts.lines().find(|line| line.contains(&format!("{root}/"))) {
+            bail!("a mount is left behind: {line}");
+        }
+        for folder in ["lib/pods", "run/pods", "lib/containers", "run/runtime"] {
+            let path = self.root.join("rhizome").join(folder);
+            let left = std::fs::read_dir(&path).into_iter().flatten().flatten().find(|e| e.path().is_dir());
+            if let Some(entry) =
+                left.filter(|entry| std::fs::read_dir(entry.path()).is_ok_and(|d| d.count() > 0))
+            {
+                bail!("{} is left behind", entry.path().display());
+            }
+        }
+        Ok(())
+    }
+
+    fn memory(&mut self) -> Result<Vec<Figure>> {
+        let mut rows = Vec::new();
+        let root = self.root.join("rhizome").display().to_string();
+        for n in 0..PODS {
+            run(self.rhizome().args(["run", "-d"]).arg(self.manifest(&format!("bench-{n}"), "")?))?;
+        }
+        rows.push(("rhizome".to_owned(), a_pod(&processes_with(&["supervise", &root]))?));
+        for n in 0..PODS {
+            run(self.rhizome().args(["rm", "-f", &format!("bench-{n}")]))?;
+        }
+        if let Some(podman) = &self.podman {
+            for n in 0..PODS {
+                run(&mut podman.play(&self.manifest(&format!("bench-{n}"), "")?))?;
+            }
+            rows.push(("podman".to_owned(), a_pod(&podman.processes())?));
+            for n in 0..PODS {
+                run(&mut podman.remove(&format!("bench-{n}")))?;
+            }
+        }
+        Ok(vec![Figure {
+            title: "Memory beside a running pod",
+            about: format!(
+                "{PODS} pods with one container each: all processes that are not the containers' own, a pod. podman: \
+                 two conmon and the pause process. Proportional: what several processes share is divided among them."
+            ),
+            columns: vec!["resident KiB", "proportional KiB"],
+            rows,
+            drawn: Some(1),
+        }])
+    }
+
+    fn receivers(&mut self) -> Result<Vec<Figure>> {
+        let place = self.root.join("shared");
+        std::fs::create_dir_all(&place)?;
+        host::run(Command::new("mount").args(["-t", "tmpfs", "bench"]).arg(&place))?;
+        host::run(Command::new("mount").arg("--make-shared").arg(&place))?;
+        std::fs::create_dir_all(place.join("from"))?;
+        std::fs::create_dir_all(place.join("to"))?;
+        let mut rows = vec![("nobody".to_owned(), {
+            let us = self.mount_us(&place)?;
+            vec![us, us]
+        })];
+        for count in [1, 10, 100, 1000] {
+            let ours = self.with_containers(&place, count)?;
+            let bare = self.with_namespaces(&place, count)?;
+            rows.push((format!("{count}"), vec![ours, bare]));
+        }
+        host::run(Command::new("umount").arg("-l").arg(&place))?;
+        Ok(vec![Figure {
+            title: "A mount on the host and its receivers",
+            about: "One mount on the host below a HostToContainer volume, and its unmount, with that many containers that \
+                    receive it, and with as many bare mount namespaces (`unshare --propagation slave`)."
+                .to_owned(),
+            columns: vec!["containers, µs", "bare namespaces, µs"],
+            rows,
+            drawn: None,
+        }])
+    }
+
+    /// Bind mount and unmount, by system calls; the median in microseconds.
+    fn mount_us(&self, place: &Path) -> Result<f64> {
+        use std::os::fd::AsFd as _;
+        let open =
+            |name: &str| sys::mount::open_root(&place.join(name)).with_context(|| format!("open {name}"));
+        let (from, to) = (open("from")?, open("to")?);
+        let mut took = Vec::new();
+        for _ in 0..self.rounds.max(5) {
+            let begun = Instant::now();
+            let tree = sys::mount::clone_tree(from.as_fd(), false).context("open_tree")?;
+            sys::mount::move_mount(tree.as_fd(), to.as_fd()).context("move_mount")?;
+            sys::mount::unmount(tree.as_fd(), true).context("umount2")?;
+            took.push(begun.elapsed().as_secs_f64() * 1e6);
+        }
+        Ok(median(&took))
+    }
+
+    fn with_containers(&self, place: &Path, count: usize) -> Result<f64> {
+        let in_one = count.min(100);
+        let pods = count / in_one;
+        for pod in 0..pods {
+            let mut text = format!(
+                "apiVersion: v1\nkind: Pod\nmetadata:\n  name: many-{pod}\nspec:\n  restartPolicy: Never\n  \
+                 terminationGracePeriodSeconds: 0\n  volumes:\n  - name: v\n    hostPath:\n      path: {}\n  containers:\n",
+                place.display()
+            );
+            for n in 0..in_one {
+                let _ = write!(
+                    text,
+                    "  - name: c{n}\n    image: busybox\n    imagePullPolicy: IfNotPresent\n    command: [sleep, \"100000\"]\n    \
+                     volumeMounts:\n    - name: v\n      mountPath: /v\n      mountPropagation: HostToContainer\n"
+                );
+            }
+            let path = self.root.join("many.yaml");
+            std::fs::write(&path, text)?;
+            run(self.rhizome().args(["run", "-d"]).arg(&path))?;
+        }
+        let us = self.mount_us(place)?;
+        run(self.rhizome().args(["rm", "-f", "--all"]))?;
+        Ok(us)
+    }
+
+    fn with_namespaces(&self, place: &Path, count: usize) -> Result<f64> {
+        let mut children = Namespaces(Vec::new());
+        for _ in 0..count {
+            let mut command = Command::new("unshare");
+            command.args(["--mount", "--propagation", "slave", "sh", "-c", "echo; exec sleep 100000"]);
+            children.0.push(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?);
+        }
+        for child in &mut children.0 {
+            let stdout = child.stdout.as_mut().context("no pipe")?;
+            std::io::Read::read_exact(stdout, &mut [0])?;
+        }
+        self.mount_us(place)
+    }
+
+    fn commands(&mut self) -> Result<Vec<Figure>> {
+        let rhizome = self.rhizome.clone();
+        let version = Contender::new("rhizome --version", move || {
+            let mut command = Command::new(&rhizome);
+            command.arg("--version");
+            command
+        });
+        Ok(vec![Figure {
+            title: "Commands",
+            about: "From start to end of the process.".to_owned(),
+            columns: vec!["wall ms", "CPU ms"],
+            rows: self.in_turn(&[version, self.ps()])?,
+            drawn: None,
+        }])
+    }
+}
+
+/// Children that end with us.
+struct Namespaces(Vec<Child>);
+
+impl Drop for Namespaces {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// The memory of processes, a pod.
+fn a_pod(pids: &[u32]) -> Result<Vec<f64>> {
+    if pids.is_empty() {
+        bail!("no process was found to measure");
+    }
+    let all: Vec<_> = pids.iter().map(|pid| memory_of(*pid)).collect::<Result<_>>()?;
+    let sum = |of: fn(&super::measure::Memory) -> f64| all.iter().map(of).sum::<f64>() / PODS as f64;
+    Ok(vec![sum(|m| m.resident_kib), sum(|m| m.proportional_kib)])
+}
