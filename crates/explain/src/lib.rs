@@ -9,6 +9,7 @@ pub mod build;
 pub mod defaults;
 pub mod doctor;
 pub mod finding;
+pub mod graph;
 pub mod lint;
 pub mod mend;
 pub mod plan;

@@ -15,6 +15,7 @@ pub mod diff;
 pub mod document;
 pub mod events;
 pub mod findings;
+pub mod graph;
 pub mod images;
 pub mod lint;
 pub mod mount_events;

@@ -92,3 +92,47 @@ pub(crate) enum AuditFormat {
     /// SARIF 2.1.0
     Sarif,
 }
+
+/// `rhizome graph`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Without arguments: all that is tied to the host over peer groups, namespaces that look alike drawn once. The page (-o html) is
+one file, in which names can be searched (/), a click brings a group forward, and the wheel zooms.
+
+Examples:
+  rhizome graph                          In the terminal
+  rhizome graph -o html > node.html      A page to look around in
+  rhizome graph /mnt -o svg > mnt.svg    Where /mnt goes, and what is mounted below it
+  rhizome graph mount-a mount-b          Two pods, and who is tied to them")]
+pub(crate) struct Graph {
+    /// A path of the host (with a slash at its beginning), or namespaces: POD[/CONTAINER], pid:N, ns:ID
+    #[arg(value_name = "PATH|TARGET")]
+    pub(crate) focus: Vec<String>,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = GraphFormat::Text)]
+    pub(crate) output: GraphFormat,
+    /// Draw every namespace, also those that look like another
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// Whose mounts are the host's
+    #[arg(long, value_name = "TARGET", default_value = "host")]
+    pub(crate) host: String,
+    /// What stands above the picture [default: the name of this machine]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) title: Option<String>,
+    #[command(flatten)]
+    pub(crate) node: NodeSource,
+}
+
+/// How `rhizome graph` draws.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GraphFormat {
+    /// For the terminal
+    Text,
+    /// A picture
+    Svg,
+    /// A page
+    Html,
+    /// JSON
+    Json,
+}

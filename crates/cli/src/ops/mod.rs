@@ -7,6 +7,7 @@ mod detach_mounts;
 mod doctor;
 mod events;
 mod exec;
+mod graph;
 mod image;
 mod inspect;
 mod lifecycle;
@@ -47,6 +48,7 @@ pub(crate) fn run(cli: Cli) -> Result {
         Command::Keep(_) => keeper::keep(),
         Command::Simulate(args) => simulate::run(&global, &args),
         Command::Unshare(args) => unshare::run(args),
+        Command::Graph(args) => graph::run(&global, &args),
         Command::Audit(args) => audit::run(&global, &args),
         Command::Mend(args) => mend::run(&global, &args),
         Command::Why(args) => why::run(&global, &args, true),

@@ -1,0 +1,79 @@
+//! What every picture must keep.
+
+use super::*;
+use crate::text::Paint;
+use expect_test::expect;
+use explain::graph::of_tables;
+use explain::simulate::{Script, simulate};
+
+fn graph(script: &str) -> Graph {
+    of_tables(&simulate(&Script::parse(script).unwrap()).namespaces)
+}
+
+/// The article's three experiments in one.
+const ARTICLE: &str = "mkdir -p /mnt/x\nmount --bind /mnt /mnt\nmount --make-shared /mnt\n\
+    ns none\n@none mount --make-private /mnt\nns slave\n@slave mount --make-slave /mnt\nns both\n";
+
+#[test]
+fn for_a_terminal() {
+    expect![[r#"
+        host:/mnt  shared, rootfs rootfs
+        ├─<-> both:/mnt  shared
+        ├─--> slave:/mnt  slave
+        └─-x- none:/mnt  private
+
+        <->  one peer group, both ways     -->  a slave, receives only     -x-  a private copy, receives nothing
+    "#]]
+    .assert_eq(&text(&graph(ARTICLE), Paint::NONE));
+}
+
+#[test]
+fn hostile_names_stay_text() {
+    let mut graph = graph(ARTICLE);
+    let evil = "</script><script>alert(1)</script>\"'&\u{202e}\x1b[2J\n";
+    graph.spaces[1].name = evil.to_owned();
+    graph.spaces[1].alike = vec![evil.to_owned()];
+    graph.spaces[1].mounts[0].path = evil.to_owned();
+    graph.spaces[1].mounts[0].file_system = evil.to_owned();
+    let picture = svg(&graph, evil);
+    assert!(!picture.contains("<script") && !picture.contains('\x1b') && !picture.contains('\u{202e}'));
+    let page = html(&graph, evil);
+    assert_eq!(page.matches("<script").count(), 1);
+    assert_eq!(page.matches("</script").count(), 1);
+    assert!(page.contains("&lt;/script&gt;&lt;script&gt;alert(1)"));
+    let terminal = text(&graph, Paint::NONE);
+    assert!(!terminal.contains('\x1b'));
+}
+
+#[test]
+fn boxes_do_not_touch_and_lines_end_at_boxes() {
+    let graph = graph(&format!(
+        "{ARTICLE}ns deep from slave\n@slave mount --make-shared /mnt\nns deeper from slave\n"
+    ));
+    let layout = layout::lay_out(&graph);
+    for (a, one) in layout.boxes.iter().enumerate() {
+        for other in &layout.boxes[a + 1..] {
+            let apart = one.x + one.width < other.x
+                || other.x + other.width < one.x
+                || one.y + one.height < other.y
+                || other.y + other.height < one.y;
+            assert!(apart, "{one:?} {other:?}");
+        }
+        assert!(one.x + one.width < layout.width && one.y + one.height < layout.height);
+    }
+    for bus in &layout.buses {
+        for stub in &bus.stubs {
+            let placed = &layout.boxes[stub.port.0];
+            assert!(stub.x == placed.x || stub.x == placed.x + placed.width);
+            // Between the two there is nothing but space.
+            let (left, right) = (stub.x.min(bus.x) + 0.1, stub.x.max(bus.x) - 0.1);
+            let crossed = layout.boxes.iter().any(|other| {
+                other.x < right
+                    && other.x + other.width > left
+                    && other.y < stub.y
+                    && other.y + other.height > stub.y
+            });
+            assert!(!crossed, "{stub:?}");
+        }
+    }
+}
