@@ -11,7 +11,10 @@ pub(crate) mod image_config;
 pub(crate) mod layer;
 pub(crate) mod log;
 pub(crate) mod manifest;
+pub(crate) mod model;
 pub(crate) mod mountinfo;
+pub(crate) mod plan;
+pub(crate) mod script;
 
 /// A directory that goes with the value: in memory where the machine has such a place, since the store waits for the disk.
 pub(crate) fn temporary_directory() -> tempfile::TempDir {
@@ -38,5 +41,8 @@ pub(crate) const ALL: &[Target] = &[
     Target { name: "mountinfo", run: mountinfo::run, words: mountinfo::WORDS, short_run: 8000 },
     Target { name: "layer", run: layer::run, words: layer::WORDS, short_run: 400 },
     Target { name: "image_config", run: image_config::run, words: image_config::WORDS, short_run: 250 },
+    Target { name: "model", run: model::run, words: model::WORDS, short_run: 1500 },
+    Target { name: "script", run: script::run, words: script::WORDS, short_run: 1500 },
+    Target { name: "plan", run: plan::run, words: plan::WORDS, short_run: 150 },
     Target { name: "log", run: log::run, words: log::WORDS, short_run: 2000 },
 ];

@@ -27,6 +27,9 @@ pub(crate) const WORDS: &[&str] = &[
 /// What can be parsed can be asked all that a table is asked, in bounded time whatever its ids say of parents.
 pub(crate) fn run(bytes: &[u8]) {
     let Ok(table) = MountTable::parse_mountinfo(bytes) else { return };
+    if let Ok(world) = subtree_model::World::from_table(&table) {
+        world.check_invariants().expect("a sound world from any table");
+    }
     for mount in table.mounts.iter().take(64) {
         let _ = table.get(mount.parent);
         let _ = table.children(mount.id).count();

@@ -28,16 +28,17 @@ pub struct ScriptError {
     pub line: usize,
     /// Where in it, in characters from 0.
     pub column: usize,
-    /// What is wrong.
+    /// What is wrong; control characters stand as blanks.
     pub what: String,
-    /// The line's text; control characters stand as blanks.
+    /// The line's text, likewise.
     pub text: String,
 }
 
 impl ScriptError {
     pub(crate) fn new(line: usize, text: &str, column: usize, what: String) -> ScriptError {
         let printable = |letter: char| if letter.is_control() { ' ' } else { letter };
-        ScriptError { line, column, what, text: text.chars().map(printable).collect() }
+        let [what, text] = [what.as_str(), text].map(|text| text.chars().map(printable).collect());
+        ScriptError { line, column, what, text }
     }
 }
 

@@ -207,6 +207,11 @@ impl Simulation {
         self.world.set_kernel(kernel);
     }
 
+    /// Sets `fs.mount-max` (mounts a namespace).
+    pub fn set_mount_max(&mut self, mounts: u32) {
+        self.world.set_mount_max(mounts);
+    }
+
     /// The namespaces that there are.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.namespaces.iter().map(|(name, _)| name.as_str())
