@@ -32,7 +32,7 @@ Examples:
   rhizome exec -it mount-a -- sh    A shell inside
   rhizome rm -f mount-a             Stop and remove it
 
-Exit status: 0 yes, 1 no or failed, 2 wrong use or error; run, exec and unshare: that of what ran."
+Exit status: 0 yes, 1 no or failed, 2 wrong use or error; run, exec, attach and unshare: that of what ran."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -119,6 +119,10 @@ pub(crate) enum Command {
     Node(Node),
     /// Print the kubeconfig of this root's node
     Kubeconfig(Kubeconfig),
+    /// Print what makes a shell complete commands, pods and images
+    Completions(Completions),
+    /// Print or write man pages
+    Man(Man),
     /// A pod's supervisor (started by `run` and `start`)
     #[command(hide = true)]
     Supervise(Supervise),
@@ -562,6 +566,12 @@ pub(crate) struct Stop {
 
 /// `rhizome start`
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Also gives a pod whose supervisor was killed another one, which takes its containers over.
+
+Examples:
+  rhizome start mount-a
+  rhizome start --all")]
 pub(crate) struct Start {
     #[command(flatten)]
     pub(crate) pods: Pods,
@@ -628,7 +638,13 @@ Examples:
         name: String,
     },
     /// List images
-    #[command(visible_alias = "list")]
+    #[command(
+        visible_alias = "list",
+        after_help = "\
+Examples:
+  rhizome image ls
+  rhizome image ls -o name | xargs rhizome image inspect"
+    )]
     Ls {
         /// Output format
         #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Listing::Table)]
@@ -640,6 +656,11 @@ Examples:
     /// Show all that is known about an image
     Inspect(ImageInspect),
     /// Remove images
+    #[command(after_help = "\
+What a container was made from stays until that is removed.
+
+Examples:
+  rhizome image rm busybox nginx:1.27")]
     Rm {
         /// Images
         #[arg(required = true, value_name = "REF")]
@@ -907,6 +928,42 @@ pub(crate) struct Execute {
     /// Only there to be seen in ps(1).
     #[arg(value_name = "ARG")]
     pub(crate) args: Vec<OsString>,
+}
+
+/// `rhizome completions`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rhizome completions bash > /etc/bash_completion.d/rhizome
+  rhizome completions fish > ~/.config/fish/completions/rhizome.fish
+  rhizome completions zsh > /usr/local/share/zsh/site-functions/_rhizome")]
+pub(crate) struct Completions {
+    /// Which shell
+    #[arg(value_enum)]
+    pub(crate) shell: Shell,
+}
+
+/// The shells that can be taught.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shell {
+    /// bash(1)
+    Bash,
+    /// fish(1)
+    Fish,
+    /// zsh(1)
+    Zsh,
+}
+
+/// `rhizome man`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rhizome man | man -l -                      Read the page of the whole
+  rhizome man /usr/local/share/man/man1       Write one for each command")]
+pub(crate) struct Man {
+    /// Where to write a page for each command [default: print that of the whole]
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) folder: Option<PathBuf>,
 }
 
 /// `rhizome supervise`: read by `agent`.

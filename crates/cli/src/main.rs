@@ -19,6 +19,8 @@
 
 mod args;
 mod ask;
+mod command;
+mod complete;
 mod detach;
 mod dry_run;
 mod duration;
@@ -40,11 +42,14 @@ mod target;
 mod terminal;
 mod world;
 
-use clap::Parser as _;
+use clap::FromArgMatches as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = args::Cli::parse();
+    // Asked by a shell what could come next: answers and ends.
+    clap_complete::CompleteEnv::with_factory(command::command).var(ops::ASKED_BY).complete();
+    let matches = command::command().get_matches();
+    let cli = args::Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     log::begin(matches!(cli.command, args::Command::Supervise(_)));
     ExitCode::from(exit::report(ops::run(cli)))
 }

@@ -20,6 +20,7 @@ mod node;
 mod plan;
 mod ps;
 mod run;
+mod shell;
 mod simulate;
 mod snapshot;
 mod top;
@@ -27,6 +28,8 @@ mod unshare;
 pub(crate) mod wait;
 mod watch;
 mod why;
+
+pub(crate) use shell::ASKED_BY;
 
 use crate::args::{self, Cli, Command};
 use crate::exit::{Exit, Result};
@@ -62,6 +65,8 @@ pub(crate) fn run(cli: Cli) -> Result {
         Command::Top(args) => top::run(&global, &args),
         Command::Events(args) => events::run(&global, &args),
         Command::DetachMounts(args) => detach_mounts::run(&global, &args),
+        Command::Completions(args) => shell::completions(&args),
+        Command::Man(args) => shell::man(&args),
         Command::Cp(args) => copy::run(&global, &args),
         Command::Logs(args) => logs::run(&global, &args),
         Command::Stop(args) => lifecycle::stop(&global, &args),
