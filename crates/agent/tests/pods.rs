@@ -57,6 +57,8 @@ const CASES: &[Case] = &[
     ("another_supervisor_takes_over", another_supervisor_takes_over),
     ("another_supervisor_goes_on_with_a_stop", another_supervisor_goes_on_with_a_stop),
     ("a_mount_that_stays_is_named_and_keeps_its_layer", a_mount_that_stays_is_named_and_keeps_its_layer),
+    ("a_user_namespace_and_every_volume", a_user_namespace_and_every_volume),
+    ("what_must_not_be_root", what_must_not_be_root),
     ("what_is_ours_is_private", what_is_ours_is_private),
     ("a_container_that_fills_logs", a_container_that_fills_logs),
     ("a_terminal", a_terminal),
@@ -390,6 +392,72 @@ fn a_mount_that_stays_is_named_and_keeps_its_layer(world: &World) {
     world.client.remove(&next, true).unwrap();
     assert_eq!(std::fs::read_dir(world.client.root().lib.join("kept")).unwrap().count(), 0);
     rustix::mount::unmount(&world.host, rustix::mount::UnmountFlags::DETACH).unwrap();
+}
+
+/// `hostUsers: false`: every kind of volume is the container's to use, and on disk there are no strange owners.
+fn a_user_namespace_and_every_volume(world: &World) {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::create_dir(world.host.join("sub")).unwrap();
+    let volumes = json!([
+        {"name": "host", "hostPath": {"path": world.host}},
+        {"name": "disk", "emptyDir": {}},
+        {"name": "memory", "emptyDir": {"medium": "Memory"}},
+        {"name": "map", "configMap": {"name": "cm"}},
+        {"name": "secret", "secret": {"secretName": "s"}},
+    ]);
+    let script = "cat /proc/self/uid_map | busybox awk '{print $1, $3}'; cat /map/key /secret/key; \
+        for d in /host /sub /disk /memory; do echo x > $d/own && busybox stat -c %u:%g $d/own; done; \
+        echo '1.2.3.4 more' >> /etc/hosts && echo hosts; echo said > /dev/termination-log; exit 0";
+    let spec = json!({"restartPolicy": "Never", "hostUsers": false, "volumes": volumes, "containers": [{
+        "name": "main", "image": "busybox", "command": ["/bin/busybox", "sh", "-c", script],
+        "securityContext": {"procMount": "Unmasked"},
+        "volumeMounts": [
+            {"name": "host", "mountPath": "/host"},
+            {"name": "host", "mountPath": "/sub", "subPath": "sub"},
+            {"name": "disk", "mountPath": "/disk"},
+            {"name": "memory", "mountPath": "/memory"},
+            {"name": "map", "mountPath": "/map"},
+            {"name": "secret", "mountPath": "/secret"},
+        ],
+    }]});
+    let mut pod = world.pod("p", spec);
+    let map = serde_json::from_value(json!({"metadata": {"name": "cm"}, "data": {"key": "from the map\n"}}));
+    pod.config_maps.insert("cm".into(), map.unwrap());
+    let secret = serde_json::from_value(
+        json!({"metadata": {"name": "s"}, "stringData": {"key": "x"}, "data": {"key": "c2VjcmV0Cg=="}}),
+    );
+    pod.secrets.insert("s".into(), secret.unwrap());
+    let pod = world.create(pod);
+    let status = world.client.wait(&pod, MINUTE).unwrap();
+    let log = world.log(&pod, "main", 0);
+    assert_eq!(status.state.exit_code(), 0, "{:?}\n{log}", status.state);
+    let owner = "0:0";
+    let expected = ["0 65536", "from the map", "secret", owner, owner, owner, owner, "hosts"];
+    assert_eq!(log.lines().collect::<Vec<_>>(), expected);
+    for name in ["own", "sub/own"] {
+        assert_eq!(std::fs::metadata(world.host.join(name)).unwrap().uid(), 0, "{name} on disk");
+    }
+    world.check_empty();
+    assert!(!world.client.root().run.join("user-ranges").exists(), "a range is kept");
+}
+
+/// Nobody may run as root, and the image says nothing.
+fn what_must_not_be_root(world: &World) {
+    let container = json!({"name": "main", "image": "busybox", "command": ["true"]});
+    let spec = json!({"restartPolicy": "Never", "securityContext": {"runAsNonRoot": true}, "containers": [container]});
+    let pod = world.create(world.pod("p", spec));
+    let said = "container has runAsNonRoot and image will run as root (pod: \"p_default(";
+    eventually("the reason is told", || {
+        let view = world.client.view(&pod).expect("view");
+        view.state().containers.iter().any(|container| match &container.current {
+            Current::Waiting { reason, message, .. } => {
+                reason == "CreateContainerConfigError"
+                    && message.as_ref().is_some_and(|text| text.contains(said))
+            }
+            _ => false,
+        })
+    });
+    world.check_empty();
 }
 
 /// Nobody but root may look into what is ours or speak to a supervisor, which has no more than it needs.

@@ -18,7 +18,7 @@ use manifest::cri::{
 };
 use mount_table::{MountId, MountTable, PeerGroup, Propagation};
 use runtime::cgroup::{Cgroup, Hierarchies};
-use runtime::mounts::{CgroupView, MountRequest, prepare_on};
+use runtime::mounts::{CgroupView, MountRequest, Users, prepare_on};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use subtree_model::Op;
@@ -214,6 +214,8 @@ impl Stage {
             _ => self.stand_in(self.run.join("SANDBOX-ID").join("shm"), true)?,
         };
         let cgroup = self.cgroup_view()?;
+        // Which range a pod gets is not known before it has one.
+        let users = (spec.host_users == Some(false)).then(|| Users { path: "POD-USERS".into(), base: 0 });
         let request = MountRequest {
             layers: &image.layers,
             writable: &writable,
@@ -221,6 +223,7 @@ impl Stage {
             config,
             shm: Some(&shm),
             cgroup: &cgroup,
+            users: users.as_ref(),
         };
         let prepared = prepare_on(&request, self.host.clone()).map_err(|error| {
             let hint = error.hint().map(|hint| self.with_real_paths(&hint));

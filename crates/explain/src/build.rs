@@ -11,6 +11,11 @@
 //! 5. those mounts join their groups again (`MOVE_MOUNT_SET_GROUP`);
 //! 6. the new root becomes the root, and the copy of the host's tree is dissolved.
 //!
+//! In a user namespace (`hostUsers: false`), of which the mounts must be, so that its root may mount and unmount: sources
+//! and image layers get their ids mapped while they are detached; the root and all new file systems are made before the
+//! namespace is entered, by who may make devices in them; step 2 happens once more as the namespace is entered, and a
+//! Bidirectional source, being detached, keeps its peers where a copy of the namespace would have made it a slave.
+//!
 //! Steps 4 and 5 are why nothing of ours appears on the host: at no time is there a mount of ours on a
 //! mount that is shared.
 
@@ -59,6 +64,8 @@ pub struct Bind {
     pub propagation: MountPropagation,
     /// The pod's volume it is of, for messages.
     pub volume: Option<String>,
+    /// Whether, in a user namespace, its ids are mapped: of what the pod owns, not of the kernel's.
+    pub map_ids: bool,
 }
 
 /// What to put at a place in the container.
@@ -103,6 +110,8 @@ pub struct ContainerMounts {
     pub root: RootFileSystem,
     /// The others, in the order in which they are mounted.
     pub placed: Vec<Placed>,
+    /// Whether the container is in a user namespace of its pod's (`hostUsers: false`).
+    pub user_namespace: bool,
 }
 
 /// What the builder must know of the machine.
@@ -199,10 +208,24 @@ pub fn build(mounts: &ContainerMounts, facts: Facts<'_>) -> Result<Build, BuildE
             check_source(bind, facts.host)?;
         }
     }
-    let mut list = List::default();
-    let ready: Vec<Ready<'_>> = mounts.placed.iter().map(|placed| list.make_ready(&placed.what)).collect();
+    let mut list = List { user_namespace: mounts.user_namespace, ..List::default() };
+    let mut ready: Vec<Ready<'_>> =
+        mounts.placed.iter().map(|placed| list.make_ready(&placed.what)).collect();
     list.enter_new_namespace();
-    let root = list.attach_root(&mounts.root);
+    if mounts.user_namespace {
+        list.map_layers(&mounts.root);
+    }
+    let root = list.make_root(&mounts.root);
+    if mounts.user_namespace {
+        for (placed, ready) in mounts.placed.iter().zip(&mut ready) {
+            if let Ready::FileSystem(new, made @ None) = ready {
+                *made = Some(list.make_file_system(new, &placed.target));
+            }
+        }
+        list.section("the pod's user namespace, and a mount namespace of it");
+        list.ops.push(Op::UnshareUserAndMounts);
+    }
+    list.move_to(Handle::HOST, &mounts.root.staging, None, root);
     let carriers = find_carriers(&mounts.placed, facts.host);
     let mut leaks = Vec::new();
     let mut parked = Vec::new();
@@ -290,7 +313,8 @@ const NO_ATTRIBUTES: Attributes =
 /// What is about to be attached.
 enum Ready<'a> {
     Clone(&'a Bind, Handle),
-    FileSystem(&'a FileSystem),
+    /// With its handle where it is made already.
+    FileSystem(&'a FileSystem, Option<Handle>),
     ReadOnlyAgain,
 }
 
@@ -302,6 +326,7 @@ struct List {
     ops: Vec<Op>,
     sections: Vec<Section>,
     last_handle: u32,
+    user_namespace: bool,
 }
 
 impl List {
@@ -332,7 +357,7 @@ impl List {
     fn make_ready<'a>(&mut self, what: &'a What) -> Ready<'a> {
         match what {
             What::Bind(bind) => Ready::Clone(bind, self.clone_source(bind)),
-            What::FileSystem(new) => Ready::FileSystem(new),
+            What::FileSystem(new) => Ready::FileSystem(new, None),
             What::ReadOnlyAgain => Ready::ReadOnlyAgain,
         }
     }
@@ -345,6 +370,9 @@ impl List {
         let out = self.handle();
         self.ops.push(Op::CloneTree { from: source, recursive: true, out });
         self.close(source);
+        if self.user_namespace && bind.map_ids {
+            self.ops.push(Op::MapIds { mount: out, recursive: true });
+        }
         let propagation = match bind.propagation {
             MountPropagation::Private => Some(PropagationType::Private),
             MountPropagation::HostToContainer => Some(PropagationType::Slave),
@@ -370,8 +398,24 @@ impl List {
         self.set(Handle::HOST, true, NO_ATTRIBUTES, Some(PropagationType::Private));
     }
 
-    /// Step 3.
-    fn attach_root(&mut self, root: &RootFileSystem) -> Handle {
+    /// The image's layers, each on itself with its ids mapped: there the overlay finds them. (Not the writable layer,
+    /// which is the container's alone and may hold its ids as they are: an overlay writes as who has mounted it, whom a
+    /// mapped mount would not know.)
+    fn map_layers(&mut self, root: &RootFileSystem) {
+        for path in &root.lower {
+            self.section(format!("{} with ids mapped", path.display()));
+            let place = self.open(Handle::HOST, path, None);
+            let out = self.handle();
+            self.ops.push(Op::CloneTree { from: place, recursive: false, out });
+            self.ops.push(Op::MapIds { mount: out, recursive: false });
+            self.ops.push(Op::MoveMount { from: out, to: place });
+            self.close(out);
+            self.close(place);
+        }
+    }
+
+    /// Step 3, but for its place.
+    fn make_root(&mut self, root: &RootFileSystem) -> Handle {
         self.section("root file system");
         let text = |path: &Path| Some(path.to_string_lossy().into_owned());
         let mut options: Vec<_> =
@@ -381,7 +425,23 @@ impl List {
         let (fs_type, source) = ("overlay".to_owned(), "overlay".to_owned());
         let out = self.handle();
         self.ops.push(Op::NewFileSystem { fs_type, source, options, attributes: NO_ATTRIBUTES, out });
-        self.move_to(Handle::HOST, &root.staging, None, out);
+        out
+    }
+
+    /// A new file system with its nodes, detached.
+    fn make_file_system(&mut self, new: &FileSystem, target: &Path) -> Handle {
+        self.section(format!("{} at {}", new.fs_type, target.display()));
+        let out = self.handle();
+        self.ops.push(Op::NewFileSystem {
+            fs_type: new.fs_type.clone(),
+            source: new.fs_type.clone(),
+            options: new.options.clone(),
+            attributes: new.attributes,
+            out,
+        });
+        for (path, node) in &new.nodes {
+            self.ops.push(Op::Make { root: out, path: path.clone(), node: node.clone() });
+        }
         out
     }
 
@@ -410,19 +470,8 @@ impl List {
                 self.move_to(root, target, Some(missing), clone);
                 self.close(clone);
             }
-            Ready::FileSystem(new) => {
-                self.section(format!("{} at {}", new.fs_type, target.display()));
-                let out = self.handle();
-                self.ops.push(Op::NewFileSystem {
-                    fs_type: new.fs_type.clone(),
-                    source: new.fs_type.clone(),
-                    options: new.options.clone(),
-                    attributes: new.attributes,
-                    out,
-                });
-                for (path, node) in &new.nodes {
-                    self.ops.push(Op::Make { root: out, path: path.clone(), node: node.clone() });
-                }
+            Ready::FileSystem(new, made) => {
+                let out = made.unwrap_or_else(|| self.make_file_system(new, target));
                 self.move_to(root, target, Some(Missing::Directory), out);
                 self.close(out);
             }

@@ -107,6 +107,7 @@ fn own_directory(source: &Path) -> What {
         read_only: ReadOnly::No,
         propagation: MountPropagation::Private,
         volume: None,
+        map_ids: false,
     })
 }
 
@@ -183,5 +184,6 @@ pub fn mask(directory: bool) -> What {
         read_only: ReadOnly::No,
         propagation: MountPropagation::Private,
         volume: None,
+        map_ids: false,
     })
 }

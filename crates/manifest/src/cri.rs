@@ -88,6 +88,10 @@ pub struct PodSandboxConfig {
     /// on the pod's cgroup and which CRI has no field for. None is no limit.
     #[serde(default)]
     pub pids_limit: Option<u64>,
+    /// Whether the pod has a user namespace (CRI's `NamespaceOption.userns_options`, mode `POD`; the ids are the node's to
+    /// choose).
+    #[serde(default)]
+    pub user_namespace: bool,
     /// Kernel parameters of the pod's namespaces, by their names with dots.
     #[serde(default)]
     pub sysctls: BTreeMap<String, String>,

@@ -177,7 +177,7 @@ pub const PODS: &[Row] = &[
     row("spec.containers[].securityContext.runAsNonRoot", Done, ""),
     row("spec.containers[].securityContext.readOnlyRootFilesystem", Done, ""),
     row("spec.containers[].securityContext.allowPrivilegeEscalation", Done, ""),
-    row("spec.containers[].securityContext.procMount", Values(&["Default"]), ""),
+    row("spec.containers[].securityContext.procMount", Done, ""),
     row(
         "spec.containers[].securityContext.seccompProfile.type",
         Values(&["RuntimeDefault", "Unconfined"]),
@@ -254,7 +254,11 @@ pub const PODS: &[Row] = &[
     row("spec.schedulingGates", Refused, ""),
     row("spec.runtimeClassName", Refused, ""),
     row("spec.os.name", Values(&["linux"]), ""),
-    row("spec.hostUsers", Values(&["true"]), ""),
+    row(
+        "spec.hostUsers",
+        Done,
+        "false needs Linux 5.19, and file systems below images and volumes that can map ids",
+    ),
     row("spec.resourceClaims", Refused, ""),
     row("spec.resources", Refused, ""),
 ];
@@ -349,6 +353,7 @@ fn pod_at(base: &Path, pod: &Pod, node: &Node, left_out: &HashSet<String>) -> (V
     found.ports(spec);
     found.resources(spec);
     found.windows(spec);
+    found.bidirectional_in_userns(pod, spec);
     found.sysctls(pod, spec);
     found.dns(spec);
     found.claims(spec);
@@ -547,6 +552,25 @@ impl<'a> Walk<'a> {
         });
     }
 
+    /// Where the container's root is not the machine's, Bidirectional gives it something that it does not have otherwise.
+    fn bidirectional_in_userns(&mut self, pod: &Pod, spec: &PodSpec) {
+        let opted_in = crate::annotations::read(pod).is_ok_and(|all| all.bidirectional_in_userns);
+        if spec.host_users != Some(false) || opted_in {
+            return;
+        }
+        self.each(spec, |found, path, container| {
+            for (index, mount) in container.volume_mounts.iter().flatten().enumerate() {
+                if mount.mount_propagation.as_deref() == Some("Bidirectional") {
+                    let here = path.child("volumeMounts").index(index).child("mountPropagation");
+                    found.errors.forbidden(&here, format!(
+                        "with hostUsers: false the container's root could unmount what the host has mounted below the volume; to allow it annotate the pod with {}: \"true\"",
+                        crate::annotations::BIDIRECTIONAL_IN_USERNS
+                    ));
+                }
+            }
+        });
+    }
+
     fn sysctls(&mut self, pod: &Pod, spec: &PodSpec) {
         let annotations = pod.metadata.annotations.as_ref();
         let allowed = annotations.and_then(|all| all.get(crate::annotations::ALLOWED_UNSAFE_SYSCTLS));
@@ -684,10 +708,6 @@ mod tests {
             (
                 "  volumes: [{name: v, emptyDir: {medium: HugePages}}]",
                 "spec.volumes[0].emptyDir.medium: \"HugePages\" is not supported yet by this version of rhizome",
-            ),
-            (
-                "  hostUsers: false",
-                "spec.hostUsers: \"false\" is not supported yet by this version of rhizome",
             ),
             (
                 "  volumes: [{name: v, nfs: {server: s, path: /a}}]",

@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Expected<'a> {
     pub(crate) user: &'a User,
+    /// What is added to its ids where we look from.
+    pub(crate) user_base: u32,
     pub(crate) capabilities: CapabilitySet,
     pub(crate) no_new_privs: bool,
     pub(crate) filtered: bool,
@@ -49,14 +51,15 @@ fn compare(
     expected: &Expected<'_>,
 ) -> Vec<String> {
     let user = expected.user;
-    let four = |id: u32| [id; 4].map(|id| id.to_string()).join("\t");
+    let ours_of = |id: u32| id.saturating_add(expected.user_base).to_string();
+    let four = |id: u32| [id; 4].map(ours_of).join("\t");
     let mask = |set: CapabilitySet| format!("{:016x}", set.bits());
     // Another user than root has lost them, but for what a file may give it back.
     let effective = if user.uid == 0 { expected.capabilities } else { CapabilitySet::empty() };
     // What is around us is around what we make: a filter and no_new_privs are inherited and never lost.
     let inherited = |name: &str| ours.get(name).copied().unwrap_or("0").to_owned();
     let flag = |on: bool, name: &str, value: &str| if on { value.to_owned() } else { inherited(name) };
-    let groups: Vec<String> = user.groups.iter().map(ToString::to_string).collect();
+    let groups: Vec<String> = user.groups.iter().copied().map(ours_of).collect();
     let none = CapabilitySet::empty();
     let wanted = [
         ("Uid", four(user.uid)),
@@ -88,8 +91,13 @@ mod tests {
 
     fn check(status: &str) -> Vec<String> {
         let user = User { uid: 5, gid: 6, groups: vec![6, 77], home: "/".to_owned() };
-        let expected =
-            Expected { user: &user, capabilities: CapabilitySet::CHOWN, no_new_privs: true, filtered: true };
+        let expected = Expected {
+            user: &user,
+            user_base: 0,
+            capabilities: CapabilitySet::CHOWN,
+            no_new_privs: true,
+            filtered: true,
+        };
         compare(&fields(status), &fields("NoNewPrivs:\t0\nSeccomp:\t0\n"), &expected)
     }
 

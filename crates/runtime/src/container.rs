@@ -15,6 +15,7 @@ use crate::state::{
     ContainerRecord, Dirs, Exit, Liveness, ProcessId, ProcessSpec, Status, make_private_directory, new_id,
 };
 use crate::user::{User, UserRequest};
+use crate::user_namespace;
 use crate::{seccomp, signal};
 use jiff::Timestamp;
 use manifest::cri::{ContainerConfig, LinuxContainerResources, SeccompProfile, SupplementalGroupsPolicy};
@@ -122,6 +123,7 @@ impl Sandbox {
             status: Status::Creating,
             init: None,
             own_pid_namespace: self.gives_own_pid_namespace(),
+            user_base: self.record().user_base,
             cgroup: cgroup.path().to_owned(),
             process: None,
             output_pipes: None,
@@ -170,7 +172,7 @@ impl Sandbox {
         cgroup.create()?;
         cgroup.limit(&plan.limits)?;
         let ready = self.first_process(plan, cgroup, &record.config, image)?;
-        check(plan, &ready)?;
+        check(plan, &ready, self.record().user_base)?;
         let mut warnings = plan.warnings.clone();
         let oom_score_adj = set_oom_score(&ready.process, plan.oom_score_adj, &mut warnings);
         point("create.record")?;
@@ -216,7 +218,7 @@ impl Sandbox {
             env: environment(config, image, &self.config().hostname),
             cwd: working_directory(config, image),
             make_cwd: true,
-            identity: Identity::Asked(user_request(config, image)?),
+            identity: Identity::Asked(user_request(config, image, self.record().user_base)?),
             capabilities: capabilities.set,
             no_new_privs: security.no_new_privs,
             seccomp: seccomp_program(&seccomp_of(config), capabilities.set),
@@ -261,6 +263,7 @@ impl Sandbox {
                 config,
                 shm: self.shm(),
                 cgroup: &view,
+                users: self.users().as_ref(),
             })?;
             let ready = self.spawn(plan, cgroup, config, &prepared)?;
             point("create.mounts.verify")?;
@@ -297,6 +300,11 @@ impl Sandbox {
     ) -> Result<Ready> {
         let (ours, theirs) = channel::pair().map_err(Error::system("make a socket pair"))?;
         let stdio = stdio(config)?;
+        if let Some(base) = self.record().user_base {
+            let theirs = stdio.theirs.each_ref().map(AsFd::as_fd);
+            user_namespace::give_pipes(theirs, base)
+                .map_err(Error::system("give a pipe to the pod's root"))?;
+        }
         let entrance = cgroup.entrance()?;
         let own_cgroup_namespace = self.hierarchies().is_v2_only();
         point("create.clone")?;
@@ -336,10 +344,11 @@ fn point(name: &'static str) -> Result<()> {
 }
 
 /// Whoever has more than was planned is not started.
-fn check(plan: &Plan, ready: &Ready) -> Result<()> {
+fn check(plan: &Plan, ready: &Ready, user_base: Option<u32>) -> Result<()> {
     let program = &plan.program;
     let expected = assurance::Expected {
         user: &ready.user,
+        user_base: user_base.unwrap_or(0),
         capabilities: program.capabilities,
         no_new_privs: program.no_new_privs,
         filtered: program.seccomp.is_some(),
@@ -509,10 +518,21 @@ fn working_directory(config: &ContainerConfig, image: &image::Image) -> String {
     if wanted.starts_with('/') { wanted.clone() } else { format!("/{wanted}") }
 }
 
-fn user_request(config: &ContainerConfig, image: &image::Image) -> Result<UserRequest> {
+fn user_request(
+    config: &ContainerConfig,
+    image: &image::Image,
+    user_base: Option<u32>,
+) -> Result<UserRequest> {
     let security = &config.security_context;
     let id = |field, value: i64| {
-        u32::try_from(value).map_err(|_| config_error(field, format!("{value} is not a user or group id")))
+        let id = u32::try_from(value)
+            .map_err(|_| config_error(field, format!("{value} is not a user or group id")))?;
+        if user_base.is_some() && id >= user_namespace::SIZE {
+            let last = user_namespace::SIZE - 1;
+            let reason = format!("{id} is not in the pod's user namespace, which has the ids 0 to {last}");
+            return Err(config_error(field, reason));
+        }
+        Ok(id)
     };
     Ok(UserRequest {
         image_user: image.config.user.clone(),

@@ -233,6 +233,9 @@ pub(crate) fn remove_sandbox_in(dirs: &Dirs, id: &str, hierarchies: Option<&Hier
     }
     point("sandbox.remove.shm")?;
     crate::mounts::detach_tree(&state.join(SHM_DIRECTORY))?;
+    if let Some(base) = record.user_base {
+        crate::user_namespace::release(dirs, base, id)?;
+    }
     point("sandbox.remove.state")?;
     remove(&state)
 }

@@ -9,6 +9,7 @@ use crate::error::{Error, Result, Step, StepFailure};
 use crate::fault;
 use crate::sandbox::spawn_in;
 use crate::state::{ContainerRecord, Dirs, ProcessId, ProcessSpec, Status};
+use crate::user_namespace;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -161,6 +162,10 @@ fn start(
         true => [null.as_fd(); 3],
         false => [stdio.stdin.unwrap_or(null.as_fd()), stdio.stdout, stdio.stderr],
     };
+    if let Some(base) = record.user_base {
+        user_namespace::give_pipes(descriptors, base)
+            .map_err(Error::system("give a pipe to the pod's root"))?;
+    }
     let (ours, theirs) = channel::pair().map_err(Error::system("make a socket pair"))?;
     let pid = record
         .init
@@ -176,7 +181,12 @@ fn start(
         let fail = |step| move |errno| StepFailure::new(step, errno);
         fault::point("child.namespaces").map_err(fail(Step::Namespaces))?;
         entrance.enter_v1().map_err(fail(Step::Cgroup))?;
-        sys::namespace::enter_of(init.as_fd(), ENTERED).map_err(fail(Step::Namespaces))
+        if record.user_base.is_none() {
+            return sys::namespace::enter_of(init.as_fd(), ENTERED).map_err(fail(Step::Namespaces));
+        }
+        sys::namespace::enter_of(init.as_fd(), ENTERED.union(Namespaces::USER))
+            .and_then(|()| user_namespace::become_root())
+            .map_err(fail(Step::Namespaces))
     };
     let run = || child::run(theirs.as_fd(), descriptors, program, enter, || Ok(()));
     let v2 = entrance.v2.as_ref().map(AsFd::as_fd);

@@ -19,7 +19,7 @@
 //! and an executable that is not ours. Supervisors and exec'ing commands run from a read-only path
 //! (`sys::process::ensure_read_only_exe`, CVE-2019-5736).
 //!
-//! Deliberately absent: user namespaces, seccomp and AppArmor profiles of the user's, network beyond
+//! Deliberately absent: seccomp profiles of the user's, network beyond
 //! loopback, restarts, logs, and waiting for several containers at once (that is `agent`).
 #![forbid(unsafe_code)]
 
@@ -42,6 +42,7 @@ pub mod seccomp;
 pub mod signal;
 mod state;
 pub mod user;
+pub mod user_namespace;
 
 pub use container::{Container, Io};
 pub use control::{

@@ -7,14 +7,17 @@
 use crate::cgroup::{Cgroup, CgroupError, Devices, Hierarchies, Limits};
 use crate::error::{Error, Result, Step, StepFailure};
 use crate::fault;
+use crate::mounts::Users;
 use crate::state::{
     Dirs, ProcessId, SANDBOX_FILE, SandboxRecord, check_id, make_private_directory, new_id, write_record,
 };
+use crate::user_namespace;
 use jiff::Timestamp;
 use manifest::cri::{NamespaceMode, PodSandboxConfig};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::Pid;
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -34,6 +37,8 @@ pub struct Sandbox {
     hierarchies: Hierarchies,
     /// Network, IPC, UTS: those that are not the node's.
     namespaces: Vec<OwnedFd>,
+    /// The pod's user namespace, if it has one (`hostUsers: false`).
+    users: Option<OwnedFd>,
     /// The pid 1 of a shared pid namespace.
     init: Option<Init>,
     shm: Option<PathBuf>,
@@ -68,12 +73,19 @@ impl Sandbox {
         check_id("sandbox", &id)?;
         let hierarchies = Hierarchies::read().map_err(Error::file("read", "/proc/self/mountinfo"))?;
         let cgroup = Cgroup::at(&hierarchies, &config.cgroup_parent)?;
-        let record = SandboxRecord { id: id.clone(), init: None, created_at: Timestamp::now(), config };
+        let record = SandboxRecord {
+            id: id.clone(),
+            init: None,
+            user_base: None,
+            created_at: Timestamp::now(),
+            config,
+        };
         let mut sandbox = Sandbox {
             dirs: dirs.clone(),
             record,
             hierarchies,
             namespaces: Vec::new(),
+            users: None,
             init: None,
             shm: None,
         };
@@ -101,13 +113,14 @@ impl Sandbox {
             sys::namespace::open_of(inside, kind).map_err(Error::system("open the pod's namespaces"))
         };
         let namespaces = namespace_kinds(&record.config).iter().map(open).collect::<Result<_>>()?;
+        let users = record.user_base.map(|_| open(&"user")).transpose()?;
         let init = record.init.map(adopt_init).transpose()?.flatten();
         let own_shm = dirs.state_of(id).join(SHM_DIRECTORY);
         let shm = match record.config.namespace_options.ipc {
             NamespaceMode::Node => Some(PathBuf::from("/dev/shm")).filter(|host| host.is_dir()),
             _ => Some(own_shm),
         };
-        Ok(Sandbox { dirs: dirs.clone(), record, hierarchies, namespaces, init, shm })
+        Ok(Sandbox { dirs: dirs.clone(), record, hierarchies, namespaces, users, init, shm })
     }
 
     fn set_up(&mut self, cgroup: &Cgroup) -> Result<()> {
@@ -119,7 +132,7 @@ impl Sandbox {
         cgroup.create()?;
         self.limit_pids(cgroup)?;
         point("sandbox.namespaces")?;
-        self.namespaces = new_namespaces(&self.record.config)?;
+        self.make_namespaces()?;
         point("sandbox.shm")?;
         self.make_shm()?;
         if self.record.config.namespace_options.pid == NamespaceMode::Pod {
@@ -129,6 +142,23 @@ impl Sandbox {
             self.init = Some(init);
             self.write()?;
         }
+        Ok(())
+    }
+
+    /// With a user namespace the others are its own, so that its root is root of them.
+    fn make_namespaces(&mut self) -> Result<()> {
+        if !self.record.config.user_namespace {
+            self.namespaces = new_namespaces(&self.record.config)?;
+            return Ok(());
+        }
+        let base = user_namespace::allocate(&self.dirs, &self.record.id)?;
+        self.record.user_base = Some(base);
+        self.write()?;
+        let kinds = namespace_kinds(&self.record.config);
+        let mut made = user_namespace::make(base, flags_of(&kinds), &kinds)?;
+        self.users = Some(made.remove(0));
+        set_up_in(&made, &kinds, &self.record.config, base)?;
+        self.namespaces = made;
         Ok(())
     }
 
@@ -171,8 +201,10 @@ impl Sandbox {
         let entrance = cgroup.entrance()?;
         let (ours, theirs) = crate::channel::pair().map_err(Error::system("make a socket pair"))?;
         let v2 = entrance.v2.as_ref().map(AsFd::as_fd);
+        let users = self.users.as_ref().map(AsFd::as_fd);
         let child = sys::process::spawn(Namespaces::PROCESS_ID, v2, || {
-            if entrance.enter_v1().is_err() {
+            let entered = entrance.enter_v1().and_then(|()| users.map_or(Ok(()), user_namespace::enter));
+            if entered.is_err() {
                 sys::process::exit(1);
             }
             reap_forever(theirs.as_fd())
@@ -239,6 +271,13 @@ impl Sandbox {
 
     pub(crate) fn hierarchies(&self) -> &Hierarchies {
         &self.hierarchies
+    }
+
+    /// What its containers' mounts need to know of its user namespace.
+    pub(crate) fn users(&self) -> Option<Users> {
+        let (fd, base) = (self.users.as_ref()?, self.record.user_base?);
+        let path = format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd());
+        Some(Users { path: path.into(), base })
     }
 
     pub(crate) fn shm(&self) -> Option<&Path> {
@@ -363,43 +402,56 @@ fn adopt_init(init: ProcessId) -> Result<Option<Init>> {
     Ok(Some(Init { child: Child { pid, pidfd }, namespace, ours: false }))
 }
 
-/// Makes the namespaces that the pod has of its own, in four steps:
-/// 1. the present ones are opened, to come back to;
-/// 2. unshare(2);
-/// 3. loopback up, host name, the sysctls that containerd sets;
-/// 4. the new ones are opened, and this process goes back.
-///
-/// A process that cannot go back is of no use as a supervisor: that error is the caller's end.
-fn new_namespaces(config: &PodSandboxConfig) -> Result<Vec<OwnedFd>> {
-    let kinds = namespace_kinds(config);
-    let own_network = kinds.contains(&"net");
+fn flags_of(kinds: &[&str]) -> Namespaces {
     let flag = |kind: &&str| match *kind {
         "net" => Namespaces::NETWORK,
         "uts" => Namespaces::HOST_NAME_AND_NIS_DOMAIN_NAME,
         _ => Namespaces::INTER_PROCESS_COMMUNICATION,
     };
-    let flags = kinds.iter().map(flag).collect();
-    let open = || kinds.iter().map(|kind| sys::namespace::open_own(kind)).collect::<Result<Vec<_>, _>>();
-    let before = open().map_err(Error::system("open this process's namespaces"))?;
-    sys::namespace::unshare(flags).map_err(Error::system("make the pod's namespaces"))?;
-    let set_up = || {
-        if own_network {
-            set_up_network(&config.hostname)?;
-        }
-        set_sysctls(&config.sysctls)?;
-        open().map_err(Error::system("open the pod's namespaces"))
-    };
-    let made = set_up();
-    for namespace in &before {
-        sys::namespace::enter(namespace.as_fd())
-            .map_err(Error::system("go back to the node's namespaces"))?;
-    }
+    kinds.iter().map(flag).collect()
+}
+
+fn open_own(kinds: &[&str]) -> Result<Vec<OwnedFd>, Errno> {
+    kinds.iter().map(|kind| sys::namespace::open_own(kind)).collect()
+}
+
+/// A process that cannot go back is of no use as a supervisor: that error is the caller's end.
+fn go_back(before: &[OwnedFd]) -> Result<()> {
+    let back = |namespace: &OwnedFd| sys::namespace::enter(namespace.as_fd());
+    before.iter().try_for_each(back).map_err(Error::system("go back to the node's namespaces"))
+}
+
+/// Makes the namespaces that the pod has of its own, in four steps:
+/// 1. the present ones are opened, to come back to;
+/// 2. unshare(2);
+/// 3. loopback up, host name, the sysctls that containerd sets, and the pod's own;
+/// 4. the new ones are opened, and this process goes back.
+fn new_namespaces(config: &PodSandboxConfig) -> Result<Vec<OwnedFd>> {
+    let kinds = namespace_kinds(config);
+    let before = open_own(&kinds).map_err(Error::system("open this process's namespaces"))?;
+    sys::namespace::unshare(flags_of(&kinds)).map_err(Error::system("make the pod's namespaces"))?;
+    let made = set_up_network(&kinds, config)
+        .and_then(|()| set_sysctls(&config.sysctls, None))
+        .and_then(|()| open_own(&kinds).map_err(Error::system("open the pod's namespaces")));
+    go_back(&before)?;
+    made
+}
+
+/// Sets up namespaces that are there and a user namespace's, and comes back.
+fn set_up_in(namespaces: &[OwnedFd], kinds: &[&str], config: &PodSandboxConfig, base: u32) -> Result<()> {
+    let before = open_own(kinds).map_err(Error::system("open this process's namespaces"))?;
+    let enter = |namespace: &OwnedFd| sys::namespace::enter(namespace.as_fd());
+    let entered = namespaces.iter().try_for_each(enter).map_err(Error::system("enter the pod's namespaces"));
+    let made = entered
+        .and_then(|()| set_up_network(kinds, config))
+        .and_then(|()| set_sysctls(&config.sysctls, Some(base)));
+    go_back(&before)?;
     made
 }
 
 /// Of this process's namespaces, which are the pod's at this moment: what `/proc/sys/net`, `/proc/sys/kernel` and
 /// `/proc/sys/fs/mqueue` show depends on who looks. Which names may come here `manifest::sysctl` decides.
-fn set_sysctls(sysctls: &std::collections::BTreeMap<String, String>) -> Result<()> {
+fn set_sysctls(sysctls: &BTreeMap<String, String>, user_base: Option<u32>) -> Result<()> {
     for (name, value) in sysctls {
         let below = manifest::sysctl::path_of(name);
         if Path::new(&below).components().any(|part| !matches!(part, std::path::Component::Normal(_))) {
@@ -411,17 +463,27 @@ fn set_sysctls(sysctls: &std::collections::BTreeMap<String, String>) -> Result<(
         let path = Path::new("/proc/sys").join(below);
         // Without creating: what is not there is not a parameter of this kernel.
         let write = || {
-            std::fs::File::options()
-                .write(true)
-                .open(&path)
-                .and_then(|mut file| file.write_all(value.as_bytes()))
+            let file = std::fs::File::options().write(true).open(&path);
+            file.and_then(|mut file| file.write_all(value.as_bytes()))
         };
-        write().map_err(|source| Error::Sysctl { name: name.clone(), value: value.clone(), source })?;
+        let written = match (write(), user_base) {
+            // Those of a network ask for a capability, those of IPC for the user.
+            (Err(error), Some(base)) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                user_namespace::as_root_of(base, write)?
+            }
+            (written, _) => written,
+        };
+        written.map_err(|source| Error::Sysctl { name: name.clone(), value: value.clone(), source })?;
     }
     Ok(())
 }
 
-fn set_up_network(hostname: &str) -> Result<()> {
+/// Where the network is the pod's own.
+fn set_up_network(kinds: &[&str], config: &PodSandboxConfig) -> Result<()> {
+    if !kinds.contains(&"net") {
+        return Ok(());
+    }
+    let hostname = &config.hostname;
     sys::namespace::loopback_up().map_err(Error::system("bring the pod's loopback interface up"))?;
     if !hostname.is_empty() {
         rustix::system::sethostname(hostname.as_bytes()).map_err(Error::system("set the pod's host name"))?;

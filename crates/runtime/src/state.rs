@@ -122,6 +122,9 @@ pub struct ContainerRecord {
     pub init: Option<ProcessId>,
     /// Whether it is pid 1 of a namespace of its own, so that all others die with it.
     pub own_pid_namespace: bool,
+    /// The first id of its pod's user namespace on the machine, if it is in one.
+    #[serde(default)]
+    pub user_base: Option<u32>,
     /// Cgroup path below each hierarchy.
     pub cgroup: String,
     /// How to make processes in it; from `created` on.
@@ -148,6 +151,9 @@ pub struct SandboxRecord {
     pub id: String,
     /// The pid 1 of a shared pid namespace.
     pub init: Option<ProcessId>,
+    /// The first id of its user namespace on the machine, if it has one.
+    #[serde(default)]
+    pub user_base: Option<u32>,
     /// When it was created.
     pub created_at: Timestamp,
     /// What was asked for.

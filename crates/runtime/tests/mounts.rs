@@ -348,6 +348,7 @@ fn several_layers_and_a_long_path(world: &World) {
             config: &config,
             shm: None,
             cgroup: &CgroupView::None,
+            users: None,
         })
         .unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error)));
         let container = Container::start(&prepared);

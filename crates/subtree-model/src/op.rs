@@ -158,6 +158,14 @@ pub enum Op {
         /// The propagation type to change to.
         propagation: Option<PropagationType>,
     },
+    /// mount_setattr(2) with `MOUNT_ATTR_IDMAP` (Linux 5.12): the ids of a detached mount are shown as those of the
+    /// container's user namespace. Nothing of what a mount table tells is changed by it.
+    MapIds {
+        /// The root of a mount.
+        mount: Handle,
+        /// With all mounts below (`AT_RECURSIVE`).
+        recursive: bool,
+    },
     /// move_mount(2): attach a detached tree, or move an attached one, to the place `to`.
     MoveMount {
         /// The tree.

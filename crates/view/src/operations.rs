@@ -133,6 +133,11 @@ fn call(op: &Op) -> String {
             let recursive = if *recursive { "AT_RECURSIVE, " } else { "" };
             format!("mount_setattr({}, {recursive}{})", handle(*mount), changes.join("|"))
         }
+        Op::MapIds { mount, recursive } => {
+            let recursive = if *recursive { "AT_RECURSIVE, " } else { "" };
+            format!("mount_setattr({}, {recursive}IDMAP)", handle(*mount))
+        }
+        Op::UnshareUserAndMounts => "setns(CLONE_NEWUSER), unshare(CLONE_NEWNS)".to_owned(),
         Op::MoveMount { from, to } => format!("move_mount({}, {})", handle(*from), handle(*to)),
         Op::SetGroup { from, to } => {
             format!("move_mount({}, {}, MOVE_MOUNT_SET_GROUP)", handle(*from), handle(*to))
@@ -200,6 +205,7 @@ mod tests {
             read_only: ReadOnly::No,
             propagation: MountPropagation::Bidirectional,
             volume: Some("testmount".into()),
+            map_ids: true,
         });
         let tmpfs = FileSystem {
             fs_type: "tmpfs".into(),
@@ -211,7 +217,11 @@ mod tests {
             Placed { target: "/home".into(), what: volume },
             Placed { target: "/home/tmp\x1b".into(), what: What::FileSystem(tmpfs) },
         ];
-        let build = build(&ContainerMounts { root, placed }, Facts { host: &host, set_group: true }).unwrap();
+        let build = build(
+            &ContainerMounts { root, placed, user_namespace: false },
+            Facts { host: &host, set_group: true },
+        )
+        .unwrap();
         let mounts = vec![
             Mount { container_path: "/etc/hosts".into(), host_path: "/h".into(), ..Mount::default() },
             Mount {

@@ -311,6 +311,7 @@ fn add_node_mounts(
         read_only: ReadOnly::Yes,
         propagation: MountPropagation::Private,
         volume: None,
+        map_ids: true,
     };
     placed.push(crate::build::Placed { target: stage.node.in_image(path), what: What::Bind(bind) });
     placed.sort_by_key(|placed| placed.target.components().count());

@@ -192,7 +192,7 @@ impl<'a> Stage<'a> {
             staging: own.join("root"),
             read_only: asked.read_only_root,
         };
-        ContainerMounts { root, placed }
+        ContainerMounts { root, placed, user_namespace: false }
     }
 
     /// Where a volume is in its container, without symbolic links.
@@ -251,6 +251,7 @@ fn bind(mount: &Mount, directory: bool) -> What {
         },
         propagation: mount.propagation,
         volume: mount.volume.clone(),
+        map_ids: true,
     })
 }
 

@@ -37,6 +37,8 @@ struct Held {
 #[derive(Default)]
 pub struct Handles {
     held: BTreeMap<Handle, Held>,
+    /// The container's user namespace, where it has one.
+    users: Option<OwnedFd>,
 }
 
 impl Handles {
@@ -70,6 +72,24 @@ impl Handles {
 /// is dropped on failure.
 pub fn execute(ops: &[Op]) -> Result<Handles, ExecuteError> {
     let mut handles = Handles::default();
+    handles.execute(ops)?;
+    Ok(handles)
+}
+
+/// As [`execute`], for a container in the user namespace that `users` leads to.
+pub(super) fn execute_as(ops: &[Op], users: Option<&Path>) -> Result<Handles, ExecuteError> {
+    let mut handles = Handles::default();
+    if let Some(path) = users {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(path, flags, Mode::empty());
+        handles.users = Some(opened.map_err(|errno| ExecuteError {
+            index: 0,
+            call: "open",
+            path: path.to_path_buf(),
+            errno,
+            message: Some("the pod's user namespace".to_owned()),
+        })?);
+    }
     handles.execute(ops)?;
     Ok(handles)
 }
@@ -112,6 +132,15 @@ impl Handles {
         f(held.fd.as_fd(), &held.path)
     }
 
+    fn users(&self, path: &Path) -> Result<BorrowedFd<'_>, Failed> {
+        self.users.as_ref().map(AsFd::as_fd).ok_or_else(|| Failed {
+            call: "operation",
+            path: path.to_path_buf(),
+            errno: Errno::INVAL,
+            message: Some("there is no user namespace".to_owned()),
+        })
+    }
+
     fn hold(&mut self, out: Handle, fd: OwnedFd, path: PathBuf) {
         self.held.insert(out, Held { fd, path });
     }
@@ -140,6 +169,25 @@ impl Handles {
                     sys::mount::set_attributes(mount, *recursive, set, clear, propagation.map(propagation_of))
                         .map_err(failed("mount_setattr", path))
                 })?;
+            }
+            Op::MapIds { mount, recursive } => {
+                let users = self.users(Path::new(""))?;
+                self.with(*mount, |mount, path| {
+                    sys::mount::map_ids(mount, *recursive, users).map_err(|errno| {
+                        let message = (errno == Errno::INVAL).then(|| {
+                            "the kernel cannot map the ids of a file system that is mounted here or below, which \
+                             hostUsers: false needs"
+                                .to_owned()
+                        });
+                        Failed { call: "mount_setattr(IDMAP)", path: path.to_path_buf(), errno, message }
+                    })
+                })?;
+            }
+            Op::UnshareUserAndMounts => {
+                let place = Path::new("/");
+                let users = self.users(place)?;
+                crate::user_namespace::enter(users).map_err(failed("setns(CLONE_NEWUSER)", place))?;
+                sys::mount::unshare_mounts().map_err(failed("unshare(CLONE_NEWNS)", place))?;
             }
             Op::MoveMount { from, to } => {
                 let from = self.get(*from)?;

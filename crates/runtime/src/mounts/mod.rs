@@ -56,6 +56,17 @@ pub struct MountRequest<'a> {
     pub shm: Option<&'a Path>,
     /// The cgroup view.
     pub cgroup: &'a CgroupView,
+    /// The pod's user namespace, if it has one.
+    pub users: Option<&'a Users>,
+}
+
+/// A pod's user namespace, as its containers' mounts need it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Users {
+    /// A path that leads to it while the supervisor lives: the process that makes the mounts has no descriptor of ours.
+    pub path: PathBuf,
+    /// The id on the machine of its root.
+    pub base: u32,
 }
 
 /// Why a container's mounts could not be planned or made.
@@ -155,6 +166,7 @@ pub struct Prepared {
     host: MountTable,
     /// Canonical sources of volumes that receive mounts of the host.
     receiving: Vec<PathBuf>,
+    users: Option<Users>,
 }
 
 /// Plans a container's mounts, in four steps:
@@ -170,8 +182,17 @@ pub fn prepare(request: &MountRequest<'_>) -> Result<Prepared, MountError> {
 /// [`prepare`] as if the host's mounts were these: for a plan that is only looked at, of sources some of which are
 /// yet to be mounted.
 pub fn prepare_on(request: &MountRequest<'_>, host: MountTable) -> Result<Prepared, MountError> {
-    let root = root_file_system(request)?;
-    let placed = place_all(request)?;
+    let mut root = root_file_system(request)?;
+    let mut placed = place_all(request)?;
+    let users = request.users.cloned();
+    if let Some(users) = &users {
+        // Our own directories are not to be entered by the namespace's root; in a mount namespace of its own any will do.
+        root.staging = PathBuf::from("/proc");
+        std::os::unix::fs::chown(&root.upper, Some(users.base), Some(users.base)).map_err(|source| {
+            MountError::Io { what: "change the owner of", path: root.upper.clone(), source }
+        })?;
+        placed.iter_mut().for_each(|placed| own_by(users.base, &mut placed.what));
+    }
     let receiving = placed
         .iter()
         .filter_map(|placed| match &placed.what {
@@ -180,8 +201,8 @@ pub fn prepare_on(request: &MountRequest<'_>, host: MountTable) -> Result<Prepar
         })
         .collect();
     let facts = Facts { host: &host, set_group: sys::mount::has_set_group() };
-    let build = build(&ContainerMounts { root, placed }, facts)?;
-    Ok(Prepared { build, host, receiving })
+    let build = build(&ContainerMounts { root, placed, user_namespace: users.is_some() }, facts)?;
+    Ok(Prepared { build, host, receiving, users })
 }
 
 impl Prepared {
@@ -194,7 +215,7 @@ impl Prepared {
     /// the process is in a mount namespace of its own with the container's root as its root. On failure the
     /// process must exit: its namespace, and all that was mounted in it, dies with it.
     pub fn build(&self) -> Result<(), MountError> {
-        execute(&self.build.ops)
+        execute::execute_as(&self.build.ops, self.users.as_ref().map(|users| users.path.as_path()))
             .map(drop)
             .map_err(|source| MountError::Execute { section: section_of(&self.build, source.index), source })
     }
@@ -281,6 +302,24 @@ fn place_all(request: &MountRequest<'_>) -> Result<Vec<Placed>, MountError> {
     Ok(placed)
 }
 
+/// New file systems that have an owner are the namespace's root's, and terminals the group's that it knows as 5.
+fn own_by(base: u32, what: &mut What) {
+    let What::FileSystem(new) = what else { return };
+    match new.fs_type.as_str() {
+        "tmpfs" => {
+            let owner = |key: &str| (key.to_owned(), Some(base.to_string()));
+            new.options.extend([owner("uid"), owner("gid")]);
+        }
+        "devpts" => {
+            for (_, value) in new.options.iter_mut().filter(|(key, _)| key == "gid") {
+                let inside = value.as_deref().and_then(|gid| gid.parse::<u32>().ok()).unwrap_or(0);
+                *value = Some((base + inside).to_string());
+            }
+        }
+        _ => {}
+    }
+}
+
 /// Whether there will be a directory at a place that is to be masked, or nothing. `/proc` and `/sys` of the
 /// container are new, with what this machine's have.
 fn what_is_at(view: &View, target: &Path) -> Option<bool> {
@@ -307,6 +346,7 @@ fn bind_of(mount: &Mount) -> Result<What, MountError> {
         },
         propagation: mount.propagation,
         volume: mount.volume.clone(),
+        map_ids: true,
     }))
 }
 

@@ -120,6 +120,7 @@ impl World {
             config,
             shm: None,
             cgroup: &CgroupView::None,
+            users: None,
         })
     }
 

@@ -39,6 +39,10 @@ impl World {
                 let place = self.held_place(task, *mount)?;
                 self.set_attributes(task, place, *recursive, (*set, *clear), *propagation, effects)
             }
+            Op::MapIds { mount, recursive: _ } => {
+                let place = self.held_place(task, *mount)?;
+                crate::errno::check(self.is_mount_root(place), crate::RuleId::TargetNotMountRoot)
+            }
             Op::MoveMount { from, to } => {
                 let (from, to) = (self.held_place(task, *from)?, self.held_place(task, *to)?);
                 self.move_mount(task, from, to, false, effects)
