@@ -40,6 +40,7 @@ const CASES: &[Case] = &[
     ("every_kind_is_made_and_taken_away", every_kind_is_made_and_taken_away),
     ("a_claim_is_its_volume_or_a_folder_that_stays", a_claim_is_its_volume_or_a_folder_that_stays),
     ("a_claims_folder_is_shared_where_asked", a_claims_folder_is_shared_where_asked),
+    ("huge_pages_are_mounted_or_refused", huge_pages_are_mounted_or_refused),
     ("volumes_are_shared_only_where_asked", volumes_are_shared_only_where_asked),
     ("a_shared_root_folder_stays_as_it_is", a_shared_root_folder_stays_as_it_is),
     ("what_is_mounted_in_an_empty_dir_is_not_deleted", what_is_mounted_in_an_empty_dir_is_not_deleted),
@@ -258,6 +259,34 @@ fn a_claim_is_its_volume_or_a_folder_that_stays(world: &World) {
     let pod = world.pod("q", json!([{"name": "v", "persistentVolumeClaim": {"claimName": ".."}}]), json!([]));
     let error = world.volumes(&pod).set_up(jiff::Timestamp::UNIX_EPOCH).unwrap_err();
     assert!(format!("{error}").contains("cannot be the name of a claim"), "{error}");
+}
+
+fn huge_pages_are_mounted_or_refused(world: &World) {
+    let pages = Path::new("/sys/kernel/mm/hugepages/hugepages-2048kB");
+    let volumes = json!([{"name": "v", "emptyDir": {"medium": "HugePages-2Mi"}}]);
+    let pod = world.pod("p", volumes, json!([]));
+    match world.volumes(&pod).set_up(jiff::Timestamp::UNIX_EPOCH) {
+        Ok(made) => assert_eq!(world.topmost(&path(&made, "v")).fs_type, "hugetlbfs"),
+        Err(error) => {
+            let text = error.to_string();
+            assert!(text.contains("huge pages of 2048 KiB"), "{text}");
+            let set_aside = std::fs::read_to_string(pages.join("nr_hugepages")).unwrap_or_default();
+            assert!(["", "0"].contains(&set_aside.trim()), "{text}, but {set_aside}");
+        }
+    }
+    world.volumes(&pod).tear_down().unwrap();
+    if pages.exists() {
+        // None need be set aside for the mount itself.
+        let at = world.host.join("pages");
+        std::fs::create_dir(&at).unwrap();
+        runtime::mounts::mount_huge_pages(&at, 2 << 20, true).unwrap();
+        let mount = world.topmost(&at);
+        assert!(mount.fs_type == "hugetlbfs" && mount.propagation.is_shared(), "{mount:?}");
+        assert!(mount.super_options.contains("pagesize=2M"), "{mount:?}");
+        assert_eq!(at.metadata().unwrap().permissions().mode() & 0o777, 0o777);
+        unmount(&at);
+    }
+    assert_eq!(world.places(), [""; 0].map(PathBuf::from));
 }
 
 fn a_claims_folder_is_shared_where_asked(world: &World) {

@@ -48,8 +48,10 @@ spec:
       - name: agent
         image: example/node-agent:latest
         imagePullPolicy: Always
-        command: [sleep, \"1000\"]
+        command: [sh, -c, 'mkdir /www; echo ok > /www/healthz; busybox httpd -p 10027 -h /www; exec sleep 1000']
         securityContext: {{privileged: true}}
+        livenessProbe: {{httpGet: {{path: /healthz, port: 10027, scheme: HTTP}}, periodSeconds: 1, failureThreshold: 3, timeoutSeconds: 30}}
+        startupProbe: {{httpGet: {{path: /healthz, port: http}}, periodSeconds: 1, failureThreshold: 60, timeoutSeconds: 30}}
         ports: [{{containerPort: 10027, hostPort: 10027, name: http, protocol: TCP}}]
         volumeMounts:
         - {{name: cgroup, mountPath: /sys/fs/cgroup}}
@@ -102,6 +104,16 @@ fn a_daemon_set_of_a_node_agent_runs_as_it_is() {
     let first = world.run(&["exec", "ds/node-agent", "--", "cat", "/proc/1/comm"]);
     assert_ne!(first.stdout, "sleep\n", "{first:?}");
 
+    // It answers its probes: it is ready, as it only is after the first, and was never started again.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let started = || world.run(&["inspect", "ds/node-agent"]).stdout.contains("started: true");
+    while !started() {
+        assert!(Instant::now() < deadline, "{:?}", world.run(&["inspect", "ds/node-agent"]));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let inspected = world.run(&["inspect", "ds/node-agent"]).stdout;
+    assert!(inspected.contains("restartCount: 0"), "{inspected}");
+
     let again = world.run(&world.run_args(&["-d", &file]));
     assert_eq!(again.status, 1);
     assert!(again.stderr.contains(&format!("error: pods {:?} already exists", &name[4..])), "{again:?}");
@@ -141,6 +153,8 @@ fn every_kind_makes_its_pods_and_each_is_found_by_its_workload() {
     assert_eq!(metadata["ownerReferences"][0]["kind"], "ReplicaSet");
     assert_eq!(metadata["ownerReferences"][0]["name"], format!("web-{hash}"));
     assert_eq!(world.run(&["exec", "sts/db", "--", "hostname"]).stdout, "db-0\n");
+    let hosts = world.run(&["exec", "sts/db", "--", "tail", "-n1", "/etc/hosts"]).stdout;
+    assert_eq!(hosts, "127.0.0.1\tdb-0.web.default.svc.cluster.local\tdb-0\n");
 
     // By name, from here on.
     let mut web = [names[0], names[1]];

@@ -12,7 +12,9 @@ pub mod security;
 pub use container::{ConfigError, NodeFacts, ResolvedVolume, ResolvedVolumes, container_config};
 pub use env::EnvSources;
 pub use resources::{QosClass, qos_class};
-pub use sandbox::{hostname, hosts_file, hosts_file_of_node, pod_sandbox_config, resolv_conf};
+pub use sandbox::{
+    hostname, hosts_file, hosts_file_of_node, pod_sandbox_config, resolv_conf, resolv_conf_with,
+};
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

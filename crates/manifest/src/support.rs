@@ -11,6 +11,7 @@ pub(crate) use claims::{claim, persistent_volume};
 pub use workloads::page as workloads_page;
 pub(crate) use workloads::{not_run, workload};
 
+use crate::cri::sandbox::HOSTNAME_MAX;
 use crate::field::{FieldErrors, Path};
 use crate::problem::ObjectId;
 use crate::tree::{Node, Number, Value};
@@ -75,7 +76,11 @@ pub const PODS: &[Row] = &[
     row("status", Done, "left out, as by the API server"),
     row("spec.volumes[].name", Done, ""),
     row("spec.volumes[].hostPath", Done, "every type, with the kubelet's checks"),
-    row("spec.volumes[].emptyDir.medium", Values(&["", "Memory"]), ""),
+    row(
+        "spec.volumes[].emptyDir.medium",
+        Checked,
+        "`Memory`, and `HugePages` or `HugePages-SIZE` where the machine has such pages",
+    ),
     row(
         "spec.volumes[].emptyDir.sizeLimit",
         Done,
@@ -198,7 +203,7 @@ pub const PODS: &[Row] = &[
     row("spec.terminationGracePeriodSeconds", Done, ""),
     row("spec.activeDeadlineSeconds", Done, "counted from every start"),
     row("spec.dnsPolicy", Done, "the node's name servers, or with None those of dnsConfig"),
-    row("spec.dnsConfig", Checked, "with dnsPolicy None"),
+    row("spec.dnsConfig", Done, "added to the node's settings; with dnsPolicy None alone"),
     row("spec.nodeSelector", NoMeaning, ""),
     row("spec.serviceAccountName", NoMeaning, "there are no service accounts, so no token is mounted"),
     row("spec.serviceAccount", NoMeaning, "the old name of serviceAccountName"),
@@ -232,9 +237,9 @@ pub const PODS: &[Row] = &[
     row("spec.securityContext.windowsOptions", Checked, "refused: Linux only"),
     row("spec.imagePullSecrets", Done, "Secrets of the same files"),
     row("spec.hostname", Done, ""),
-    row("spec.subdomain", Refused, ""),
-    row("spec.setHostnameAsFQDN", Refused, ""),
-    row("spec.hostnameOverride", Refused, ""),
+    row("spec.subdomain", Done, "in /etc/hosts, in the domain svc.cluster.local"),
+    row("spec.setHostnameAsFQDN", Done, ""),
+    row("spec.hostnameOverride", Done, ""),
     row("spec.hostAliases", Done, ""),
     row("spec.affinity", NoMeaning, ""),
     row("spec.schedulerName", NoMeaning, ""),
@@ -355,8 +360,9 @@ fn pod_at(base: &Path, pod: &Pod, node: &Node, left_out: &HashSet<String>) -> (V
     found.windows(spec);
     found.bidirectional_in_userns(pod, spec);
     found.sysctls(pod, spec);
-    found.dns(spec);
+    found.fqdn(pod);
     found.claims(spec);
+    found.mediums(spec);
     found.tokens(spec);
     if let Err(errors) = crate::annotations::read_at(pod, &found.base) {
         found.errors.list.extend(errors.list);
@@ -513,7 +519,13 @@ impl<'a> Walk<'a> {
             let Some(resources) = &container.resources else { return };
             let path = path.child("resources");
             for name in resources.limits.iter().flatten().map(|(name, _)| name) {
-                if !["cpu", "memory", "ephemeral-storage"].contains(&name.as_str()) {
+                if name.starts_with("hugepages-") {
+                    let here = path.child("limits").key(name);
+                    found.remarks.push(Remark::Other(format!(
+                        "{}: says which pages an emptyDir has; nothing limits how many",
+                        here.as_said()
+                    )));
+                } else if !["cpu", "memory", "ephemeral-storage"].contains(&name.as_str()) {
                     found.errors.other(&path.child("limits").key(name), NOT_YET);
                 }
             }
@@ -526,10 +538,39 @@ impl<'a> Walk<'a> {
         });
     }
 
-    fn dns(&mut self, spec: &PodSpec) {
-        if spec.dns_config.is_some() && spec.dns_policy.as_deref() != Some("None") {
-            let path = self.base.child("spec").child("dnsConfig");
-            self.errors.other(&path, &format!("with a dnsPolicy other than None {NOT_YET}"));
+    /// The kubelet's words, where the name is known before the Pod is made.
+    fn fqdn(&mut self, pod: &Pod) {
+        let name = crate::cri::hostname(pod);
+        let named =
+            pod.metadata.name.is_some() || pod.spec.as_ref().is_some_and(|spec| spec.hostname.is_some());
+        let fqdn = pod.spec.as_ref().and_then(|spec| spec.set_hostname_as_fqdn) == Some(true);
+        if fqdn && named && name.len() > HOSTNAME_MAX {
+            let path = self.base.child("spec").child("setHostnameAsFQDN");
+            self.errors.other(
+                &path,
+                &format!(
+                    "Failed to construct FQDN from Pod hostname and cluster domain, FQDN {name} is too long ({HOSTNAME_MAX} characters is the max, {} characters requested)",
+                    name.len()
+                ),
+            );
+        }
+    }
+
+    /// The pages that emptyDirs may ask for; whether this machine has them is seen when they are made.
+    fn mediums(&mut self, spec: &PodSpec) {
+        for (index, volume) in spec.volumes.iter().flatten().enumerate() {
+            let Some(medium) = volume.empty_dir.as_ref().and_then(|source| source.medium.as_deref()) else {
+                continue;
+            };
+            let path =
+                self.base.child("spec").child("volumes").index(index).child("emptyDir").child("medium");
+            let pages = medium.strip_prefix("HugePages-");
+            let known = ["", "Memory", "HugePages"].contains(&medium)
+                || pages.is_some_and(|size| crate::quantity::Quantity::parse(size).is_ok());
+            if !known {
+                self.errors
+                    .other(&path, &format!("unknown storage medium {}", crate::problem::go_quote(medium)));
+            }
         }
     }
 
@@ -706,8 +747,12 @@ mod tests {
                 "spec.volumes[0].nfs: not supported yet by this version of rhizome",
             ),
             (
-                "  volumes: [{name: v, emptyDir: {medium: HugePages}}]",
-                "spec.volumes[0].emptyDir.medium: \"HugePages\" is not supported yet by this version of rhizome",
+                "  volumes: [{name: v, emptyDir: {medium: Disk}}]",
+                "spec.volumes[0].emptyDir.medium: unknown storage medium \"Disk\"",
+            ),
+            (
+                "  setHostnameAsFQDN: true\n  subdomain: a-long-subdomain-of-this-pod-with-many-words\n  hostname: h",
+                "spec.setHostnameAsFQDN: Failed to construct FQDN from Pod hostname and cluster domain, FQDN h.a-long-subdomain-of-this-pod-with-many-words.default.svc.cluster.local is too long (64 characters is the max, 72 characters requested)",
             ),
             (
                 "  volumes: [{name: v, nfs: {server: s, path: /a}}]",

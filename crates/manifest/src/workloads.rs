@@ -167,6 +167,8 @@ impl<'a> Maker<'a> {
         labels.insert("controller-revision-hash".into(), revision);
         labels.insert("statefulset.kubernetes.io/pod-name".into(), name.clone());
         spec.hostname = Some(name.clone());
+        let service = self.workload.spec.service_name.clone();
+        spec.subdomain = service.filter(|service| !service.is_empty()).or(spec.subdomain.take());
         metadata.generate_name = Some(format!("{}-", self.owner.name));
         metadata.name = Some(name);
     }
@@ -178,6 +180,9 @@ impl<'a> Maker<'a> {
         spec: &mut PodSpec,
         taken: &mut BTreeSet<String>,
     ) {
+        // All start together, so that each Pod's deadline is the Job's.
+        let deadlines = [self.workload.spec.active_deadline_seconds, spec.active_deadline_seconds];
+        spec.active_deadline_seconds = deadlines.into_iter().flatten().min();
         let labels = metadata.labels.get_or_insert_default();
         for prefix in ["", "batch.kubernetes.io/"] {
             labels.insert(format!("{prefix}controller-uid"), self.owner.uid.clone());
@@ -286,6 +291,8 @@ mod tests {
         assert_eq!(names(&made("StatefulSet", json!({"replicas": 3}))), ["web-0", "web-1", "web-2"]);
         let later = made("StatefulSet", json!({"replicas": 2, "ordinals": {"start": 5}}));
         assert_eq!(names(&later), ["web-5", "web-6"]);
+        let service = made("StatefulSet", json!({"serviceName": "db"})).remove(0);
+        assert_eq!(service.spec.unwrap().subdomain.as_deref(), Some("db"));
         assert_eq!(later[0].spec.as_ref().unwrap().hostname.as_deref(), Some("web-5"));
         assert_eq!(made("Deployment", json!({"replicas": 0})), []);
         let many = made("ReplicaSet", json!({"replicas": 500}));
@@ -337,6 +344,8 @@ mod tests {
         assert_eq!(count(json!({"parallelism": 3})), 3);
         assert_eq!(count(json!({"completions": 4, "parallelism": 2})), 4);
         assert_eq!(count(json!({"completions": 4, "parallelism": 0})), 0);
+        let timed = made("Job", json!({"activeDeadlineSeconds": 5})).remove(0);
+        assert_eq!(timed.spec.unwrap().active_deadline_seconds, Some(5));
         let indexed = made("Job", json!({"completions": 2, "completionMode": "Indexed"}));
         let pod = indexed[1].spec.as_ref().unwrap();
         assert!(names(&indexed)[1].starts_with("web-1-"), "{:?}", names(&indexed));

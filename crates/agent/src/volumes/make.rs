@@ -1,8 +1,8 @@
 //! One volume, made: what is below the pod's own folder, what is on the host, and the folders of claims.
 
 use super::{
-    Place, PodVolumes, VolumeCause, VolumeError, bytes_of, host_path, io_cause, kind_of, payload, pinned,
-    sub_path, written,
+    Place, PodVolumes, VolumeCause, VolumeError, bytes_of, host_path, huge_pages, io_cause, kind_of, payload,
+    pinned, sub_path, written,
 };
 use crate::node::Node;
 use crate::root::{Root, make_private_directory};
@@ -139,7 +139,13 @@ impl PodVolumes<'_> {
                     size.filter(|bytes| *bytes > 0).map(|bytes| ("size".to_owned(), Some(bytes.to_string())));
                 self.mount_tmpfs(&volume.name, &path, size)?;
             }
-            other => return Err(VolumeCause::NotDone { kind: format!("emptyDir.medium: {other}") }),
+            medium => {
+                let page_bytes = huge_pages::page_bytes(medium, self.spec())?;
+                huge_pages::check(Path::new(huge_pages::OF_THE_KERNEL), page_bytes)?;
+                if !sub_path::is_mount_point(&path) {
+                    runtime::mounts::mount_huge_pages(&path, page_bytes, self.propagates(&volume.name))?;
+                }
+            }
         }
         Ok(path)
     }

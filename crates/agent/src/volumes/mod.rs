@@ -7,6 +7,7 @@
 //! Every step can be done again: a set-up that was cut off is repeated, and what an earlier one has made is kept.
 
 pub mod host_path;
+pub mod huge_pages;
 pub mod left;
 mod make;
 pub mod node_files;
@@ -71,6 +72,9 @@ pub enum VolumeCause {
         /// The field.
         kind: String,
     },
+    /// Huge pages that cannot be had.
+    #[error(transparent)]
+    HugePages(#[from] huge_pages::HugePagesError),
     /// A claim's name is no name of a file.
     #[error("{name:?} cannot be the name of a claim")]
     ClaimName {
@@ -114,6 +118,7 @@ impl VolumeError {
         use manifest::volume_files::VolumeError as Files;
         match self {
             VolumeError::SetUp { cause: VolumeCause::HostPath(error), .. } => error.hint(),
+            VolumeError::SetUp { cause: VolumeCause::HugePages(error), .. } => error.hint(),
             VolumeError::Files(Files::NotFound { kind, name, .. }) => Some(format!(
                 "give the {kind} {name:?} in the same set of files as the pod, or set `optional: true`"
             )),

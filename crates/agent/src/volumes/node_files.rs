@@ -44,7 +44,11 @@ pub fn write(
     };
     let resolv_conf = match dns {
         Some(dns) => cri::resolv_conf(dns),
-        None => read_or_empty(Path::new("/etc/resolv.conf"))?,
+        None => {
+            let of_node = read_or_empty(Path::new("/etc/resolv.conf"))?;
+            let more = pod.spec.as_ref().and_then(|spec| cri::resolv_conf_with(spec, &of_node));
+            more.unwrap_or(of_node)
+        }
     };
     write_file(&files.hosts, &hosts)?;
     write_file(&files.hostname, &format!("{hostname}\n"))?;

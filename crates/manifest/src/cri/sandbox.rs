@@ -2,7 +2,7 @@
 
 use super::{DnsConfig, NamespaceMode, NamespaceOption, PodSandboxConfig, PodSandboxMetadata};
 use crate::annotations::{self, PidsLimit};
-use k8s_openapi::api::core::v1::{HostAlias, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{HostAlias, Pod, PodDNSConfig, PodSpec};
 use std::path::Path;
 
 /// The sandbox of a Pod.
@@ -66,10 +66,37 @@ pub fn namespace_options(spec: &PodSpec) -> NamespaceOption {
     }
 }
 
-/// A Pod's host name: `spec.hostname`, or its name, cut to the 63 bytes that the kernel takes.
+/// The domain of services where there is no cluster to say another: a kubelet's usual one.
+const CLUSTER_DOMAIN: &str = "cluster.local";
+
+/// The most bytes that the kernel takes for a host name (`__NEW_UTS_LEN`).
+pub const HOSTNAME_MAX: usize = 64;
+
+/// A Pod's host name as its UTS namespace has it: its own, with its domain behind it where `setHostnameAsFQDN` says so.
 #[must_use]
 pub fn hostname(pod: &Pod) -> String {
-    let asked = pod.spec.as_ref().and_then(|spec| spec.hostname.as_deref()).filter(|name| !name.is_empty());
+    let fqdn = pod.spec.as_ref().and_then(|spec| spec.set_hostname_as_fqdn) == Some(true);
+    match domain(pod) {
+        Some(domain) if fqdn => format!("{}.{domain}", bare_hostname(pod)),
+        _ => bare_hostname(pod),
+    }
+}
+
+/// The domain that a Pod with a `subdomain` is in, as if there were a service of that name.
+fn domain(pod: &Pod) -> Option<String> {
+    let spec = pod.spec.as_ref()?;
+    let subdomain = spec.subdomain.as_deref().filter(|name| !name.is_empty())?;
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
+    spec.hostname_override.is_none().then(|| format!("{subdomain}.{namespace}.svc.{CLUSTER_DOMAIN}"))
+}
+
+/// `spec.hostnameOverride`, `spec.hostname`, or the Pod's name, cut to the 63 bytes of a label.
+fn bare_hostname(pod: &Pod) -> String {
+    let spec = pod.spec.as_ref();
+    if let Some(name) = spec.and_then(|spec| spec.hostname_override.as_deref()) {
+        return name.to_owned();
+    }
+    let asked = spec.and_then(|spec| spec.hostname.as_deref()).filter(|name| !name.is_empty());
     let name = asked.or(pod.metadata.name.as_deref()).unwrap_or_default();
     // Names are ASCII once they are valid; should one not be, it is cut where it may be.
     let mut end = name.len().min(63);
@@ -85,16 +112,21 @@ fn dns_config(spec: &PodSpec) -> Option<DnsConfig> {
     if spec.dns_policy.as_deref() != Some("None") {
         return None;
     }
-    let given = spec.dns_config.clone().unwrap_or_default();
+    Some(spec.dns_config.as_ref().map(given_dns).unwrap_or_default())
+}
+
+/// The settings of a Pod's `dnsConfig`.
+fn given_dns(given: &PodDNSConfig) -> DnsConfig {
+    let given = given.clone();
     let option = |option: k8s_openapi::api::core::v1::PodDNSConfigOption| match (option.name, option.value) {
         (Some(name), Some(value)) if !value.is_empty() => format!("{name}:{value}"),
         (name, _) => name.unwrap_or_default(),
     };
-    Some(DnsConfig {
+    DnsConfig {
         servers: given.nameservers.unwrap_or_default(),
         searches: given.searches.unwrap_or_default(),
         options: given.options.unwrap_or_default().into_iter().map(option).collect(),
-    })
+    }
 }
 
 /// What `/etc/hosts` of a Pod holds, in the kubelet's form. `pod_ips` may be empty.
@@ -109,9 +141,10 @@ pub fn hosts_file(pod: &Pod, pod_ips: &[String]) -> String {
          fe00::1\tip6-allnodes\n\
          fe00::2\tip6-allrouters\n",
     );
-    let name = hostname(pod);
+    let name = bare_hostname(pod);
+    let names = domain(pod).map_or_else(|| name.clone(), |domain| format!("{name}.{domain}\t{name}"));
     for ip in pod_ips {
-        text.push_str(&format!("{ip}\t{name}\n"));
+        text.push_str(&format!("{ip}\t{names}\n"));
     }
     text.push_str(&host_aliases(pod));
     text
@@ -133,6 +166,40 @@ fn host_aliases(pod: &Pod) -> String {
         format!("{}\t{}\n", alias.ip, alias.hostnames.as_deref().unwrap_or_default().join("\t"))
     };
     format!("\n# Entries added by HostAliases.\n{}", aliases.iter().map(line).collect::<String>())
+}
+
+/// What `/etc/resolv.conf` of a Pod holds that adds something to the node's: its `dnsConfig` behind what the node has, an
+/// option of the same name in its place; none where it adds nothing.
+#[must_use]
+pub fn resolv_conf_with(spec: &PodSpec, node: &str) -> Option<String> {
+    let given = given_dns(spec.dns_config.as_ref()?);
+    let mut merged = parse_resolv_conf(node);
+    for (into, more) in [(&mut merged.servers, given.servers), (&mut merged.searches, given.searches)] {
+        let new: Vec<String> = more.into_iter().filter(|word| !into.contains(word)).collect();
+        into.extend(new);
+    }
+    let name = |option: &str| option.split(':').next().unwrap_or_default().to_owned();
+    for option in given.options {
+        merged.options.retain(|old| name(old) != name(&option));
+        merged.options.push(option);
+    }
+    Some(resolv_conf(&merged))
+}
+
+/// The lines of resolv.conf(5) that settings are made of; the last `search` counts.
+fn parse_resolv_conf(text: &str) -> DnsConfig {
+    let mut found = DnsConfig::default();
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        let (keyword, words) = (words.next().unwrap_or_default(), words.map(str::to_owned));
+        match keyword {
+            "nameserver" => found.servers.extend(words.take(1)),
+            "search" => found.searches = words.collect(),
+            "options" => found.options.extend(words),
+            _ => {}
+        }
+    }
+    found
 }
 
 /// What `/etc/resolv.conf` holds for settings that a Pod says itself.
@@ -194,6 +261,39 @@ mod tests {
             pod_sandbox_config(&pod(json!({"hostNetwork": true})), 0, "/x", Path::new("/l")).hostname,
             ""
         );
+    }
+
+    #[test]
+    fn a_subdomain_is_in_the_hosts_file_and_in_the_name_where_asked() {
+        let lines = |spec| {
+            let pod = pod(spec);
+            let text = hosts_file(&pod, &["10.0.0.1".into()]);
+            (text.lines().last().unwrap().to_owned(), hostname(&pod))
+        };
+        let fqdn = "h.sub.default.svc.cluster.local";
+        let own = json!({"hostname": "h", "subdomain": "sub"});
+        assert_eq!(lines(own), (format!("10.0.0.1\t{fqdn}\th"), "h".to_owned()));
+        let full = json!({"hostname": "h", "subdomain": "sub", "setHostnameAsFQDN": true});
+        assert_eq!(lines(full), (format!("10.0.0.1\t{fqdn}\th"), fqdn.to_owned()));
+        let other = json!({"hostname": "h", "subdomain": "sub", "hostnameOverride": "x.y"});
+        assert_eq!(lines(other), ("10.0.0.1\tx.y".to_owned(), "x.y".to_owned()));
+        let alone = json!({"hostname": "h", "setHostnameAsFQDN": true});
+        assert_eq!(lines(alone).1, "h");
+    }
+
+    #[test]
+    fn a_dns_config_adds_to_the_nodes() {
+        let node = "# x\nnameserver 1.1.1.1\nsearch old\nsearch a b\noptions ndots:5 rotate\n";
+        let spec: PodSpec = serde_json::from_value(json!({"containers": [], "dnsConfig": {
+            "nameservers": ["1.1.1.1", "2.2.2.2"], "searches": ["b", "c"],
+            "options": [{"name": "ndots", "value": "2"}, {"name": "edns0"}],
+        }}))
+        .unwrap();
+        assert_eq!(
+            resolv_conf_with(&spec, node).unwrap(),
+            "nameserver 1.1.1.1\nnameserver 2.2.2.2\nsearch a b c\noptions rotate ndots:2 edns0\n"
+        );
+        assert_eq!(resolv_conf_with(&PodSpec::default(), node), None);
     }
 
     #[test]

@@ -49,7 +49,7 @@ const STATEFUL_SET: &[Row] = &[
         Done,
         "a claim NAME-POD for each Pod, which stays when the Pod is removed",
     ),
-    row("spec.serviceName", NoMeaning, "there are no services"),
+    row("spec.serviceName", Done, "the Pods' subdomain; there are no services"),
     row("spec.podManagementPolicy", NoMeaning, "they are started in order, without waiting"),
     row("spec.updateStrategy", NoMeaning, NO_CONTROLLER),
     row("spec.revisionHistoryLimit", NoMeaning, HISTORY),
@@ -65,7 +65,7 @@ const JOB: &[Row] = &[
         "with completions, whose Pods all run at the same time, only 0 makes a difference",
     ),
     row("spec.completions", Done, "so many Pods, all at the same time"),
-    row("spec.activeDeadlineSeconds", Refused, ""),
+    row("spec.activeDeadlineSeconds", Done, "of each Pod, from its start"),
     row("spec.podFailurePolicy", Refused, ""),
     row("spec.successPolicy", Refused, ""),
     row(
@@ -201,7 +201,7 @@ mod tests {
         let selector = if kind == "Job" { "" } else { "selector: {matchLabels: {a: b}}," };
         let text = format!(
             "apiVersion: {group}/v1\nkind: {kind}\nmetadata: {{name: w}}\nspec: {{{selector} {spec}, template: {{metadata: {{labels: {{a: b}}}}, \
-             spec: {{restartPolicy: {policy}, subdomain: x, nodeSelector: {{a: b}}, containers: [{{name: c, image: i}}]}}}}}}\n"
+             spec: {{restartPolicy: {policy}, runtimeClassName: x, nodeSelector: {{a: b}}, containers: [{{name: c, image: i}}]}}}}}}\n"
         );
         match load(&[Source { name: "f", bytes: text.as_bytes() }], &Options::default()) {
             Ok(loaded) => loaded.notes.iter().map(ToString::to_string).collect(),
@@ -211,10 +211,13 @@ mod tests {
 
     #[test]
     fn what_is_not_done_is_refused_where_it_stands() {
-        let refused = said("Job", "activeDeadlineSeconds: 5, suspend: true");
-        assert!(refused[0].starts_with("spec.activeDeadlineSeconds: not supported yet"), "{refused:?}");
+        let refused = said("Job", "managedBy: a/b, suspend: true");
+        assert!(refused[0].starts_with("spec.managedBy: not supported yet"), "{refused:?}");
         assert!(refused[1].starts_with("spec.suspend: \"true\" is not supported yet"), "{refused:?}");
-        assert!(refused[2].starts_with("spec.template.spec.subdomain: not supported yet"), "{refused:?}");
+        assert!(
+            refused[2].starts_with("spec.template.spec.runtimeClassName: not supported yet"),
+            "{refused:?}"
+        );
         let many = said("Deployment", "replicas: 2000000000");
         assert!(many[0].starts_with("spec.replicas: 2000000000 Pods are more than"), "{many:?}");
     }

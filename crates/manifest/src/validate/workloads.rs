@@ -48,6 +48,8 @@ pub struct WorkloadSpec {
     pub backoff_limit: Option<i32>,
     /// Seconds that an ended Job is kept.
     pub ttl_seconds_after_finished: Option<i32>,
+    /// The service of a StatefulSet's Pods.
+    pub service_name: Option<String>,
     /// Whether a Job's Pods have numbers: `Indexed`, or `NonIndexed`.
     pub completion_mode: Option<String>,
     /// The claims of each of a StatefulSet's Pods.

@@ -20,7 +20,8 @@ pub use explain::defaults::CgroupView;
 pub use predict::{Mismatch, Row, Verdict};
 pub use resolve::ResolveError;
 pub use volumes::{
-    DetachError, Detached, bind, detach_bind, detach_tree, mount_layers, mount_tmpfs, share_directory,
+    DetachError, Detached, bind, detach_bind, detach_tree, mount_huge_pages, mount_layers, mount_tmpfs,
+    share_directory,
 };
 
 use explain::build::{

@@ -25,27 +25,35 @@ pub fn mount_tmpfs(
     options: &[(String, Option<String>)],
     shared: bool,
 ) -> Result<(), ExecuteError> {
-    execute(&explain::volume::tmpfs(path, options, shared)).map(drop)
+    let attributes = Attributes { no_suid: true, no_dev: true, ..NOTHING };
+    mount_new("tmpfs", options.to_vec(), attributes, path, shared)
 }
 
-/// Mounts the layers of an image, topmost first and at least two, one over the other, read-only and noexec as Kubernetes
-/// has image volumes; shared if asked.
-pub fn mount_layers(layers: &[&Path], path: &Path, shared: bool) -> Result<(), ExecuteError> {
-    let [at, overlay] = [Handle(1), Handle(2)];
+/// Mounts a file system of huge pages of so many bytes, writable by everybody; shared if asked.
+pub fn mount_huge_pages(path: &Path, page_bytes: u64, shared: bool) -> Result<(), ExecuteError> {
+    let page = format!("{}K", page_bytes / 1024);
+    let options =
+        [("pagesize", page), ("mode", "0777".to_owned())].map(|(key, value)| (key.to_owned(), Some(value)));
+    let attributes = Attributes { no_suid: true, no_dev: true, ..NOTHING };
+    mount_new("hugetlbfs", options.into(), attributes, path, shared)
+}
+
+fn mount_new(
+    fs_type: &str,
+    options: Vec<(String, Option<String>)>,
+    attributes: Attributes,
+    path: &Path,
+    shared: bool,
+) -> Result<(), ExecuteError> {
+    let [at, new] = [Handle(1), Handle(2)];
     let propagation = if shared { PropagationType::Shared } else { PropagationType::Private };
-    let lower = |layer: &&Path| ("lowerdir+".to_owned(), Some(layer.to_string_lossy().into_owned()));
+    let fs_type = fs_type.to_owned();
     execute(&[
         open_on_host(path, at),
-        Op::NewFileSystem {
-            fs_type: "overlay".to_owned(),
-            source: "overlay".to_owned(),
-            options: layers.iter().map(lower).collect(),
-            attributes: Attributes { read_only: true, no_suid: true, no_dev: true, no_exec: true },
-            out: overlay,
-        },
-        Op::MoveMount { from: overlay, to: at },
+        Op::NewFileSystem { source: fs_type.clone(), fs_type, options, attributes, out: new },
+        Op::MoveMount { from: new, to: at },
         Op::SetAttributes {
-            mount: overlay,
+            mount: new,
             recursive: false,
             set: NOTHING,
             clear: NOTHING,
@@ -53,6 +61,14 @@ pub fn mount_layers(layers: &[&Path], path: &Path, shared: bool) -> Result<(), E
         },
     ])
     .map(drop)
+}
+
+/// Mounts the layers of an image, topmost first and at least two, one over the other, read-only and noexec as Kubernetes
+/// has image volumes; shared if asked.
+pub fn mount_layers(layers: &[&Path], path: &Path, shared: bool) -> Result<(), ExecuteError> {
+    let lower = |layer: &&Path| ("lowerdir+".to_owned(), Some(layer.to_string_lossy().into_owned()));
+    let attributes = Attributes { read_only: true, no_suid: true, no_dev: true, no_exec: true };
+    mount_new("overlay", layers.iter().map(lower).collect(), attributes, path, shared)
 }
 
 /// Binds `source` on `target`, without the mounts below it; it stays a peer of what it was copied from, as a
