@@ -648,3 +648,129 @@ fn files_and_streams_go_both_ways_without_growth() {
     let after = most(&node);
     assert!(after < before + 16 * 1024, "{before} KiB before, {after} KiB after");
 }
+
+#[test]
+fn a_daemon_set_has_one_pod_of_its_template() {
+    let Some(node) = Node::start("a_daemon_set_has_one_pod_of_its_template") else { return };
+    let volume = node.world.volume().display().to_string();
+    // As kubectl-debug's own: the host's processes, privileged, Bidirectional, asked whether it lives.
+    let set = format!(
+        "apiVersion: apps/v1
+kind: DaemonSet
+metadata: {{name: agent, labels: {{app: agent}}}}
+spec:
+  selector: {{matchLabels: {{app: agent}}}}
+  template:
+    metadata: {{labels: {{app: agent}}}}
+    spec:
+      hostPID: true
+      terminationGracePeriodSeconds: 0
+      containers:
+      - name: agent
+        image: busybox
+        command: [httpd, -f, -p, '10027', -h, /bin]
+        securityContext: {{privileged: true}}
+        livenessProbe: {{httpGet: {{path: /busybox, port: 10027}}, periodSeconds: 1}}
+        volumeMounts: [{{name: lxcfs, mountPath: /var/lib/lxc, mountPropagation: Bidirectional}}]
+      volumes: [{{name: lxcfs, hostPath: {{path: {volume}, type: DirectoryOrCreate}}}}]
+"
+    );
+    let file = node.world.file("set.yaml", &set);
+    assert_eq!(node.ok(&["apply", "-f", &file]), "daemonset.apps/agent created\n");
+    let ready = |node: &Node| {
+        node.until(&["get", "ds", "agent"], |text| columns(text).contains("\nagent 1 1 1 1 1 <none> AGE\n"));
+        node.ok(&["get", "pods", "-l", "app=agent", "-o", "name"])
+    };
+    let first = ready(&node);
+    assert!(first.starts_with("pod/agent-") && first.lines().count() == 1, "{first}");
+    node.ok(&["delete", first.trim()]);
+    let second = ready(&node);
+    assert_ne!(first, second);
+    assert_eq!(node.ok(&["apply", "-f", &file]), "daemonset.apps/agent unchanged\n");
+    let changed = node.world.file(
+        "changed.yaml",
+        &set.replace(
+            "metadata: {labels: {app: agent}}\n    spec",
+            "metadata: {labels: {app: agent, new: x}}\n    spec",
+        ),
+    );
+    assert_eq!(node.ok(&["apply", "-f", &changed]), "daemonset.apps/agent configured\n");
+    node.until(&["get", "pods", "-l", "new=x", "-o", "jsonpath={.items[*].status.phase}"], |text| {
+        text == "Running"
+    });
+    node.ok(&["delete", "ds", "agent"]);
+    node.until(&["get", "pods", "-o", "name"], str::is_empty);
+}
+
+#[test]
+fn kubectl_explains_and_lists_what_there_is() {
+    let Some(node) = Node::start("kubectl_explains_and_lists_what_there_is") else { return };
+    let explained = node.ok(&["explain", "pod.spec.containers.volumeMounts.mountPropagation"]);
+    assert!(explained.starts_with("KIND:       Pod\nVERSION:    v1\n\nFIELD: mountPropagation <string>\nENUM:\n    Bidirectional\n    HostToContainer\n    None\n\nDESCRIPTION:\n    mountPropagation determines how mounts are propagated from the host to\n    container and the other way around."), "{explained}");
+    assert!(
+        node.ok(&["explain", "ds.spec.template.spec.volumes.hostPath"])
+            .contains("FIELD: hostPath <HostPathVolumeSource>")
+    );
+    node.refused(&["explain", "pod.foo"], "error: field \"foo\" does not exist\n");
+    let resources = columns(&node.ok(&["api-resources"]));
+    let expected = "NAME SHORTNAMES APIVERSION NAMESPACED KIND\nconfigmaps cm v1 true ConfigMap\nevents ev v1 true Event\nnamespaces ns v1 false Namespace\nnodes no v1 false Node\npods po v1 true Pod\nsecrets v1 true Secret\nserviceaccounts sa v1 true ServiceAccount\ndaemonsets ds apps/v1 true DaemonSet\n";
+    assert_eq!(resources, expected);
+    assert_eq!(node.ok(&["api-versions"]), "apps/v1\nv1\n");
+}
+
+/// What a real API server answered to wrong manifests. The recordings are not part of the project: `RHIZOME_REFERENCE`
+/// names their folder, else it is looked for beside the workspace.
+#[test]
+fn wrong_manifests_are_refused_in_kubernetes_own_words() {
+    let name = "wrong_manifests_are_refused_in_kubernetes_own_words";
+    let named = std::env::var_os("RHIZOME_REFERENCE").map(std::path::PathBuf::from);
+    let beside = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/reference");
+    let folder = named.unwrap_or(beside).join("recordings/errors");
+    if !folder.is_dir() {
+        return support::skipped(name, "no recordings (RHIZOME_REFERENCE)");
+    }
+    let Some(node) = Node::start(name) else { return };
+    let mut wrong = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        // A workload that is not served is another matter.
+        if text.contains("kind: Deployment") {
+            continue;
+        }
+        let sections: Vec<(&str, &str)> = text
+            .split("\n----- ")
+            .skip(1)
+            .map(|section| section.split_once('\n').unwrap_or((section, "")))
+            .collect();
+        let section = |title: &str| {
+            sections
+                .iter()
+                .find(|(found, _)| *found == title)
+                .map_or(String::new(), |(_, text)| format!("{text}\n"))
+        };
+        let here = node.world.root().with_file_name("manifests");
+        std::fs::create_dir_all(&here).unwrap();
+        for (title, content) in sections.iter().filter(|(title, _)| title.starts_with("input file ")) {
+            let content = content.trim_end_matches("\\ no newline at end");
+            std::fs::write(here.join(title.trim_start_matches("input file ")), format!("{content}\n"))
+                .unwrap();
+        }
+        let command = section("command");
+        let args: Vec<&str> = command.split_whitespace().skip(1).collect();
+        let ran = support::ran(node.command(&args).current_dir(&here).output().unwrap());
+        let expected = section("stderr");
+        let expected = if expected == "\n" { "" } else { expected.as_str() };
+        let code = section("exit status").trim().parse::<i32>().unwrap();
+        // Container ids of 64 digits are never the same.
+        let said = ran.stderr.clone();
+        if ran.status != code || (said != expected && !expected.contains("ID64")) {
+            wrong.push(format!("{}: {ran:?}, expected {code} {expected:?}", path.display()));
+        }
+        if code == 0 {
+            node.kubectl(&["delete", "pods", "--all", "--now"]);
+        }
+    }
+    node.kubectl(&["delete", "pods", "--all", "--now"]);
+    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+}

@@ -139,7 +139,7 @@ pub fn is_of_an_own_group(api_version: &str) -> bool {
 
 /// The kind as it is really written: `Pod` for `pod`.
 #[must_use]
-pub(crate) fn canonical(kind: &str) -> &str {
+pub fn canonical(kind: &str) -> &str {
     KINDS
         .iter()
         .flat_map(|group| group.kinds)

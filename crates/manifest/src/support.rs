@@ -349,6 +349,16 @@ pub fn pod_errors(made: &Pod, node: &Node, left_out: &HashSet<String>) -> FieldE
     pod(made, node, left_out).errors
 }
 
+/// What of a valid workload cannot be done.
+#[must_use]
+pub fn workload_errors(
+    made: &crate::validate::Workload,
+    node: &Node,
+    left_out: &HashSet<String>,
+) -> FieldErrors {
+    workload(made, node, left_out).errors
+}
+
 /// The same for a Pod, or the template of one, that stands at `base`.
 fn pod_at(base: &Path, pod: &Pod, node: &Node, left_out: &HashSet<String>) -> (Verdict, Vec<String>) {
     let mut found = Walk::new(PODS, base, left_out);

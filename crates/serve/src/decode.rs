@@ -4,12 +4,15 @@ use crate::error::{ApiError, Result};
 use crate::kinds::{About, Resource};
 use crate::object::{self, text};
 use crate::protobuf;
+use k8s_openapi::api::apps::v1 as apps;
 use k8s_openapi::api::core::v1 as api;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use manifest::ValidationMode;
 use manifest::decode::{Decoded, MisfitKind};
 use manifest::field::FieldErrors;
 use manifest::tree::Node;
+use manifest::validate::Workload;
 use manifest::{defaults, kinds as known_kinds, support, tree, validate};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -87,6 +90,7 @@ pub(crate) fn object(
         Resource::Namespaces => place.typed::<api::Namespace>(decoded.json)?,
         Resource::Nodes => place.typed::<api::Node>(decoded.json)?,
         Resource::ServiceAccounts => place.typed::<api::ServiceAccount>(decoded.json)?,
+        Resource::DaemonSets => place.typed::<apps::DaemonSet>(decoded.json)?,
         Resource::Events => return Err(ApiError::method_not_allowed()),
     };
     Ok(Given { object, uid, version, warnings: warnings.into_iter().chain(more).collect() })
@@ -150,7 +154,7 @@ fn check_kind(about: &About, node: &Node) -> Result<()> {
     }
     let version = api_version.rsplit('/').next().unwrap_or_default();
     let kind = if kind.is_empty() { about.kind } else { kind };
-    let why = if known_kinds::is_known(api_version, kind) {
+    let why = if known_kinds::is_known(api_version, kind) && known_kinds::canonical(kind) == kind {
         format!("converting (v1.{kind}) to (core.{}): unknown conversion", about.kind)
     } else {
         format!(
@@ -261,6 +265,39 @@ impl Kind for api::Pod {
     }
 }
 
+impl Kind for apps::DaemonSet {
+    fn metadata(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+    fn fill_in(&mut self) {
+        self.status = None;
+        let spec = &mut self.spec;
+        defaults::pod_spec(spec.template.spec.get_or_insert_default());
+        spec.revision_history_limit.get_or_insert(10);
+        let strategy = spec.update_strategy.get_or_insert_default();
+        if strategy.type_.get_or_insert_with(|| "RollingUpdate".to_owned()) == "RollingUpdate" {
+            let rolling = strategy.rolling_update.get_or_insert_default();
+            rolling.max_surge.get_or_insert(IntOrString::Int(0));
+            rolling.max_unavailable.get_or_insert(IntOrString::Int(1));
+        }
+    }
+    fn wrong(&self) -> FieldErrors {
+        workload_of(self).map_or_else(FieldErrors::default, |workload| validate::workload(&workload))
+    }
+    fn unsupported(&self, place: &Place<'_>) -> FieldErrors {
+        workload_of(self).map_or_else(FieldErrors::default, |workload| {
+            support::workload_errors(&workload, place.node, place.unknown)
+        })
+    }
+}
+
+/// What workloads have in common, of a DaemonSet.
+pub(crate) fn workload_of(set: &impl Serialize) -> Option<Workload> {
+    let mut value = serde_json::to_value(set).ok()?;
+    value["kind"] = "DaemonSet".into();
+    serde_json::from_value(value).ok()
+}
+
 impl Kind for api::ConfigMap {
     fn metadata(&mut self) -> &mut ObjectMeta {
         &mut self.metadata
@@ -325,6 +362,8 @@ pub(crate) struct DeleteOptions {
     pub(crate) uid: Option<String>,
     pub(crate) version: Option<String>,
     pub(crate) dry_run: bool,
+    /// What it made stays.
+    pub(crate) orphan: bool,
 }
 
 /// Reads the body of a delete, which may be empty.
@@ -349,6 +388,7 @@ pub(crate) fn delete_options(body: &[u8], format: Format) -> Result<DeleteOption
         grace_seconds: value.get("gracePeriodSeconds").and_then(Value::as_i64),
         uid: owned("/preconditions/uid"),
         version: owned("/preconditions/resourceVersion"),
+        orphan: value.get("propagationPolicy").is_some_and(|policy| policy == "Orphan"),
         dry_run: value.get("dryRun").is_some_and(|dry_run| *dry_run == json!(["All"])),
     })
 }

@@ -38,6 +38,9 @@ pub(crate) async fn one(
     form: Form,
     options: &DeleteOptions,
 ) -> Result<Answer> {
+    if options.orphan && key.resource == Resource::DaemonSets {
+        crate::daemon_sets::let_go(shared, key);
+    }
     let (shared, key, options) = (shared.clone(), key.clone(), options.clone());
     let (resource, name) = (key.resource, key.name.clone());
     let (stored, gone) = blocking(move || delete(&shared, &key, &options)).await?;

@@ -1,5 +1,5 @@
-//! What this node serves, as clients ask for it before anything else: versions, groups, kinds, and the document from which
-//! `kubectl` learns that the server validates. All of it made from [`crate::kinds`].
+//! What this node serves, as clients ask for it before anything else: versions, groups, kinds. All of it made from
+//! [`crate::kinds`].
 
 use crate::accept;
 use crate::error::Result;
@@ -55,7 +55,7 @@ pub(crate) fn go_architecture(rust: &str) -> &str {
 }
 
 /// The groups with their versions, the core group first.
-fn group_versions() -> Vec<(&'static str, &'static str)> {
+pub(crate) fn group_versions() -> Vec<(&'static str, &'static str)> {
     let mut found: Vec<_> =
         Resource::EVERY.iter().map(|resource| (resource.about().group, resource.about().version)).collect();
     found.sort_unstable();
@@ -63,7 +63,7 @@ fn group_versions() -> Vec<(&'static str, &'static str)> {
     found
 }
 
-fn of_group_version(group: &str, version: &str) -> impl Iterator<Item = &'static About> {
+pub(crate) fn of_group_version(group: &str, version: &str) -> impl Iterator<Item = &'static About> {
     let (group, version) = (group.to_owned(), version.to_owned());
     Resource::EVERY
         .iter()
@@ -134,7 +134,7 @@ fn aggregated(core: bool, version: &'static str, known: &str) -> Answer {
 }
 
 /// A name for a document that changes when it does.
-fn hash(document: &Value) -> String {
+pub(crate) fn hash(document: &Value) -> String {
     Sha256::digest(document.to_string()).iter().take(16).map(|byte| format!("{byte:02X}")).collect()
 }
 
@@ -200,73 +200,6 @@ pub(crate) fn no_extensions() -> Answer {
     }))
 }
 
-/// `api/v1`, `apis/GROUP/VERSION`
-fn openapi_path(group: &str, version: &str) -> String {
-    if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
-}
-
-/// `/openapi/v3`
-pub(crate) fn openapi_index() -> Answer {
-    let mut paths = Map::new();
-    for (group, version) in group_versions() {
-        let path = openapi_path(group, version);
-        let hash = hash(&openapi_document(group, version));
-        paths.insert(path.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={hash}")}));
-    }
-    Answer::json(&json!({"paths": paths}))
-}
-
-/// `/openapi/v3/api/v1`
-pub(crate) fn openapi(path: &str) -> Option<Answer> {
-    let known = group_versions().into_iter().find(|(group, version)| openapi_path(group, version) == path);
-    known.map(|(group, version)| Answer::json(&openapi_document(group, version)))
-}
-
-/// Which operations there are, and that they take `fieldValidation`: then `kubectl` leaves validation to us.
-fn openapi_document(group: &str, version: &str) -> Value {
-    let mut paths = Map::new();
-    let base = openapi_path(group, version);
-    let parameter =
-        |name: &str| json!({"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": true}});
-    for about in of_group_version(group, version) {
-        let operation = |action: &str| {
-            let mut parameters = Vec::new();
-            if ["post", "put", "patch"].contains(&action) {
-                parameters.extend(["dryRun", "fieldManager", "fieldValidation"].map(parameter));
-            }
-            json!({
-                "parameters": parameters,
-                "responses": {"200": {"description": "OK"}},
-                "x-kubernetes-action": action,
-                "x-kubernetes-group-version-kind": {"group": about.group, "version": about.version, "kind": about.kind},
-            })
-        };
-        let place = if about.namespaced { "/namespaces/{namespace}" } else { "" };
-        let (mut all, mut one) = (Map::new(), Map::new());
-        for (verb, method, of_one) in [
-            ("list", "get", false),
-            ("create", "post", false),
-            ("get", "get", true),
-            ("update", "put", true),
-            ("patch", "patch", true),
-            ("delete", "delete", true),
-        ] {
-            if about.allows(verb) {
-                let operations = if of_one { &mut one } else { &mut all };
-                operations.insert(method.into(), operation(if method == "get" { verb } else { method }));
-            }
-        }
-        paths.insert(format!("/{base}{place}/{}", about.plural), Value::Object(all));
-        paths.insert(format!("/{base}{place}/{}/{{name}}", about.plural), Value::Object(one));
-    }
-    json!({
-        "openapi": "3.0.0",
-        "info": {"title": "Rhizome", "version": git_version()},
-        "paths": paths,
-        "components": {"schemas": {}},
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -284,13 +217,5 @@ mod tests {
         let kinds = names(&all["items"][0]["versions"][0]["resources"], "resource");
         assert_eq!(kinds, names(&plain["resources"], "name"));
         assert!(kinds.contains(&"pods".to_owned()));
-    }
-
-    #[test]
-    fn the_document_says_that_pods_are_validated_here() {
-        let document = openapi_document("", "v1");
-        let create = &document["paths"]["/api/v1/namespaces/{namespace}/pods"]["post"];
-        assert_eq!(create["x-kubernetes-group-version-kind"]["kind"], "Pod");
-        assert!(create["parameters"].as_array().unwrap().iter().any(|p| p["name"] == "fieldValidation"));
     }
 }

@@ -8,6 +8,7 @@ use crate::error::{ApiError, Result};
 use crate::list;
 use crate::logs;
 use crate::object::Key;
+use crate::openapi;
 use crate::query::Query;
 use crate::route::{self, Route};
 use crate::server::Shared;
@@ -261,9 +262,10 @@ async fn dispatch(
         }
         Route::GroupVersion { group, version } => Ok(discovery::group_version(&group, &version)),
         Route::NoExtensions => Ok(discovery::no_extensions()),
-        Route::OpenApiIndex => Ok(discovery::openapi_index()),
+        Route::OpenApiIndex => Ok(openapi::index()),
+        Route::OpenApiOld => Ok(openapi::version_2()),
         Route::OpenApi { group_version } => {
-            discovery::openapi(&group_version).ok_or_else(ApiError::no_such_resource)
+            openapi::document(&group_version).ok_or_else(ApiError::no_such_resource)
         }
         Route::Metrics | Route::NoPath => Ok(Answer::no_path()),
         Route::NoResource => Err(ApiError::no_such_resource()),

@@ -5,6 +5,7 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Resource {
     ConfigMaps,
+    DaemonSets,
     Events,
     Namespaces,
     Nodes,
@@ -52,8 +53,9 @@ const POD_PARTS: &[Subresource] = &[
 
 impl Resource {
     /// All, in the order of discovery.
-    pub(crate) const EVERY: [Resource; 7] = [
+    pub(crate) const EVERY: [Resource; 8] = [
         Resource::ConfigMaps,
+        Resource::DaemonSets,
         Resource::Events,
         Resource::Namespaces,
         Resource::Nodes,
@@ -78,6 +80,7 @@ impl Resource {
     pub(crate) fn about(self) -> &'static About {
         match self {
             Resource::ConfigMaps => &CONFIG_MAPS,
+            Resource::DaemonSets => &DAEMON_SETS,
             Resource::Events => &EVENTS,
             Resource::Namespaces => &NAMESPACES,
             Resource::Nodes => &NODES,
@@ -127,6 +130,17 @@ static CONFIG_MAPS: About = About {
     kind: "ConfigMap",
     short_names: &["cm"],
     schema: "v1.ConfigMap",
+    ..CORE
+};
+static DAEMON_SETS: About = About {
+    group: "apps",
+    plural: "daemonsets",
+    singular: "daemonset",
+    kind: "DaemonSet",
+    short_names: &["ds"],
+    categories: &["all"],
+    subresources: &[Subresource { name: "status", kind: "DaemonSet", verbs: &["get"] }],
+    schema: "apps.DaemonSet",
     ..CORE
 };
 static EVENTS: About =

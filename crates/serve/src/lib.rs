@@ -27,6 +27,7 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+mod daemon_sets;
 mod decode;
 mod delete;
 mod discovery;
@@ -42,6 +43,7 @@ mod list;
 mod logs;
 mod node;
 mod object;
+mod openapi;
 mod patch;
 mod pki;
 mod pods;

@@ -265,9 +265,14 @@ impl Worker {
             let record = view.record.pod.clone();
             self.show(&record, view.state(), &mut told);
             match (self.going(), view.state().done(), view.supervised) {
-                (Some(_), true, _) => {
+                (Some(going), done, supervised) if done || !supervised => {
                     let pod = self.pod.clone();
-                    let removed = self.agent(move |client| client.remove(&pod, true)).await;
+                    // One that was never begun is not done either, and only has to be removed.
+                    let removed = self.agent(move |client| {
+                        client.stop(&pod, Some(going.grace_seconds))?;
+                        client.remove(&pod, true)
+                    });
+                    let removed = removed.await;
                     self.shared.reap().await;
                     match removed {
                         Err(error) if !is_gone(&error) => return Err(error),
@@ -275,12 +280,8 @@ impl Worker {
                     }
                 }
                 (None, true, _) => self.wake.notified().await,
-                (Some(going), false, false) => {
-                    let pod = self.pod.clone();
-                    self.agent(move |client| client.stop(&pod, Some(going.grace_seconds))).await?;
-                }
                 (None, false, false) => self.start().await?,
-                (_, false, true) => self.follow_supervisor(&record, &mut told).await?,
+                (_, _, _) => self.follow_supervisor(&record, &mut told).await?,
             }
         }
     }

@@ -23,6 +23,8 @@ pub(crate) enum Route {
     },
     /// That there are no extensions, which `kubectl` asks before it says of a kind that there is none.
     NoExtensions,
+    /// `/openapi/v2`
+    OpenApiOld,
     OpenApiIndex,
     OpenApi {
         group_version: String,
@@ -57,6 +59,7 @@ pub(crate) fn route(path: &str) -> Route {
         ["metrics"] => Route::Metrics,
         ["api" | "apis"] | ["apis", _] => Route::Groups { path: segments.join("/") },
         ["apis", "apiextensions.k8s.io", "v1", "customresourcedefinitions"] => Route::NoExtensions,
+        ["openapi", "v2"] => Route::OpenApiOld,
         ["openapi", "v3"] => Route::OpenApiIndex,
         ["openapi", "v3", rest @ ..] => Route::OpenApi { group_version: rest.join("/") },
         ["api", version] => group_version("", version),

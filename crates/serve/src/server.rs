@@ -1,5 +1,6 @@
 //! The node: its folder, its lock, its doors, and what goes on beside the requests.
 
+use crate::daemon_sets;
 use crate::delete::{self, LASTING_NAMESPACES};
 use crate::error::{NodeError, file};
 use crate::events;
@@ -173,6 +174,7 @@ async fn serve(
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let doors = tokio::spawn(listen(shared.clone(), tcp, tls, unix, places));
     tokio::spawn(keep_up(shared.clone()));
+    tokio::spawn(daemon_sets::keep(shared.clone()));
     ready(&Ready { kubeconfig, address, socket: socket.clone() });
     tokio::select! {
         _ = term.recv() => {}

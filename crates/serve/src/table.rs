@@ -96,6 +96,19 @@ fn columns(resource: Resource) -> &'static [Column] {
             ("Count", "", true, "The number of times this event has occurred."),
             ("Name", "name", true, "The event's own name."),
         ],
+        Resource::DaemonSets => &[
+            NAME,
+            ("Desired", "", false, "How many pods there should be."),
+            ("Current", "", false, "How many there are."),
+            ("Ready", "", false, "How many are ready."),
+            ("Up-to-date", "", false, "How many are of the template as it is."),
+            ("Available", "", false, "How many have been ready for long enough."),
+            ("Node Selector", "", false, "Has no meaning with one node."),
+            AGE,
+            ("Containers", "", true, "Names of each container in the template."),
+            ("Images", "", true, "Images referenced by each container in the template."),
+            ("Selector", "", true, "Whose pods they are."),
+        ],
         Resource::ConfigMaps => &[NAME, ("Data", "", false, "How many keys it has."), AGE],
         Resource::Secrets => &[
             NAME,
@@ -191,11 +204,40 @@ fn cells(resource: Resource, object: &Value, now: Timestamp) -> Value {
                 info("containerRuntimeVersion"),
             ])
         }
+        Resource::DaemonSets => {
+            let number = |field: &str| object["status"][field].as_i64().unwrap_or(0);
+            let containers = items(object, "/spec/template/spec/containers");
+            let all = |field: &str| containers.iter().map(|c| text(c, field)).collect::<Vec<_>>().join(",");
+            json!([
+                name(),
+                number("desiredNumberScheduled"),
+                number("currentNumberScheduled"),
+                number("numberReady"),
+                number("updatedNumberScheduled"),
+                number("numberAvailable"),
+                pairs(&object["spec"]["template"]["spec"]["nodeSelector"]),
+                age(),
+                all("/name"),
+                all("/image"),
+                pairs(&object["spec"]["selector"]["matchLabels"]),
+            ])
+        }
         Resource::Events => event_cells(object, now),
         Resource::ConfigMaps => json!([name(), (count("data") + count("binaryData")).to_string(), age()]),
         Resource::Secrets => json!([name(), text(object, "/type"), count("data").to_string(), age()]),
         Resource::ServiceAccounts => json!([name(), count("secrets").to_string(), age()]),
     }
+}
+
+/// `a=b,c=d`
+fn pairs(map: &Value) -> String {
+    let pairs: Vec<String> = map
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
+        .collect();
+    if pairs.is_empty() { "<none>".to_owned() } else { pairs.join(",") }
 }
 
 fn roles(node: &Value) -> String {

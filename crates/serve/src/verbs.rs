@@ -126,6 +126,12 @@ fn begin(resource: Resource, object: &mut Value) {
             object::set_metadata(object, "generation", Some(json!(1)));
             object["status"] = json!({"phase": "Pending", "qosClass": class});
         }
+        Resource::DaemonSets => {
+            object::set_metadata(object, "generation", Some(json!(1)));
+            object["status"] = json!({
+                "currentNumberScheduled": 0, "numberMisscheduled": 0, "desiredNumberScheduled": 0, "numberReady": 0,
+            });
+        }
         Resource::Namespaces => object["status"] = json!({"phase": "Active"}),
         _ => {}
     }
@@ -251,6 +257,7 @@ pub(crate) fn replaced(resource: Resource, now: &Value, given: Given) -> Result<
             object["spec"] = now["spec"].clone();
             FieldErrors::default()
         }
+        Resource::DaemonSets => daemon_set_update(now, &mut object),
         Resource::ConfigMaps | Resource::Secrets => immutable_data(now, &object),
         _ => FieldErrors::default(),
     };
@@ -315,6 +322,20 @@ fn same(a: &Value, b: &Value) -> bool {
         (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
         (a, b) => a == b,
     }
+}
+
+/// Another spec is another generation, which the pod is of.
+fn daemon_set_update(now: &Value, object: &mut Value) -> FieldErrors {
+    let mut errors = FieldErrors::default();
+    if !same(&now["spec"]["selector"], &object["spec"]["selector"]) {
+        let path = Path::new("spec").child("selector");
+        errors.invalid(&path, object["spec"]["selector"].clone(), "field is immutable");
+    }
+    if !same(&now["spec"], &object["spec"]) {
+        let generation = now["metadata"]["generation"].as_i64().unwrap_or(1);
+        object::set_metadata(object, "generation", Some(json!(generation + 1)));
+    }
+    errors
 }
 
 fn immutable_data(now: &Value, object: &Value) -> FieldErrors {
