@@ -119,6 +119,8 @@ pub(crate) enum Command {
     Node(Node),
     /// Print the kubeconfig of this root's node
     Kubeconfig(Kubeconfig),
+    /// All of this root
+    System(System),
     /// Print what makes a shell complete commands, pods and images
     Completions(Completions),
     /// Print or write man pages
@@ -928,6 +930,39 @@ pub(crate) struct Execute {
     /// Only there to be seen in ps(1).
     #[arg(value_name = "ARG")]
     pub(crate) args: Vec<OsString>,
+}
+
+/// `rhizome system`
+#[derive(Debug, Args)]
+#[command(disable_help_subcommand = true, arg_required_else_help = true)]
+pub(crate) struct System {
+    #[command(subcommand)]
+    pub(crate) command: SystemCommand,
+}
+
+/// What to do with a root.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SystemCommand {
+    /// Remove everything of this root, and see that nothing is left
+    Reset(Reset),
+}
+
+/// `rhizome system reset`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Pods of all namespaces are killed, and what their containers left mounted is detached; then images, the data of \
+PersistentVolumeClaims, cgroups, mounts and folders go. A folder with something in it that is not of rhizome is \
+refused. What was cut off half way is gone on with by doing it again.
+
+Exit status: 0 nothing is left, 1 not removed, or something is left.
+
+Examples:
+  rhizome system reset                        The machine's root; asks first
+  rhizome --root /tmp/w system reset --force")]
+pub(crate) struct Reset {
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) force: bool,
 }
 
 /// `rhizome completions`

@@ -122,6 +122,7 @@ fn status_of_client(error: &ClientError) -> u8 {
         | ClientError::NoContainer { .. }
         | ClientError::NotRunning { .. }
         | ClientError::WaitingToStart { .. }
+        | ClientError::Reset(_)
         | ClientError::Refused { .. }
         | ClientError::NoPrevious { .. }
         | ClientError::Running { .. }

@@ -153,6 +153,9 @@ pub enum ClientError {
         #[source]
         source: Box<TearDownError>,
     },
+    /// A root is not removed.
+    #[error(transparent)]
+    Reset(Box<super::reset::ResetError>),
     /// The image store.
     #[error(transparent)]
     Image(#[from] image::Error),
@@ -192,6 +195,7 @@ impl ClientError {
             ),
             ClientError::Runtime(error) => error.hint(),
             ClientError::Volumes { source, .. } => source.hint(),
+            ClientError::Reset(error) => error.hint(),
             ClientError::Claim(error) => error.hint(),
             _ => None,
         }

@@ -12,6 +12,7 @@ mod end;
 mod error;
 mod foreground;
 mod logs;
+mod reset;
 mod watch;
 
 pub use begin::{Progress, StartFailure, progress, remarks};
@@ -20,6 +21,7 @@ pub use end::{Removed, Stopped};
 pub use error::{ClientError, Result};
 pub use foreground::{Foreground, ForegroundEvent};
 pub use logs::log_is_over;
+pub use reset::{Holdings, Reset, ResetError, leftovers, node_runs, require_ours, reset_rest};
 pub use watch::Watch;
 pub(crate) use watch::wait_for;
 

@@ -23,6 +23,7 @@ mod run;
 mod shell;
 mod simulate;
 mod snapshot;
+mod system;
 mod top;
 mod unshare;
 pub(crate) mod wait;
@@ -67,6 +68,10 @@ pub(crate) fn run(cli: Cli) -> Result {
         Command::DetachMounts(args) => detach_mounts::run(&global, &args),
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man(&args),
+        Command::System(args) => {
+            let args::SystemCommand::Reset(args) = args.command;
+            system::reset(&global, &args)
+        }
         Command::Cp(args) => copy::run(&global, &args),
         Command::Logs(args) => logs::run(&global, &args),
         Command::Stop(args) => lifecycle::stop(&global, &args),
