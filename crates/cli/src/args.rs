@@ -7,7 +7,7 @@ mod node;
 mod why;
 
 pub(crate) use node::{Diff, MountFilter, MountFormat, Mounts, NodeSource, SnapshotArgs, Watch, WatchFormat};
-pub(crate) use why::{Audit, AuditFormat, Graph, GraphFormat, Mend, Why};
+pub(crate) use why::{Audit, AuditFormat, Graph, GraphFormat, Mend, Why, WhyBusy};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use jiff::Timestamp;
@@ -101,6 +101,8 @@ pub(crate) enum Command {
     Why(Why),
     /// The same question, asked the other way: exit status 0 if it is not visible
     WhyNot(Why),
+    /// Say who holds a mount, or a folder that cannot be removed: device or resource busy
+    WhyBusy(WhyBusy),
     /// Draw which mounts are tied together, and which way propagation goes
     Graph(Graph),
     /// Say what is wrong with the mounts of this node, or about to go wrong

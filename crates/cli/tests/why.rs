@@ -1,4 +1,4 @@
-//! `rhizome why`, `why-not`, `audit` and `mend` on the running kernel: the cases in `tests/cases/why`.
+//! `rhizome why`, `why-not`, `why-busy`, `audit` and `mend` on the running kernel: the cases in `tests/cases/why`.
 
 #[path = "support/scenario.rs"]
 mod scenario;
@@ -100,4 +100,9 @@ fn i_explosion() {
 #[test]
 fn n_audit() {
     group("n_audit", "n-audit.txt");
+}
+
+#[test]
+fn o_busy() {
+    group("o_busy", "o-busy.txt");
 }

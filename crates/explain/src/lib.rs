@@ -6,6 +6,7 @@
 
 pub mod audit;
 pub mod build;
+pub mod busy;
 pub mod defaults;
 pub mod doctor;
 pub mod finding;

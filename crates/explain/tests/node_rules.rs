@@ -4,7 +4,7 @@
 
 use explain::rule::Rule;
 use explain::rule::{index_page, kernel_page};
-use explain::{audit, why};
+use explain::{audit, busy, why};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -15,10 +15,13 @@ const AUDIT: &str = "What is wrong with the mounts of a node, or about to go wro
 something is, 2 if it could not be found out; `-o json` and `-o sarif` are for programs. Mends that the node can make have a name for \
 `rhizome mend`.";
 
+const BUSY: &str = "What holds a mount, or the folder that it is on. What stops the unmount is a problem; what only keeps the file \
+system in use is a limit.";
+
 /// All rules, each once: `audit` and `why` have one in common.
 fn all() -> impl Iterator<Item = &'static Rule> {
     let own = |rule: &&&Rule| why::RULES.iter().all(|known| known.id != rule.id);
-    why::RULES.iter().chain(audit::RULES.iter().filter(own)).copied()
+    why::RULES.iter().chain(audit::RULES.iter().filter(own)).chain(busy::RULES).copied()
 }
 
 #[test]
@@ -28,6 +31,7 @@ fn the_pages_are_the_rules() {
         all().map(|rule| (format!("{}.md", rule.id), rule.page())).collect();
     pages.insert("why.md".to_owned(), index_page("Causes of `rhizome why`", WHY, why::RULES));
     pages.insert("audit.md".to_owned(), index_page("Rules of `rhizome audit`", AUDIT, audit::RULES));
+    pages.insert("busy.md".to_owned(), index_page("Causes of `rhizome why-busy`", BUSY, busy::RULES));
     pages.insert("kernel.md".to_owned(), kernel_page());
     for (name, page) in &pages {
         let path = folder.join(name);

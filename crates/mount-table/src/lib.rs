@@ -30,6 +30,7 @@
 //! canonical), and what a change would do (that is `subtree-model`).
 #![forbid(unsafe_code)]
 
+pub mod holders;
 pub mod machine;
 pub mod node;
 mod parse;

@@ -1,11 +1,12 @@
 //! Findings of `explain::audit`: for reading, as the document `AuditReport`, as SARIF 2.1.0.
 
 use crate::findings::write_finding;
-use crate::text::Paint;
+use crate::text::{Paint, printable};
 use explain::audit::RULES;
 use explain::finding::{Finding, Severity};
 use mount_table::Node;
 use serde_json::{Value, json};
+use std::path::Path;
 
 /// One below the other, and how many there are.
 pub fn text(findings: &[Finding], columns: usize, paint: Paint) -> String {
@@ -32,6 +33,33 @@ pub fn report(findings: &[Finding], node: &Node) -> Value {
         "kernel": node.kernel,
         "namespaces": node.namespaces.len(),
         "mounts": node.mounts().count(),
+        "findings": findings,
+    })
+}
+
+/// What holds a mount, for reading.
+pub fn busy(path: &Path, findings: &[Finding], columns: usize, paint: Paint) -> String {
+    let mut text = String::new();
+    for finding in findings {
+        write_finding(&mut text, finding, columns, paint);
+        text.push('\n');
+    }
+    let path = printable(&path.to_string_lossy()).into_owned();
+    let stops = findings.iter().any(|finding| finding.severity == Severity::Problem);
+    text.push_str(&match (stops, findings.is_empty()) {
+        (true, _) => format!("{path} {}\n", paint.bad("is busy.")),
+        (false, false) => format!("{path} can be unmounted; its file system stays in use.\n"),
+        (false, true) => format!("Nothing holds {path}.\n"),
+    });
+    text
+}
+
+/// What holds a mount, as a document.
+pub fn busy_report(path: &Path, findings: &[Finding]) -> Value {
+    json!({
+        "apiVersion": "rhizome.dev/v1",
+        "kind": "BusyReport",
+        "path": path.to_string_lossy(),
         "findings": findings,
     })
 }

@@ -136,3 +136,27 @@ pub(crate) enum GraphFormat {
     /// JSON
     Json,
 }
+
+/// `rhizome why-busy`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Mounts in it, processes that use it (files, working and root directories, programs, mappings), copies in other namespaces that
+the unmount would take along, loop devices, swap; and what keeps its file system in use after the unmount.
+No file system is asked anything, so that one that hangs holds nobody up.
+
+Exit status: 0 something holds it, 1 nothing does, 2 it could not be found out.
+
+Examples:
+  rhizome why-busy /mnt/disk              Why umount says `target is busy`
+  rhizome why-busy /data --in mount-a     In a container")]
+pub(crate) struct WhyBusy {
+    /// A mount point, or a folder that cannot be removed
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub(crate) path: PathBuf,
+    /// Where the path is meant
+    #[arg(long = "in", value_name = "TARGET", default_value = "host")]
+    pub(crate) into: String,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Document::Table)]
+    pub(crate) output: Document,
+}

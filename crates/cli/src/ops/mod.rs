@@ -29,6 +29,7 @@ mod unshare;
 pub(crate) mod wait;
 mod watch;
 mod why;
+mod why_busy;
 
 pub(crate) use shell::ASKED_BY;
 
@@ -52,6 +53,7 @@ pub(crate) fn run(cli: Cli) -> Result {
         Command::Keep(_) => keeper::keep(),
         Command::Simulate(args) => simulate::run(&global, &args),
         Command::Unshare(args) => unshare::run(args),
+        Command::WhyBusy(args) => why_busy::run(&global, &args),
         Command::Graph(args) => graph::run(&global, &args),
         Command::Audit(args) => audit::run(&global, &args),
         Command::Mend(args) => mend::run(&global, &args),

@@ -263,6 +263,9 @@ impl World {
             let pid = self.shells.get(*word).map(|shell| format!("pid:{}", shell.pid));
             args.push(pid.unwrap_or_else(|| (*word).to_owned()));
         }
+        if words[0] == "why-busy" && !words.contains(&"--in") {
+            args.extend(["--in".to_owned(), format!("pid:{}", self.shells["host"].pid)]);
+        }
         if words[0] == "audit" && !words.contains(&"--host") {
             args.extend(["--host".to_owned(), format!("pid:{}", self.shells["host"].pid)]);
         }
@@ -305,7 +308,7 @@ impl World {
         match what {
             "finds" => {
                 let (rule, said) = value.split_once(' ').unwrap_or((value, ""));
-                assert_eq!(told.status, 1, "{text}");
+                assert_eq!(told.status, if args[2] == "audit" { 1 } else { 0 }, "{text}");
                 let found = of(rule);
                 assert!(!found.is_empty(), "not found: {rule}\n{text}");
                 let title = |finding: &serde_json::Value| self.words(finding["title"].as_str().unwrap());
@@ -315,7 +318,13 @@ impl World {
                     "no such title: {said}\n{titles:#?}"
                 );
             }
-            "clean" => assert_eq!((told.status, findings().len()), (0, 0), "{text}"),
+            "clean" => {
+                assert_eq!(
+                    (told.status, findings().len()),
+                    (if args[2] == "audit" { 0 } else { 1 }, 0),
+                    "{text}"
+                );
+            }
             "lacks" => assert!(of(value).is_empty(), "found: {value}\n{text}"),
             "mends" => {
                 let mends =
