@@ -132,7 +132,10 @@ fn a_mount_and_its_copies_are_one_event() {
     assert_eq!(namespaces(&gone["receivers"]), sorted([&peer, &slave]));
     // Moved: neither made nor taken away.
     a.run("mount -t tmpfs private /tmp/p && mount --make-private /tmp/p && mkdir /tmp/p/one /tmp/p/two");
-    a.run("mount -t tmpfs moves /tmp/p/one && mount --move /tmp/p/one /tmp/p/two");
+    a.run("mount -t tmpfs moves /tmp/p/one");
+    // One that is moved before it could be read has only been mounted where it is now.
+    watch.mount("mount", "moves");
+    a.run("mount --move /tmp/p/one /tmp/p/two");
     let moved = watch.mount("move", "moves");
     assert_eq!(
         (&moved["movedFrom"], &moved["origin"]["mount"]["mount_point"]),

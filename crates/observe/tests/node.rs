@@ -127,7 +127,12 @@ fn namespaces_without_processes() {
     }
     let mut a = Namespace::new();
     a.run("mkdir /tmp/p && mount -t tmpfs none /tmp/p && mount --make-private /tmp/p && touch /tmp/p/ns");
-    a.run("unshare --mount=/tmp/p/ns --propagation private mount -t tmpfs kept /tmp");
+    // A namespace can be bound only in one with a lower id, and ids are handed out to processors in batches (Linux 6.18,
+    // `gen_cookie_next()`): on the one that made `a`, it is higher.
+    a.run(
+        "for cpu in $(seq 0 $(nproc --all)); do \
+         taskset -c $cpu unshare --mount=/tmp/p/ns --propagation private mount -t tmpfs kept /tmp 2>/dev/null && break; done",
+    );
     let by_bind = {
         let file = format!("/proc/{}/root/tmp/p/ns", a.pid());
         std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(file).unwrap())

@@ -1,6 +1,8 @@
 //! Documents for programs: JSON and YAML of a value, both with sorted keys, as kubectl prints them.
 
+use crate::text::{is_obeyed, printable_json};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// JSON, four spaces an indent, keys sorted, with a line end.
@@ -8,7 +10,10 @@ pub fn json(value: &Value) -> String {
     let mut text = String::new();
     write_json(&mut text, value, 0);
     text.push('\n');
-    text
+    match printable_json(&text) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(safe) => safe,
+    }
 }
 
 fn write_json(text: &mut String, value: &Value, depth: usize) {
@@ -133,9 +138,7 @@ fn write_scalar(text: &mut String, value: &Value, depth: usize) {
 
 /// Plain if it can be, a literal block for several lines (where `block` gives its depth), else quoted.
 fn write_string(text: &mut String, string: &str, block: Option<usize>) {
-    let needs_escapes = string.chars().any(|c| {
-        c != '\n' && (c.is_control() || matches!(c, '\u{feff}' | '\u{85}' | '\u{2028}' | '\u{2029}'))
-    });
+    let needs_escapes = string.chars().any(|c| c != '\n' && (is_obeyed(c) || c == '\u{feff}'));
     match block {
         Some(depth) if string.contains('\n') && !needs_escapes && is_blockable(string) => {
             write_block(text, string, depth);
@@ -145,7 +148,7 @@ fn write_string(text: &mut String, string: &str, block: Option<usize>) {
             let quoted = Value::from(string).to_string();
             for c in quoted.chars() {
                 match c {
-                    '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' => {
+                    c if is_obeyed(c) || c == '\u{feff}' => {
                         let _ = write!(text, "\\u{:04x}", u32::from(c));
                     }
                     c => text.push(c),

@@ -1,6 +1,6 @@
 //! What happens on a node, a line each.
 
-use crate::text::{Paint, printable};
+use crate::text::{Paint, printable, printable_json};
 use jiff::Timestamp;
 use mount_table::node::event::{Action, Actor, Done, Event, Missed, Party, Spot, What, Why};
 use mount_table::{Mount, Propagation, readable};
@@ -54,7 +54,7 @@ pub fn document(event: &Event) -> serde_json::Result<String> {
         event: &'a Event,
     }
     let line = Line { api_version: "rhizome.dev/v1", kind: "MountEvent", event };
-    Ok(serde_json::to_string(&line)? + "\n")
+    Ok(printable_json(&serde_json::to_string(&line)?).into_owned() + "\n")
 }
 
 /// The time of day, in UTC.

@@ -7,11 +7,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 /// The text without anything that a terminal obeys: control characters, escape sequences and the marks that
 /// turn the direction of writing stand as `\x1b` or `\u{202e}`. Line ends too.
 pub fn printable(text: &str) -> Cow<'_, str> {
-    let obeyed = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    if !text.contains(obeyed) {
+    if !text.contains(is_obeyed) {
         return Cow::Borrowed(text);
     }
     let mut safe = String::with_capacity(text.len() + 8);
@@ -19,10 +15,34 @@ pub fn printable(text: &str) -> Cow<'_, str> {
         match c {
             '\n' => safe.push_str("\\n"),
             '\t' => safe.push_str("\\t"),
-            c if obeyed(c) && c.is_ascii() => {
+            c if is_obeyed(c) && c.is_ascii() => {
                 let _ = write!(safe, "\\x{:02x}", u32::from(c));
             }
-            c if obeyed(c) => safe.extend(c.escape_unicode()),
+            c if is_obeyed(c) => safe.extend(c.escape_unicode()),
+            c => safe.push(c),
+        }
+    }
+    Cow::Owned(safe)
+}
+
+/// Whether a terminal does something else with the character than to show it.
+pub(crate) fn is_obeyed(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// JSON that says the same, with what a terminal would obey in its strings as `\u009b`: writers of JSON escape only ASCII's
+/// control characters. Line ends and tabs between values stay.
+pub fn printable_json(json: &str) -> Cow<'_, str> {
+    let obeyed = |c: char| is_obeyed(c) && !matches!(c, '\n' | '\t' | '\r');
+    if !json.contains(obeyed) {
+        return Cow::Borrowed(json);
+    }
+    let mut safe = String::with_capacity(json.len() + 64);
+    for c in json.chars() {
+        match c {
+            c if obeyed(c) => {
+                let _ = write!(safe, "\\u{:04x}", u32::from(c));
+            }
             c => safe.push(c),
         }
     }
@@ -171,6 +191,14 @@ mod tests {
         assert_eq!(printable("plain 中文"), "plain 中文");
         assert_eq!(printable("a\x1b[31mb\nc\td\x7f"), "a\\x1b[31mb\\nc\\td\\x7f");
         assert_eq!(printable("x\u{202e}y\u{9b}"), "x\\u{202e}y\\u{9b}");
+    }
+
+    #[test]
+    fn json_says_the_same() {
+        let json = serde_json::to_string("a\u{9b}b\u{202e}\u{7f}中\n").unwrap() + "\n";
+        let safe = printable_json(&json);
+        assert_eq!(safe, "\"a\\u009bb\\u202e\\u007f中\\n\"\n");
+        assert_eq!(serde_json::from_str::<String>(&safe).unwrap(), "a\u{9b}b\u{202e}\u{7f}中\n");
     }
 
     #[test]

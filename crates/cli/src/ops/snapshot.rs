@@ -14,7 +14,9 @@ pub(crate) fn run(global: &Global, args: &args::SnapshotArgs) -> Result {
     if args.pseudonymise {
         node.pseudonymise();
     }
-    let bytes = node.to_json()?;
+    let json = String::from_utf8(node.to_json()?).context("writing the document")?;
+    // It may be shown on a terminal, now or later.
+    let bytes = view::text::printable_json(&json).into_owned().into_bytes();
     if args.output == Path::new("-") {
         output::stdout_bytes(&bytes)?;
     } else {

@@ -264,4 +264,32 @@ mod tests {
             assert_eq!(parse_cgroup(bytes), Membership::default(), "{bytes:?}");
         }
     }
+
+    /// Anything that a container can name its cgroups.
+    #[test]
+    fn mutations() {
+        let text = format!(
+            "0::/kubepods.slice/kubepods-pod{}.slice/cri-containerd-{ID}.scope/x\n1:name=systemd:/docker/{ID}\n",
+            UID.replace('-', "_")
+        );
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut found = 0;
+        for _ in 0..50_000 {
+            let mut bytes = text.clone().into_bytes();
+            for _ in 0..4 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let at = (state >> 33) as usize % bytes.len();
+                match state >> 60 {
+                    0..5 => bytes[at] = (state >> 24) as u8,
+                    5..10 => drop(bytes.remove(at)),
+                    _ => bytes.insert(at, b"/:-.\n"[(state >> 20) as usize % 5]),
+                }
+            }
+            if let Some(container) = parse_cgroup(&bytes).container {
+                found += 1;
+                assert!(!container.id.is_empty() && !container.id.contains('/'), "{container:?}");
+            }
+        }
+        assert!(found > 1_000, "{found}");
+    }
 }

@@ -29,10 +29,10 @@ pub use tables::{Content, Ways};
 use crate::{Result, read_mounts_of};
 use jiff::Timestamp;
 use mount_table::node::{Gap, Missing, Owner, Process};
-use mount_table::{MountTable, NamespaceId, NamespaceView, Node};
+use mount_table::{MountId, MountTable, NamespaceId, NamespaceView, Node};
 use namespaces::Walk;
 use processes::Seen;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tables::{Found, Table};
 
 /// How often a node is read at most until nothing changes meanwhile.
@@ -103,8 +103,8 @@ impl NodeReader {
                 found = namespaces::find(&seen, &walk, self.ways);
             }
         }
-        let mut others = Others::new(&self.tables);
-        others.read(&mut seen, &mut gaps);
+        let mut others = Others::default();
+        others.read(&mut seen, &self.tables, &mut gaps);
         if let Some(why) = walk.incomplete.clone().filter(|_| self.ways.iterate) {
             gaps.push(Gap { what: Missing::KeptNamespaces, why });
         }
@@ -131,7 +131,8 @@ impl NodeReader {
             _ => true,
         };
         let stale: Vec<&Found> = found.iter().filter(is_stale).collect();
-        self.tables.retain(|id, _| found.iter().any(|found| found.id == *id));
+        let there: BTreeSet<NamespaceId> = found.iter().map(|found| found.id).collect();
+        self.tables.retain(|id, _| there.contains(id));
         let read = tables::read_all(&stale, self.ways);
         self.read += stale.len();
         let mut changed = Vec::new();
@@ -147,7 +148,8 @@ impl NodeReader {
                 // It has gone, or nobody may read it.
                 Ok(None) => {
                     self.tables.remove(&found.id);
-                    if found.process.is_none() {
+                    // One that has ended meanwhile lists nothing.
+                    if found.process.is_none() && tables::list(found, Ways::default(), &mut ids) {
                         let why = "no process is in it, and statmount(2) does not show it".to_owned();
                         gaps.push(Gap { what: Missing::Mounts(found.id), why });
                     }
@@ -230,24 +232,27 @@ fn empty_node() -> Node {
     node
 }
 
-/// Namespaces of processes whose namespace may not be asked for.
-struct Others<'a> {
-    tables: &'a BTreeMap<NamespaceId, Table>,
+/// Namespaces of processes whose namespace may not be asked for. Their mounts may be read all the same (unless /proc is
+/// mounted with `hidepid`): no two namespaces have a mount in common, so the first row tells them apart.
+#[derive(Debug, Default)]
+struct Others {
     read: BTreeMap<NamespaceId, MountTable>,
+    /// Which namespace a mount is in.
+    known: HashMap<MountId, NamespaceId>,
 }
 
-impl<'a> Others<'a> {
-    fn new(tables: &'a BTreeMap<NamespaceId, Table>) -> Others<'a> {
-        Others { tables, read: BTreeMap::new() }
-    }
-
-    /// Their mounts may be read all the same (unless /proc is mounted with `hidepid`): no two namespaces have a mount in
-    /// common, so the first row tells them apart.
-    fn read(&mut self, seen: &mut [Seen], gaps: &mut Vec<Gap>) {
+impl Others {
+    fn read(&mut self, seen: &mut [Seen], tables: &BTreeMap<NamespaceId, Table>, gaps: &mut Vec<Gap>) {
         let mut unknown = Vec::new();
         for process in seen.iter_mut().filter(|process| process.namespace.is_none()) {
-            match read_mounts_of(process.pid) {
-                Ok(mounts) => process.namespace = self.place(mounts),
+            if self.known.is_empty() {
+                let rows = tables
+                    .iter()
+                    .flat_map(|(id, table)| table.mounts.mounts.iter().map(move |it| (it.id, *id)));
+                self.known = rows.collect();
+            }
+            match self.namespace_of(process.pid) {
+                Ok(namespace) => process.namespace = namespace,
                 Err(error) if error.is_gone() => continue,
                 Err(_) => {}
             }
@@ -261,18 +266,31 @@ impl<'a> Others<'a> {
         }
     }
 
-    /// The namespace that a table is of.
-    fn place(&mut self, mounts: MountTable) -> Option<NamespaceId> {
-        let first = mounts.mounts.first()?.id;
-        let known = self.tables.iter().find(|(_, table)| table.mounts.get(first).is_some());
-        let other = || self.read.iter().find(|(_, table)| table.get(first).is_some()).map(|(id, _)| *id);
-        if let Some(id) = known.map(|(id, _)| *id).or_else(other) {
-            return Some(id);
+    /// None if it shows no mounts at all, as in a chroot that is no mount.
+    fn namespace_of(&mut self, pid: u32) -> Result<Option<NamespaceId>> {
+        if let Some(known) = read_first_id(pid).and_then(|first| self.known.get(&first)) {
+            return Ok(Some(*known));
         }
-        let id = NamespaceId::without_number(first);
-        self.read.insert(id, mounts);
-        Some(id)
+        let mounts = read_mounts_of(pid)?;
+        let Some(first) = mounts.mounts.first().map(|mount| mount.id) else { return Ok(None) };
+        // Processes of one namespace with different roots begin with different rows.
+        let known = mounts.mounts.iter().find_map(|mount| self.known.get(&mount.id)).copied();
+        let id = known.unwrap_or_else(|| NamespaceId::without_number(first));
+        self.known.extend(mounts.mounts.iter().map(|mount| (mount.id, id)));
+        if known.is_none() {
+            self.read.insert(id, mounts);
+        }
+        Ok(Some(id))
     }
+}
+
+/// The id of the first row of a mountinfo, without reading all of it.
+fn read_first_id(pid: u32) -> Option<MountId> {
+    let mut start = [0; 16];
+    let mut file = std::fs::File::open(format!("/proc/{pid}/mountinfo")).ok()?;
+    let read = std::io::Read::read(&mut file, &mut start).ok()?;
+    let digits = start[..read].split(|byte| *byte == b' ').next()?;
+    std::str::from_utf8(digits).ok()?.parse().ok().map(MountId)
 }
 
 /// An error with its causes, for a [`Gap`].

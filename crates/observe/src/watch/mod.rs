@@ -285,12 +285,11 @@ impl Watcher {
         }
     }
 
-    /// Marks namespaces that are new; whether there are any. They have higher ids than all others.
+    /// Marks namespaces that are new; whether there are any.
     fn follow(&mut self) -> Result<bool> {
         let Source::Events(groups) = &mut self.source else { return Ok(false) };
         let mut any = false;
-        let first = self.state.is_empty();
-        let found = new_namespaces(first, |unique| self.state.namespace_of(unique).is_some());
+        let found = new_namespaces(|unique| self.state.namespace_of(unique).is_some());
         for (fd, id, unique) in found.map_err(|errno| Error::Watch { source: errno.into() })? {
             match groups.add(fd.as_fd(), unique) {
                 Ok(()) => {
@@ -368,16 +367,13 @@ fn actor(pid: u32) -> (Actor, Option<NamespaceId>) {
     (Actor { pid, comm, container }, namespace)
 }
 
-/// Namespaces that are not known yet: after our own, whose id is older; the first time also those before.
-fn new_namespaces(first: bool, is_known: impl Fn(u64) -> bool) -> std::result::Result<Vec<ToMark>, Errno> {
+/// Namespaces that are not known yet. All are walked: a new one need not have a higher id than the others, which are
+/// handed out to processors in batches.
+fn new_namespaces(is_known: impl Fn(u64) -> bool) -> std::result::Result<Vec<ToMark>, Errno> {
     let own = sys::namespace::open_own("mnt")?;
     let info = namespace_info(own.as_fd())?;
     let mut found = Vec::new();
-    let mut steps: Vec<fn(rustix::fd::BorrowedFd<'_>) -> _> = vec![next_namespace];
-    if first {
-        steps.push(previous_namespace);
-    }
-    for step in steps {
+    for step in [next_namespace, previous_namespace] {
         let mut at = own.try_clone().map_err(|_| Errno::MFILE)?;
         // Bounded by what a kernel can hold; each step is one namespace further.
         while let Some((fd, info)) = step(at.as_fd())? {

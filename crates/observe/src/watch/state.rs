@@ -69,11 +69,6 @@ impl State {
         self.by_unique.get(&unique).copied()
     }
 
-    /// Whether nothing is known yet.
-    pub(super) fn is_empty(&self) -> bool {
-        self.by_unique.is_empty()
-    }
-
     /// A namespace is marked, and will be read.
     pub(super) fn expect(&mut self, id: NamespaceId, unique: u64) {
         self.by_unique.insert(unique, id);
