@@ -206,6 +206,8 @@ pub enum SeccompProfile {
     RuntimeDefault,
     /// No filter.
     Unconfined,
+    /// A file, below the node's folder of profiles.
+    Localhost(String),
 }
 
 /// `SecurityProfile` for AppArmor.

@@ -184,11 +184,10 @@ pub const PODS: &[Row] = &[
     row("spec.containers[].securityContext.allowPrivilegeEscalation", Done, ""),
     row("spec.containers[].securityContext.procMount", Done, ""),
     row(
-        "spec.containers[].securityContext.seccompProfile.type",
-        Values(&["RuntimeDefault", "Unconfined"]),
-        "",
+        "spec.containers[].securityContext.seccompProfile",
+        Done,
+        "Localhost: a file below the folder seccomp of the state folder",
     ),
-    row("spec.containers[].securityContext.seccompProfile.localhostProfile", Refused, ""),
     row(
         "spec.containers[].securityContext.appArmorProfile",
         Done,
@@ -218,8 +217,11 @@ pub const PODS: &[Row] = &[
     row("spec.securityContext.runAsNonRoot", Done, ""),
     row("spec.securityContext.supplementalGroups", Done, ""),
     row("spec.securityContext.supplementalGroupsPolicy", Done, ""),
-    row("spec.securityContext.seccompProfile.type", Values(&["RuntimeDefault", "Unconfined"]), ""),
-    row("spec.securityContext.seccompProfile.localhostProfile", Refused, ""),
+    row(
+        "spec.securityContext.seccompProfile",
+        Done,
+        "Localhost: a file below the folder seccomp of the state folder",
+    ),
     row("spec.securityContext.fsGroup", Done, "for all volumes but hostPath and image, once a pod"),
     row("spec.securityContext.fsGroupChangePolicy", Done, "for claims, as in the kubelet"),
     row(

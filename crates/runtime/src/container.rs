@@ -221,7 +221,7 @@ impl Sandbox {
             identity: Identity::Asked(user_request(config, image, self.record().user_base)?),
             capabilities: capabilities.set,
             no_new_privs: security.no_new_privs,
-            seccomp: seccomp_program(&seccomp_of(config), capabilities.set),
+            seccomp: seccomp_program(self.dirs(), &seccomp_of(config), capabilities.set)?,
             app_armor: app_armor::profile(&security.apparmor)?,
             terminal: config.tty,
             console: config.tty,
@@ -570,20 +570,35 @@ fn seccomp_of(config: &ContainerConfig) -> SeccompProfile {
 
 /// The filter of a profile, for a container with these capabilities.
 pub(crate) fn seccomp_program(
+    dirs: &Dirs,
     profile: &SeccompProfile,
     capabilities: CapabilitySet,
-) -> Option<Vec<sys::seccomp::Instruction>> {
-    match profile {
-        SeccompProfile::Unconfined => None,
+) -> Result<Option<Vec<sys::seccomp::Instruction>>> {
+    let file = match profile {
+        SeccompProfile::Unconfined => return Ok(None),
         SeccompProfile::RuntimeDefault => {
             let native = seccomp::profile::table(capabilities);
             if cfg!(not(target_arch = "x86_64")) {
-                return Some(seccomp::compile(&native, Machine::NATIVE.audit()));
+                return Ok(Some(seccomp::compile(&native, Machine::NATIVE.audit())));
             }
             let small = seccomp::profile::table_32_bit(&native, capabilities);
-            Some(seccomp::compile_for(&[(Machine::NATIVE.audit(), &native), (Machine::I386.audit(), &small)]))
+            let tables = [(Machine::NATIVE.audit(), &native), (Machine::I386.audit(), &small)];
+            return Ok(Some(seccomp::compile_for(&tables)));
         }
-    }
+        SeccompProfile::Localhost(file) => dirs.seccomp_profiles().join(file),
+    };
+    let refuse =
+        |why: String| config_error("seccompProfile", format!("cannot load seccomp profile {file:?}: {why}"));
+    let mut bytes = Vec::new();
+    std::fs::File::open(&file)
+        .and_then(|open| {
+            std::io::Read::read_to_end(
+                &mut std::io::Read::take(open, seccomp::localhost::MAX_BYTES),
+                &mut bytes,
+            )
+        })
+        .map_err(|error| refuse(error.to_string()))?;
+    seccomp::localhost::compile(&bytes).map(Some).map_err(|error| refuse(error.to_string()))
 }
 
 fn limits(resources: &LinuxContainerResources, devices: Devices) -> Limits {

@@ -84,7 +84,7 @@ pub fn exec(dirs: &Dirs, id: &str, config: &ExecConfig, stdio: ExecStdio<'_>) ->
         wanted: Status::Running.in_words(),
     };
     let (Status::Running, Some(spec)) = (record.status, &record.process) else { return Err(wrong()) };
-    let program = program(config, spec)?;
+    let program = program(dirs, config, spec)?;
     point("exec.open")?;
     let init = record.init.map(|init| init.open()).transpose()?.flatten().ok_or_else(wrong)?;
     let (process, terminal, channel) = start(&record, &init, &program, stdio)?;
@@ -112,7 +112,7 @@ fn point(name: &'static str) -> Result<()> {
     fault::point(name).map_err(Error::system(name))
 }
 
-fn program(config: &ExecConfig, spec: &ProcessSpec) -> Result<Program> {
+fn program(dirs: &Dirs, config: &ExecConfig, spec: &ProcessSpec) -> Result<Program> {
     let has_nul = |text: &String| text.contains('\0');
     if config.command.is_empty() || config.command.iter().any(has_nul) {
         return Err(Error::Config { field: "command", reason: "empty, or with a NUL in it".to_owned() });
@@ -137,7 +137,7 @@ fn program(config: &ExecConfig, spec: &ProcessSpec) -> Result<Program> {
         identity: Identity::Known(spec.user.clone()),
         capabilities,
         no_new_privs: spec.no_new_privs,
-        seccomp: seccomp_program(&spec.seccomp, capabilities),
+        seccomp: seccomp_program(dirs, &spec.seccomp, capabilities)?,
         app_armor: spec.app_armor.clone(),
         terminal: config.tty,
         console: false,

@@ -23,6 +23,11 @@ pub struct Dirs {
 }
 
 impl Dirs {
+    /// `<lib>/seccomp`: profiles of the user's, as a kubelet has them in its own folder of that name.
+    pub fn seccomp_profiles(&self) -> PathBuf {
+        self.data.with_file_name("seccomp")
+    }
+
     pub(crate) fn state_of(&self, id: &str) -> PathBuf {
         self.state.join(id)
     }

@@ -52,6 +52,7 @@ const CASES: &[Case] = &[
     ("users", users),
     ("sysctls", sysctls),
     ("thirty_two_bit_programs", thirty_two_bit_programs),
+    ("a_filter_of_the_user_s", a_filter_of_the_user_s),
     ("app_armor_where_there_is_none", app_armor_where_there_is_none),
     ("a_hostile_passwd", a_hostile_passwd),
     ("working_directories", working_directories),
@@ -401,6 +402,39 @@ fn thirty_two_bit_programs(world: &World) {
     }
     let outcome = world.run_alone(&command(&["small"]));
     assert_eq!((outcome.stdout.as_str(), outcome.code()), ("32\n", Errno::PERM.raw_os_error()));
+}
+
+fn a_filter_of_the_user_s(world: &World) {
+    let folder = world.dirs.seccomp_profiles();
+    std::fs::create_dir_all(folder.join("below")).expect("mkdir");
+    let profile = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28},
+        {"names": ["kill"], "action": "SCMP_ACT_ERRNO", "args": [{"index": 1, "value": 10, "op": "SCMP_CMP_EQ"}]}]}"#;
+    std::fs::write(folder.join("below/mine.json"), profile).expect("write");
+    std::fs::write(folder.join("bad.json"), "{}").expect("write");
+    let with = |file: &str, script: &str| ContainerConfig {
+        security_context: security(|security| security.seccomp = SeccompProfile::Localhost(file.to_owned())),
+        ..shell(script)
+    };
+    let pod = world.usual_pod();
+    let script = "mkdir /x; kill -10 $$; kill -0 $$ && echo alive; grep Seccomp: /proc/self/status";
+    let outcome = world.run(&pod, &with("below/mine.json", script));
+    assert_eq!(outcome.stdout, "alive\nSeccomp:\t2\n");
+    assert!(
+        outcome.stderr.contains("No space left") && outcome.stderr.contains("not permitted"),
+        "{}",
+        outcome.stderr
+    );
+    let sleeper = world.start(&pod, &with("below/mine.json", "exec sleep 1000"));
+    let (_, said) = world.exec(&sleeper.id, &["mkdir", "/y"]);
+    assert!(said.contains("No space left"), "{said}");
+    end(world, sleeper);
+    for (file, words) in [("none.json", "No such file"), ("bad.json", "defaultAction")] {
+        let error = pod.create_container(&with(file, "true"), &world.image).expect_err(file);
+        let said = chain(&error);
+        assert!(said.contains("cannot load seccomp profile") && said.contains(words), "{said}");
+    }
+    world.remove(pod);
 }
 
 fn app_armor_where_there_is_none(world: &World) {

@@ -137,6 +137,10 @@ fn seccomp(
     match profile.map(|profile| profile.type_.as_str()) {
         None | Some("RuntimeDefault") => Ok(SeccompProfile::RuntimeDefault),
         Some("Unconfined") => Ok(SeccompProfile::Unconfined),
+        Some("Localhost") => {
+            let file = profile.and_then(|profile| profile.localhost_profile.clone());
+            Ok(SeccompProfile::Localhost(file.unwrap_or_default()))
+        }
         Some(other) => Err(ConfigError::Seccomp(other.to_owned())),
     }
 }

@@ -42,28 +42,28 @@ pub enum Rule {
 
 const EPERM: u16 = 1;
 const ENOSYS: u16 = 38;
-const RET_KILL_PROCESS: u32 = 0x8000_0000;
+pub(super) const RET_KILL_PROCESS: u32 = 0x8000_0000;
 const RET_ERRNO: u32 = 0x0005_0000;
 const RET_ALLOW: u32 = 0x7fff_0000;
 
 // Operations of classic BPF, include/uapi/linux/bpf_common.h.
-const LOAD: u16 = 0x20;
-const JUMP: u16 = 0x05;
-const JUMP_EQUAL: u16 = 0x15;
-const JUMP_AT_LEAST: u16 = 0x35;
+pub(super) const LOAD: u16 = 0x20;
+pub(super) const JUMP: u16 = 0x05;
+pub(super) const JUMP_EQUAL: u16 = 0x15;
+pub(super) const JUMP_AT_LEAST: u16 = 0x35;
 const JUMP_BITS: u16 = 0x45;
-const RETURN: u16 = 0x06;
+pub(super) const RETURN: u16 = 0x06;
 
 // Offsets in `struct seccomp_data`, include/uapi/linux/seccomp.h.
-const NUMBER_AT: u32 = 0;
-const ARCH_AT: u32 = 4;
-const ARGUMENTS_AT: u32 = 16;
+pub(super) const NUMBER_AT: u32 = 0;
+pub(super) const ARCH_AT: u32 = 4;
+pub(super) const ARGUMENTS_AT: u32 = 16;
 
-fn statement(code: u16, operand: u32) -> Instruction {
+pub(super) fn statement(code: u16, operand: u32) -> Instruction {
     Instruction { code, jump_true: 0, jump_false: 0, operand }
 }
 
-fn jump(code: u16, operand: u32, jump_true: u8, jump_false: u8) -> Instruction {
+pub(super) fn jump(code: u16, operand: u32, jump_true: u8, jump_false: u8) -> Instruction {
     Instruction { code, jump_true, jump_false, operand }
 }
 
@@ -86,7 +86,8 @@ pub fn compile(table: &BTreeMap<u32, Rule>, arch: u32) -> Vec<Instruction> {
 pub fn compile_for(tables: &[(u32, &BTreeMap<u32, Rule>)]) -> Vec<Instruction> {
     let mut program = vec![statement(LOAD, ARCH_AT)];
     for (arch, table) in tables {
-        let body = search(&ranges(table));
+        let blocks: Vec<_> = ranges(table).into_iter().map(|(start, rule)| (start, decide(rule))).collect();
+        let body = search(&blocks);
         // Over the jump that leads past this instruction set's part.
         program.push(jump(JUMP_EQUAL, *arch, 1, 0));
         program.push(statement(JUMP, body.len() as u32 + 1));
@@ -118,9 +119,10 @@ fn ranges(table: &BTreeMap<u32, Rule>) -> Vec<(u32, Rule)> {
     ranges
 }
 
-fn search(ranges: &[(u32, Rule)]) -> Vec<Instruction> {
+/// The code that finds the block of a number: each begins to hold where it is said, the first at 0.
+pub(super) fn search(ranges: &[(u32, Vec<Instruction>)]) -> Vec<Instruction> {
     let [_, _, ..] = ranges else {
-        return ranges.first().map(|(_, rule)| decide(*rule)).unwrap_or_default();
+        return ranges.first().map(|(_, block)| block.clone()).unwrap_or_default();
     };
     let (low, high) = ranges.split_at(ranges.len() / 2);
     let (start, low, high) = (high[0].0, search(low), search(high));
@@ -155,7 +157,7 @@ fn decide(rule: Rule) -> Vec<Instruction> {
 }
 
 /// Where the low half of a 64-bit argument is.
-const LOW_HALF: u32 = if cfg!(target_endian = "big") { 4 } else { 0 };
+pub(super) const LOW_HALF: u32 = if cfg!(target_endian = "big") { 4 } else { 0 };
 
 #[cfg(test)]
 pub(super) mod tests {
@@ -182,6 +184,8 @@ pub(super) mod tests {
                 JUMP => at += operand as usize,
                 JUMP_EQUAL => at += branch(accumulator == operand),
                 JUMP_AT_LEAST => at += branch(accumulator >= operand),
+                0x25 => at += branch(accumulator > operand),
+                0x54 => accumulator &= operand,
                 JUMP_BITS => at += branch(accumulator & operand != 0),
                 RETURN => return operand,
                 other => panic!("operation {other:#x}"),

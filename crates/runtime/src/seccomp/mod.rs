@@ -13,6 +13,7 @@
 //! sets are killed.
 
 mod compile;
+pub mod localhost;
 pub mod numbers;
 pub mod profile;
 
