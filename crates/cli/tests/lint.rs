@@ -132,6 +132,9 @@ fn rules_explain_themselves() {
     assert!(list.stdout.lines().any(|line| line.starts_with("bidirectional-on-root ")), "{}", list.stdout);
     let page = run(&["lint", "--explain", "unknown-mode"]);
     assert!(page.status == 0 && page.stdout.starts_with("# unknown-mode\n"), "{page:?}");
+    let kernel = run(&["lint", "--explain", "receive-slave"]);
+    assert_eq!(kernel.status, 0);
+    assert!(kernel.stdout.starts_with("# receive-slave\n\nWhat happens: a slave"), "{}", kernel.stdout);
     let ran = run(&["lint", "--explain", "unknown-mod"]);
     assert!(ran.status == 2 && ran.stderr.contains("did you mean unknown-mode?"), "{ran:?}");
 }

@@ -11,6 +11,7 @@ pub mod defaults;
 pub mod doctor;
 pub mod finding;
 pub mod graph;
+pub mod kernel_rule;
 pub mod lint;
 pub mod mend;
 pub mod plan;

@@ -22,7 +22,7 @@ pub struct Rule {
 }
 
 /// What stands over every page.
-const GENERATED: &str =
+pub(crate) const GENERATED: &str =
     "<!-- Made from the rule's own data: RHIZOME_BLESS=1 cargo test -p explain writes it. -->\n";
 
 impl Rule {
@@ -48,16 +48,22 @@ impl Rule {
 #[must_use]
 pub fn kernel_page() -> String {
     let mut text = format!(
-        "{GENERATED}# What the kernel does with mounts\n\nThe rules that `rhizome simulate`, `why` and `run --dry-run` name. Checked against a running \
-         kernel (Linux 6.18) by the differential test of `subtree-model`.\n\n## What happens\n\n"
+        "{GENERATED}# What the kernel does with mounts\n\nThe rules that `rhizome simulate`, `plan`, `why` and `run --dry-run` name; `rhizome lint --explain RULE` prints \
+         a rule's page. Checked against a running kernel (Linux 6.18) by the differential test of `subtree-model`.\n\n## What happens\n\n"
     );
     for rule in RuleId::ALL.iter().filter(|rule| rule.errno().is_none()) {
-        let _ = writeln!(text, "- <a id=\"{0}\"></a>**{0}**: {1}.", rule.id(), rule.meaning());
+        let _ =
+            writeln!(text, "- <a id=\"{0}\"></a>[**{0}**](kernel/{0}.md): {1}.", rule.id(), rule.meaning());
     }
     text.push_str("\n## What is refused\n\n");
     for rule in RuleId::ALL {
         if let Some(errno) = rule.errno() {
-            let _ = writeln!(text, "- <a id=\"{0}\"></a>**{0}** ({errno}): {1}.", rule.id(), rule.meaning());
+            let _ = writeln!(
+                text,
+                "- <a id=\"{0}\"></a>[**{0}**](kernel/{0}.md) ({errno}): {1}.",
+                rule.id(),
+                rule.meaning()
+            );
         }
     }
     text

@@ -4,7 +4,7 @@
 
 use explain::rule::Rule;
 use explain::rule::{index_page, kernel_page};
-use explain::{audit, busy, why};
+use explain::{audit, busy, kernel_rule, why};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -33,6 +33,8 @@ fn the_pages_are_the_rules() {
     pages.insert("audit.md".to_owned(), index_page("Rules of `rhizome audit`", AUDIT, audit::RULES));
     pages.insert("busy.md".to_owned(), index_page("Causes of `rhizome why-busy`", BUSY, busy::RULES));
     pages.insert("kernel.md".to_owned(), kernel_page());
+    let kernel = subtree_model::RuleId::ALL.iter();
+    pages.extend(kernel.map(|rule| (format!("kernel/{}.md", rule.id()), kernel_rule::page(*rule))));
     for (name, page) in &pages {
         let path = folder.join(name);
         if std::env::var_os("RHIZOME_BLESS").is_some() {

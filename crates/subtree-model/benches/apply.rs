@@ -12,7 +12,7 @@ const TASK: TaskId = World::FIRST_TASK;
 
 fn main() {
     small_world();
-    for count in [1, 10, 100, 1_000, 10_000, 50_000] {
+    for count in [1, 10, 100, 1_000, 10_000, 50_000, 100_000] {
         receivers("peers", count, &[]);
     }
     for count in [100, 10_000] {

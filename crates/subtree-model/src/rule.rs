@@ -169,6 +169,7 @@ rules! {
     // Types and attributes.
     ChangeElsewhere, "change-elsewhere", e(EINVAL), "mount_setattr needs a mount of this namespace or the root of a detached tree";
     AttributeLocked, "attribute-locked", e(EPERM), "an attribute locked by crossing user namespaces cannot be cleared";
+    RemountRemovedInUse, "remount-removed-in-use", e(EBUSY), "a removed directory or file is still in use, which keeps its file system from becoming read-only";
     // Unmounting.
     UnmountNotMountRoot, "unmount-not-mount-root", e(EINVAL), "nothing is mounted there";
     UnmountElsewhere, "unmount-elsewhere", e(EINVAL), "the mount is not in this namespace";

@@ -4,6 +4,7 @@ use super::run::read;
 use crate::args::{self, LintFormat};
 use crate::exit::{Context as _, Exit, Failure, Result};
 use crate::output;
+use explain::kernel_rule;
 use explain::lint::{self, Finding, RULES, Severity};
 use manifest::Source;
 use manifest::nearest::nearest;
@@ -67,6 +68,10 @@ fn explain(rule: Option<&str>) -> Result {
         return Ok(Exit::YES);
     };
     let Some(rule) = RULES.iter().find(|rule| rule.id == name) else {
+        if let Some(rule) = kernel_rule::of_name(name) {
+            output::stdout(&kernel_rule::text(rule))?;
+            return Ok(Exit::YES);
+        }
         let failure = Failure::wrong_use(format!("there is no rule {name:?}"));
         return Err(match nearest(name, RULES.iter().map(|rule| rule.id)) {
             Some(meant) => failure.hint(format!("did you mean {meant}?")),

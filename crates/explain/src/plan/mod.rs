@@ -144,7 +144,9 @@ pub fn plan(manifests: &Manifests, request: &Request<'_>) -> Result<Plan, Script
     let pods = manifests.objects.iter().filter_map(|object| PodAsked::of(object, request.node));
     let mut pods: Vec<PodAsked> = pods.collect();
     pods::tell_apart(&mut pods);
-    let mut stage = Stage::new(request.node);
+    // A line of a script may be about any mount.
+    let concerned = if request.then.is_empty() { Some(node::concerned(request.node, &pods)) } else { None };
+    let mut stage = Stage::new(request.node, concerned.as_ref().unwrap_or(&request.node.mounts));
     for pod in &pods {
         stage.prepare(pod);
     }

@@ -1,7 +1,8 @@
 //! What is known of the node.
 
+use super::pods::PodAsked;
 use mount_table::{Device, Mount, MountId, MountTable, PeerGroup, Propagation};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use subtree_model::Kernel;
 
@@ -70,6 +71,42 @@ pub enum There {
     Dead,
     /// Something on a file system that does not answer.
     Silent,
+}
+
+/// The node's mounts as far as they concern these pods: those on the way to what they have, those below it, those
+/// that are tied to one of these as peers or slaves, and what all of them are mounted on. A node has many mounts, and
+/// most are of other pods.
+pub(super) fn concerned(node: &Node, pods: &[PodAsked]) -> MountTable {
+    let volumes = pods.iter().flat_map(|pod| &pod.volumes).map(|volume| volume.path.as_path());
+    let places: Vec<&Path> = volumes.chain([node.pods.as_path(), node.run.as_path()]).collect();
+    let rows = &node.mounts.mounts;
+    let is_near = |mount: &Mount| {
+        let point = mount.mount_point.as_path();
+        places.iter().any(|place| place.starts_with(point) || point.starts_with(place))
+    };
+    let mut kept: HashSet<MountId> =
+        rows.iter().filter(|mount| is_near(mount)).map(|mount| mount.id).collect();
+    // A tie brings what it is mounted on, and that perhaps a tie: each round keeps one more or is the last.
+    loop {
+        let before = kept.len();
+        let own = rows.iter().filter(|mount| kept.contains(&mount.id));
+        let groups: HashSet<PeerGroup> = own.flat_map(groups_of).collect();
+        let parents: HashSet<MountId> =
+            rows.iter().filter(|mount| kept.contains(&mount.id)).map(|mount| mount.parent).collect();
+        let is_tied = |mount: &&Mount| {
+            parents.contains(&mount.id) || groups_of(mount).any(|group| groups.contains(&group))
+        };
+        kept.extend(rows.iter().filter(is_tied).map(|mount| mount.id));
+        if kept.len() == before {
+            break;
+        }
+    }
+    MountTable { mounts: rows.iter().filter(|mount| kept.contains(&mount.id)).cloned().collect() }
+}
+
+fn groups_of(mount: &Mount) -> impl Iterator<Item = PeerGroup> + use<> {
+    let groups = mount.propagation;
+    [groups.shared, groups.master, groups.propagate_from].into_iter().flatten()
 }
 
 impl Node {

@@ -44,8 +44,8 @@ pub(super) struct Started {
 }
 
 impl<'a> Stage<'a> {
-    pub(super) fn new(node: &'a Node) -> Stage<'a> {
-        let mut world = World::from_table(&node.mounts).unwrap_or_default();
+    pub(super) fn new(node: &'a Node, mounts: &MountTable) -> Stage<'a> {
+        let mut world = World::from_table(mounts).unwrap_or_default();
         world.set_kernel(node.kernel);
         world.set_mount_max(node.mount_max);
         Stage { node, world, types: HashMap::new(), containers: Vec::new() }

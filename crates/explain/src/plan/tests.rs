@@ -342,3 +342,36 @@ fn of_many_pods_some_are_left_out() {
     let matrix = at(&plan, "/srv/v");
     assert_eq!((matrix.parties.len(), matrix.left_out), (MAX_PARTIES, 201 - MAX_PARTIES));
 }
+
+/// What is of other pods is not looked at, but for what is tied to what is.
+#[test]
+fn a_large_node_is_as_a_small_one() {
+    let below = [
+        ("/srv/v/disk", "ext4", "shared:9"),
+        ("/mirror", "ext4", "shared:9"),
+        ("/slave", "ext4", "master:9"),
+    ];
+    let small = shared_node(&below);
+    let mut large = small.clone();
+    for at in 0..3_000 {
+        let mut mount = small.mounts.mounts[1].clone();
+        mount.id = mount_table::MountId(1_000 + at);
+        mount.mount_point = format!("/var/lib/kubelet/pods/{at}/volumes/v").into();
+        mount.propagation = mount_table::Propagation::PRIVATE;
+        large.mounts.mounts.push(mount);
+    }
+    let text = pod(
+        "p",
+        &format!("{}, {{name: w, mountPath: /mnt/test/inner}}", volume("Bidirectional")),
+        &format!("{AT}, {{name: w, emptyDir: {{}}}}"),
+    );
+    let (one, other) = (planned_on(&small, &text, &[]), planned_on(&large, &text, &[]));
+    assert_eq!((&one.matrices, &one.runtimes), (&other.matrices, &other.runtimes));
+    assert_eq!(one.findings, other.findings);
+    let manifests = Manifests::survey(&[manifest::Source { name: "f", bytes: text.as_bytes() }]);
+    let pods: Vec<PodAsked> =
+        manifests.objects.iter().filter_map(|object| PodAsked::of(object, &large)).collect();
+    let paths: Vec<PathBuf> =
+        node::concerned(&large, &pods).mounts.into_iter().map(|mount| mount.mount_point).collect();
+    assert_eq!(paths, ["/", "/srv/v/disk", "/mirror", "/slave"].map(PathBuf::from));
+}

@@ -204,8 +204,12 @@ impl World {
         self.may_mount(acting)?;
         check(self.is_mount_root(place), RuleId::TargetNotMountRoot)?;
         check(self.is_ours(acting, place.mount), RuleId::TargetElsewhere)?;
-        let entry = &mut self.mounts[place.mount];
+        let entry = &self.mounts[place.mount];
         check(!attributes.bits() & entry.attributes & entry.attribute_locks == 0, RuleId::AttributeLocked)?;
+        if !bind && attributes.read_only {
+            self.check_may_be_read_only(place.dentry)?;
+        }
+        let entry = &mut self.mounts[place.mount];
         let mut changed = std::mem::replace(&mut entry.attributes, attributes.bits()) != attributes.bits();
         if !bind {
             changed |= self.files.set_read_only(place.dentry, attributes.read_only);
@@ -214,6 +218,25 @@ impl World {
             effects.push(RuleId::SetAttributes, Change::AttributesChanged { mount: self.id(place.mount) });
         }
         Ok(())
+    }
+
+    /// A file system becomes read-only only if nothing that was removed from it is in use: that is to be written when it is
+    /// let go of (`sb_prepare_remount_readonly()`, fs/namespace.c). Looks at all that holds something, as few calls do.
+    pub(crate) fn check_may_be_read_only(&self, dentry: DentryIx) -> Result<(), Refused> {
+        if self.files.is_read_only(dentry) {
+            return Ok(());
+        }
+        let file_system = self.files[dentry].file_system;
+        let is_removed = |at: DentryIx| {
+            at.is_some() && self.files[at].removed && self.files[at].file_system == file_system
+        };
+        let mounts = self.mounts.all().any(|(_, mount)| is_removed(mount.root) || is_removed(mount.point));
+        let tasks = self.tasks.iter().flatten().flat_map(|task| [task.root.dentry, task.directory.dentry]);
+        let handles = self.handles.values().filter_map(|held| match held {
+            Held::Place { place, .. } => Some(place.dentry),
+            Held::Namespace(_) => None,
+        });
+        check(!mounts && !tasks.chain(handles).any(is_removed), RuleId::RemountRemovedInUse)
     }
 
     /// mount(2) with `MS_BIND`.

@@ -53,6 +53,7 @@ impl World {
             }
         }
         if is_root && !detach {
+            self.check_may_be_read_only(place.dentry)?;
             self.files.set_read_only(place.dentry, true);
             effects.push(RuleId::UnmountRootReadOnly, Change::Other);
             return Ok(());
