@@ -292,7 +292,8 @@ mod tests {
     #[test]
     fn every_operator_compares_sixty_four_bits() {
         let big = 0x1_0000_0005_u64;
-        let holds: [(&str, fn(u64, u64) -> bool); 6] = [
+        type Holds = fn(u64, u64) -> bool;
+        let holds: [(&str, Holds); 6] = [
             ("EQ", |a, b| a == b),
             ("NE", |a, b| a != b),
             ("LT", |a, b| a < b),
