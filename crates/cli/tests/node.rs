@@ -83,18 +83,37 @@ fn the_articles_pod_is_created_shown_and_deleted() {
     assert_eq!(node.world.run(&["ps", "-aA", "-o", "name"]).stdout, "");
 }
 
+/// The number of the peer group is the kernel's.
+fn without_group(text: &str) -> String {
+    let Some((before, after)) = text.split_once("\"peerGroup\":") else { return text.to_owned() };
+    format!("{before}\"peerGroup\":N{}", after.trim_start_matches(|c: char| c.is_ascii_digit()))
+}
+
+/// But for what is rhizome's own: the condition and annotation that say what the mounts do.
 #[test]
 fn yaml_and_describe_are_those_of_a_cluster() {
     let Some(node) = Node::start("yaml_and_describe_are_those_of_a_cluster") else { return };
     let file = node.world.file("mount-a.yaml", &node.manifest("mount-a", "Bidirectional"));
     node.ok(&["create", "-f", &file]);
     node.wait_ready(&["mount-a"]);
+    node.until(&["get", "pod", "mount-a", "-o", "jsonpath={.metadata.annotations}"], |text| {
+        text.contains("toHost")
+    });
+    let (_, metrics) = node.request("GET", "/metrics", "", b"");
+    for line in [
+        "rhizome_pods{phase=\"Running\"} 1",
+        "rhizome_pods_propagation{effective=\"as-asked\"} 1",
+        "rhizome_pod_start_seconds_count 1",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} in {metrics}");
+    }
     let (name, volume) = (node_name(&node), node.world.volume().display().to_string());
     let yaml = masked(&node.ok(&["get", "pod", "mount-a", "-o", "yaml"]))
         .replace(&name, "node1")
         .replace(&volume, "/mnt/");
     let yaml: String =
         yaml.lines().filter(|l| !l.contains("resourceVersion:")).map(|l| format!("{l}\n")).collect();
+    let yaml = without_group(&yaml);
     assert_eq!(yaml, include_str!("node/mount-a.yaml"));
     let described =
         masked(&node.ok(&["describe", "pod", "mount-a"])).replace(&name, "node1").replace(&volume, "/mnt/");
@@ -106,7 +125,7 @@ fn yaml_and_describe_are_those_of_a_cluster() {
             None => format!("{line}\n"),
         })
         .collect();
-    assert_eq!(without_times, include_str!("node/describe-mount-a.txt"));
+    assert_eq!(without_group(&without_times), include_str!("node/describe-mount-a.txt"));
     for expected in [
         "Normal Scheduled AGE default-scheduler Successfully assigned default/mount-a to node1",
         "Normal Created AGE kubelet",
@@ -773,4 +792,27 @@ fn wrong_manifests_are_refused_in_kubernetes_own_words() {
     }
     node.kubectl(&["delete", "pods", "--all", "--now"]);
     assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn systemd_is_told_when_the_node_is_ready() {
+    let name = "systemd_is_told_when_the_node_is_ready";
+    let Some(world) = world::World::isolated(name) else { return };
+    let path = world.root().with_file_name("notify");
+    let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(node::PATIENCE)).unwrap();
+    let mut command = world.command(&["node", "--isolated", "--listen", "127.0.0.1:0"]);
+    command
+        .env("NOTIFY_SOCKET", &path)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let mut said = [0; 64];
+    let count = socket.recv(&mut said).unwrap();
+    assert_eq!(&said[..count], b"READY=1");
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).unwrap();
+    let count = socket.recv(&mut said).unwrap();
+    assert_eq!(&said[..count], b"STOPPING=1");
+    assert!(child.wait().unwrap().success());
+    world.assert_nothing_left();
 }

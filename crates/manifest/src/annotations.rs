@@ -16,6 +16,8 @@ pub const ALLOWED_UNSAFE_SYSCTLS: &str = "rhizome.dev/allowed-unsafe-sysctls";
 pub const BIDIRECTIONAL_IN_USERNS: &str = "rhizome.dev/bidirectional-in-userns";
 /// Rules that `rhizome lint` does not apply to an object, by name, with commas between them.
 pub const IGNORE: &str = "rhizome.dev/ignore";
+/// What the mounts of a Pod really do: written by the node, and of no effect where it comes from elsewhere.
+pub const PROPAGATION: &str = "rhizome.dev/propagation";
 
 /// All of them, in alphabetical order.
 const KNOWN: &[&str] =
@@ -102,7 +104,7 @@ pub(crate) fn read_at(pod: &Pod, base: &Path) -> Result<Annotations, FieldErrors
                 errors.unsupported(&path.key(key), other, &["false", "true"]);
             }
             // For who reads the manifest (the first where the parameters are judged), not for who runs it.
-            (ALLOWED_UNSAFE_SYSCTLS | IGNORE, _) => {}
+            (ALLOWED_UNSAFE_SYSCTLS | IGNORE | PROPAGATION, _) => {}
             (other, _) => errors.unsupported(&path.at(&path.key(other)), other, KNOWN),
         }
     }

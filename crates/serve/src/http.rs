@@ -7,6 +7,7 @@ use crate::discovery;
 use crate::error::{ApiError, Result};
 use crate::list;
 use crate::logs;
+use crate::metrics;
 use crate::object::Key;
 use crate::openapi;
 use crate::query::Query;
@@ -267,7 +268,11 @@ async fn dispatch(
         Route::OpenApi { group_version } => {
             openapi::document(&group_version).ok_or_else(ApiError::no_such_resource)
         }
-        Route::Metrics | Route::NoPath => Ok(Answer::no_path()),
+        Route::Metrics => {
+            Ok(Answer::plain(metrics::text_of(shared))
+                .content_type("text/plain; version=0.0.4; charset=utf-8"))
+        }
+        Route::NoPath => Ok(Answer::no_path()),
         Route::NoResource => Err(ApiError::no_such_resource()),
         Route::Collection { .. } | Route::Object { .. } => objects(shared, route, query, request).await,
     }

@@ -11,6 +11,7 @@ use crate::events::{self, Happened};
 use crate::images::{self, Obstacle};
 use crate::kinds::Resource;
 use crate::object::{self, Key, text};
+use crate::propagation::{self, Found};
 use crate::server::Shared;
 use crate::store::{Durability, Next, WriteError};
 use agent::client::{Client, ClientError, PodRef, Watch};
@@ -21,7 +22,7 @@ use k8s_openapi::api::core::v1 as api;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::Notify;
@@ -81,6 +82,8 @@ struct Worker {
     wake: Arc<Notify>,
     /// Whether it was bound to this node, and so handed to `agent`, before we began.
     was_bound: bool,
+    /// When we began.
+    begun: Instant,
 }
 
 /// A pod that is to go, and the seconds that it has.
@@ -99,6 +102,7 @@ impl Worker {
             key: key.clone(),
             pod: PodRef { key: pod_key, uid },
             wake: wake.clone(),
+            begun: Instant::now(),
             was_bound: !text(&object, "/spec/nodeName").is_empty(),
         })
     }
@@ -255,7 +259,7 @@ impl Worker {
 
     /// Follows a pod that `agent` has, until it is gone.
     async fn follow(&self) -> agent::client::Result<()> {
-        let mut told: Vec<PodEvent> = Vec::new();
+        let mut told = Told::default();
         loop {
             let pod = self.pod.clone();
             let view = match self.agent(move |client| client.view(&pod)).await {
@@ -263,7 +267,7 @@ impl Worker {
                 view => view?,
             };
             let record = view.record.pod.clone();
-            self.show(&record, view.state(), &mut told);
+            self.show(&record, view.state(), &mut told).await;
             match (self.going(), view.state().done(), view.supervised) {
                 (Some(going), done, supervised) if done || !supervised => {
                     let pod = self.pod.clone();
@@ -299,17 +303,14 @@ impl Worker {
     }
 
     /// Until the pod is done or its supervisor has gone.
-    async fn follow_supervisor(
-        &self,
-        record: &api::Pod,
-        told: &mut Vec<PodEvent>,
-    ) -> agent::client::Result<()> {
+    async fn follow_supervisor(&self, record: &api::Pod, told: &mut Told) -> agent::client::Result<()> {
         let pod = self.pod.clone();
         let mut watch = self.agent(move |client| client.watch(&pod)).await?;
         let Some(readable) = readable(&watch).map_err(ClientError::Wait)? else { return Ok(()) };
         let mut asked = None;
         loop {
-            self.show(record, &watch.latest().state, told);
+            let state = watch.latest().state.clone();
+            self.show(record, &state, told).await;
             if watch.latest().state.done() || watch.wake_fd().is_none() {
                 return Ok(());
             }
@@ -334,17 +335,46 @@ impl Worker {
     }
 
     /// Writes what has become of the pod into its object, and what happened to it as events.
-    fn show(&self, record: &api::Pod, state: &PodState, told: &mut Vec<PodEvent>) {
+    async fn show(&self, record: &api::Pod, state: &PodState, told: &mut Told) {
+        let running = propagation::running(state);
+        if running != told.running {
+            let (root, pod, now) = (self.shared.root.clone(), record.clone(), state.clone());
+            let read = tokio::task::spawn_blocking(move || propagation::read(&root, &pod, &now));
+            told.propagation = read.await.unwrap_or_default();
+            told.running = running;
+        }
         if let Ok(status) = serde_json::to_value(agent::status::pod_status(record, state)) {
-            self.set_status(&status);
+            let status = self.shared.complete_status(status, self.object().as_ref());
+            self.change(Durability::Passing, |object| {
+                let before = std::mem::replace(&mut object["status"], status);
+                if let Some(found) = &told.propagation {
+                    found.write(object, &before);
+                }
+            });
         }
         for (event, made) in state.events.iter().zip(agent::events::of_pod(record, state)) {
-            if !told.contains(event) {
+            if !told.events.contains(event) {
                 events::put(&self.shared.store, &made);
             }
         }
-        told.clone_from(&state.events);
+        told.events.clone_from(&state.events);
+        let phase = state.phase().as_str();
+        if phase == "Running" && !told.ran && !self.was_bound {
+            self.shared.counters.started(self.begun.elapsed());
+        }
+        told.ran |= phase == "Running";
     }
+}
+
+/// What the object says already.
+#[derive(Debug, Default)]
+struct Told {
+    events: Vec<PodEvent>,
+    /// The containers that ran when it was last looked what their mounts do.
+    running: Vec<String>,
+    propagation: Option<Found>,
+    /// Whether it has been seen to run.
+    ran: bool,
 }
 
 /// To wait for a supervisor's word; none where there is no supervisor. Nothing is read from it: the watch does that.

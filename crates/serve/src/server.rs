@@ -6,7 +6,9 @@ use crate::error::{NodeError, file};
 use crate::events;
 use crate::http::{self, Peer};
 use crate::kinds::Resource;
+use crate::metrics::Counters;
 use crate::node::Facts;
+use crate::notify;
 use crate::object::{self, Key, text};
 use crate::pki::{self, Authority};
 use crate::pods::{self, Workers};
@@ -74,6 +76,7 @@ pub(crate) struct Shared {
     /// Starts supervisors, which are its children and end under it.
     pub(crate) starter: Arc<Mutex<Client>>,
     pub(crate) executors: Executors,
+    pub(crate) counters: Counters,
     ended: watch::Receiver<bool>,
 }
 
@@ -168,6 +171,7 @@ async fn serve(
         address: address.to_string(),
         pods: Workers::default(),
         executors: Executors::default(),
+        counters: Counters::default(),
         ended,
     });
     shared.begin();
@@ -176,10 +180,12 @@ async fn serve(
     tokio::spawn(keep_up(shared.clone()));
     tokio::spawn(daemon_sets::keep(shared.clone()));
     ready(&Ready { kubeconfig, address, socket: socket.clone() });
+    notify::tell("READY=1");
     tokio::select! {
         _ = term.recv() => {}
         _ = interrupt.recv() => {}
     }
+    notify::tell("STOPPING=1");
     doors.abort();
     let _ = end.send(true);
     let _ = std::fs::remove_file(&socket);

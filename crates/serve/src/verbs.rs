@@ -8,6 +8,7 @@ use crate::kinds::Resource;
 use crate::list;
 use crate::object::{self, Key, text};
 use crate::patch;
+use crate::propagation;
 use crate::query::Query;
 use crate::server::Shared;
 use crate::store::{Durability, Next, Stored, WriteError};
@@ -246,6 +247,12 @@ pub(crate) fn replaced(resource: Resource, now: &Value, given: Given) -> Result<
     }
     if let Some(status) = now.get("status") {
         object["status"] = status.clone();
+    }
+    // The node's own word, which no client changes.
+    let told = &now["metadata"]["annotations"][propagation::CONDITION];
+    if resource == Resource::Pods && told.is_string() {
+        let annotations = object::metadata_mut(&mut object).entry("annotations").or_insert_with(|| json!({}));
+        annotations[propagation::CONDITION] = told.clone();
     }
     let errors = match resource {
         Resource::Pods => pod_update(now, &object),

@@ -73,6 +73,8 @@ pub(crate) fn watch(
     };
     let from_now = asked.unwrap_or(0) == 0;
     Ok(Answer::stream("application/json", move |mut lines| async move {
+        let counted = watcher.shared.clone();
+        let _watching = counted.counters.watch();
         if let Some(error) = early {
             let _ = lines.send(event("ERROR", &error.to_json())).await;
             return;
