@@ -220,6 +220,27 @@ fn the_maker_of_a_mount_may_be_in_another_file() {
     assert!(message.contains("container main of Pod maker"), "{message}");
 }
 
+/// The API server takes two ports of one name, with a warning: no error, and no reason not to plan it.
+#[test]
+fn what_the_api_server_only_warns_of_is_no_error() {
+    let container = |name: &str| {
+        format!(
+            "      - {{name: {name}, image: busybox, ports: [{{name: healthz, containerPort: {}}}]}}\n",
+            name.len()
+        )
+    };
+    let (one, two) = (container("a"), container("bb"));
+    let text = format!(
+        "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {{name: d}}\nspec:\n  selector: {{matchLabels: {{a: b}}}}\n  template:\n    \
+         metadata: {{labels: {{a: b}}}}\n    spec:\n      containers:\n{one}{two}"
+    );
+    assert!(ids(&text).is_empty(), "{:?}", ids(&text));
+    let manifests = explain::plan::Manifests::survey(&[Source { name: "f.yaml", bytes: text.as_bytes() }]);
+    let node = explain::plan::Node::assumed();
+    let request = explain::plan::Request { node: &node, then: &[], restarts: 0 };
+    assert!(explain::plan::plan(&manifests, &request).unwrap().is_good());
+}
+
 #[test]
 fn large_input_takes_bounded_time() {
     let mut mounts = String::new();

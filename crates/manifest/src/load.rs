@@ -425,7 +425,7 @@ impl Loader<'_> {
             let supported = verdict.errors.is_empty();
             self.field_errors(&place, node, id, Stage::Unsupported, verdict.errors);
             if supported {
-                let warnings = self.problems_of(&place, node, id, Stage::Invalid, object.warnings());
+                let warnings = self.problems_of(&place, node, id, Stage::Warned, object.warnings());
                 self.loaded.warnings.extend(warnings);
                 self.accept(&place, node, id, object, verdict.remarks);
             }

@@ -33,6 +33,8 @@ pub enum Stage {
     Invalid,
     /// There is one of this name already.
     Exists,
+    /// The API server takes it, with a warning.
+    Warned,
     /// Valid, but this version of rhizome cannot run it.
     Unsupported,
 }
@@ -231,7 +233,7 @@ impl Problem {
         match self.stage {
             _ if kind.is_empty() => String::new(),
             Stage::Invalid if level == Level::Error => format!("The {kind} {name} is invalid: "),
-            Stage::Invalid | Stage::Unsupported => format!("{kind} {name}: "),
+            Stage::Invalid | Stage::Warned | Stage::Unsupported => format!("{kind} {name}: "),
             _ => String::new(),
         }
     }
@@ -312,6 +314,7 @@ fn alone(group: &[&Problem]) -> String {
             }
         }
         Stage::Decode | Stage::Strict | Stage::Repeated | Stage::Exists => among_others(group) + "\n",
+        Stage::Warned => among_others(group) + "\n",
         _ => format!("error: {}\n", among_others(group)),
     }
 }
@@ -366,6 +369,7 @@ fn among_others(group: &[&Problem]) -> String {
                 causes.join(", ")
             )
         }
+        Stage::Warned => format!("Warning: {}", causes.join("\nWarning: ")),
         Stage::Unsupported => format!("{source}: {kind} {}: {}", go_quote(name), joined(&causes)),
     }
 }

@@ -115,8 +115,8 @@ impl Manifests {
             for problem in survey.problems {
                 match problem.stage {
                     ProblemStage::Unsupported => manifests.unsupported.push(problem),
-                    // kubectl sends the last of them, and nobody refuses it.
-                    ProblemStage::Repeated => {}
+                    // Of equal keys kubectl sends the last; a warning is no refusal.
+                    ProblemStage::Repeated | ProblemStage::Warned => {}
                     // A cluster may serve it: of another group, or of an older Kubernetes.
                     ProblemStage::Kind if !serves(&problem.object.api_version) => {}
                     _ => manifests.refused.push(problem),
