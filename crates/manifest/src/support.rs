@@ -106,7 +106,11 @@ pub const PODS: &[Row] = &[
     row("spec.volumes[].projected.sources[].clusterTrustBundle", Refused, ""),
     row("spec.volumes[].projected.sources[].podCertificate", Refused, ""),
     row("spec.volumes[].ephemeral", Done, "a folder that goes with the pod"),
-    row("spec.volumes[].image", Done, "read-only and noexec, as in Kubernetes"),
+    row(
+        "spec.volumes[].image",
+        Checked,
+        "read-only and noexec, as in Kubernetes; not with hostUsers: false, since the ids of an overlay cannot be mapped",
+    ),
     row("spec.volumes[]", Refused, "volumes of other kinds"),
     row("spec.initContainers", Done, "field by field as spec.containers below"),
     row("spec.ephemeralContainers", Refused, ""),
@@ -375,6 +379,7 @@ fn pod_at(base: &Path, pod: &Pod, node: &Node, left_out: &HashSet<String>) -> (V
     found.fqdn(pod);
     found.claims(spec);
     found.mediums(spec);
+    found.images_in_user_namespaces(spec);
     found.tokens(spec);
     if let Err(errors) = crate::annotations::read_at(pod, &found.base) {
         found.errors.list.extend(errors.list);
@@ -568,6 +573,22 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// An overlay's ids cannot be mapped (tried on Linux 6.18), and the files of an image are root's.
+    fn images_in_user_namespaces(&mut self, spec: &PodSpec) {
+        if spec.host_users != Some(false) {
+            return;
+        }
+        for (index, volume) in spec.volumes.iter().flatten().enumerate() {
+            if volume.image.is_some() {
+                let path = self.base.child("spec").child("volumes").index(index).child("image");
+                self.errors.other(
+                    &path,
+                    "not supported with hostUsers: false: the kernel maps no ids of an overlay",
+                );
+            }
+        }
+    }
+
     /// The pages that emptyDirs may ask for; whether this machine has them is seen when they are made.
     fn mediums(&mut self, spec: &PodSpec) {
         for (index, volume) in spec.volumes.iter().flatten().enumerate() {
@@ -757,6 +778,10 @@ mod tests {
             (
                 "  volumes: [{name: v, nfs: {server: s, path: /x}}]",
                 "spec.volumes[0].nfs: not supported yet by this version of rhizome",
+            ),
+            (
+                "  hostUsers: false\n  volumes: [{name: v, image: {reference: a}}]",
+                "spec.volumes[0].image: not supported with hostUsers: false: the kernel maps no ids of an overlay",
             ),
             (
                 "  volumes: [{name: v, emptyDir: {medium: Disk}}]",
