@@ -106,3 +106,22 @@ fn n_audit() {
 fn o_busy() {
     group("o_busy", "o-busy.txt");
 }
+
+#[test]
+fn every_cause_is_tried() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/why");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let all: Vec<scenario::Case> = files.flat_map(|path| cases(&path)).collect();
+    assert!(all.len() >= 60, "{}", all.len());
+    let lines: Vec<&str> = all.iter().flat_map(|case| &case.lines).map(|(_, line)| line.as_str()).collect();
+    // What only a machine with other things than mounts has: loop devices, swap, very many mounts.
+    let elsewhere = ["busy-loop-device", "busy-swap", "mount-count"];
+    let rules = explain::why::RULES.iter().chain(explain::audit::RULES).chain(explain::busy::RULES);
+    for rule in rules.filter(|rule| !elsewhere.contains(&rule.id)) {
+        let tried = lines.iter().any(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            words.len() > 2 && ["cause", "finds"].contains(&words[1]) && words[2] == rule.id
+        });
+        assert!(tried, "no case expects {}", rule.id);
+    }
+}

@@ -132,21 +132,7 @@ fn climb(topology: &Topology<'_>, question: &Question) -> Option<Vec<Step>> {
 
 fn outcome(topology: &Topology<'_>, question: &Question, steps: &[Step]) -> Outcome {
     for (index, step) in steps.iter().enumerate() {
-        let mut shown = counterparts(topology, question.into, step);
-        // What receives from the mount comes first, then what is not covered, then what shows least beside it.
-        shown.sort_by_key(|(copy, place, cover)| {
-            let relation = match topology.relation(step.at, *copy) {
-                _ if *copy == step.at => 0,
-                Relation::Peers => 1,
-                Relation::Receives(_) => 2,
-                Relation::Sends(_) | Relation::Siblings(_) => 3,
-                Relation::Strangers => 4,
-            };
-            let own = place != &question.path;
-            let beside = topology.mount(*copy).root.components().count();
-            (cover.is_some(), own && question.from == question.into, relation, Reverse(beside), copy.row)
-        });
-        let Some((copy, place, cover)) = shown.into_iter().next() else { continue };
+        let Some((copy, place, cover)) = counterpart(topology, question, step) else { continue };
         return match (index, cover) {
             (0, None) => Outcome::Seen { copy, place },
             (0, Some(cover)) => Outcome::Hidden { copy, place, cover },
@@ -160,14 +146,41 @@ fn outcome(topology: &Topology<'_>, question: &Question, steps: &[Step]) -> Outc
     Outcome::Nowhere
 }
 
-/// The mounts of a namespace that show a place, where, and what covers it there.
-fn counterparts(topology: &Topology<'_>, namespace: usize, step: &Step) -> Vec<(At, PathBuf, Option<At>)> {
+/// As many mounts that show one place are asked whether they are covered there: a container can have any number.
+const ASKED_MAX: usize = 512;
+
+/// The mount of the other namespace that shows a place best, where, and what covers it there: one that is not covered
+/// before one that is, then one that receives from the mount, then the one that shows least beside it.
+fn counterpart(
+    topology: &Topology<'_>,
+    question: &Question,
+    step: &Step,
+) -> Option<(At, PathBuf, Option<At>)> {
     let device = topology.mount(step.at).device;
-    let rows = topology.rows(namespace).filter(|at| topology.mount(*at).device == device);
-    rows.filter_map(|at| {
-        let place = place(topology.mount(at), &step.inner)?;
-        let carrier = topology.carrier(namespace, &place)?;
-        Some((at, place, (carrier != at).then_some(carrier)))
-    })
-    .collect()
+    let rows = topology.rows(question.into).filter(|at| topology.mount(*at).device == device);
+    let mut shown: Vec<(At, PathBuf)> =
+        rows.filter_map(|at| Some((at, place(topology.mount(at), &step.inner)?))).collect();
+    shown.sort_by_cached_key(|(copy, place)| {
+        let relation = match topology.relation(step.at, *copy) {
+            _ if *copy == step.at => 0,
+            Relation::Peers => 1,
+            Relation::Receives(_) => 2,
+            Relation::Sends(_) | Relation::Siblings(_) => 3,
+            Relation::Strangers => 4,
+        };
+        let elsewhere = question.from == question.into && place != &question.path;
+        let beside = topology.mount(*copy).root.components().count();
+        (elsewhere, relation, Reverse(beside), copy.row)
+    });
+    let mut hidden = None;
+    for (copy, place) in shown.into_iter().take(ASKED_MAX) {
+        match topology.carrier(question.into, &place) {
+            Some(carrier) if carrier == copy => return Some((copy, place, None)),
+            Some(carrier) => {
+                hidden.get_or_insert((copy, place, Some(carrier)));
+            }
+            None => {}
+        }
+    }
+    hidden
 }

@@ -11,7 +11,7 @@ use subtree_model::RuleId;
 pub(super) static RULE: Rule = Rule {
     id: "duplicate-stack",
     summary: "One mount lies several times over itself at one place",
-    what: "Several mounts of one folder of one file system are at one mount point. With the containers that share the place in both directions, and how many more restarts fit into fs.mount-max if the number doubles.",
+    what: "Several mounts of one folder of one file system, or more than two of one type and source, are at one mount point. With the containers that share the place in both directions, and how many more restarts fit into fs.mount-max if the number doubles.",
     why: "A runtime that binds a volume shared, and then mounts something below it (another volume, /etc/hosts, the termination log, a token), puts that on the node as well; at the next start the leftover is copied in and the next mount lands on both: 1, 2, 4, 8… A daemon that mounts again at each start without looking adds one each time. At fs.mount-max (100,000) nothing can be mounted any more; long before, systemd and everything that reads the table takes a core for itself.",
     instead: "Unmount the surplus. Then end the cause: no volume below a Bidirectional one, no Bidirectional volume of /dev, /run, /var/run or /, or a runtime that does not leak (Rhizome's containers do not).",
     kernel: &[RuleId::ReceivePeer, RuleId::TuckUnder, RuleId::MountMax],
@@ -33,9 +33,10 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
         let mut stacks: BTreeMap<_, Vec<At>> = BTreeMap::new();
         for at in t.rows(namespace) {
             let mount = t.mount(at);
-            stacks.entry((&mount.mount_point, mount.device, &mount.root)).or_default().push(at);
+            let alike = (&mount.mount_point, &mount.fs_type, &mount.source, &mount.root);
+            stacks.entry(alike).or_default().push(at);
         }
-        for mut stack in stacks.into_values().filter(|stack| stack.len() > 1) {
+        for mut stack in stacks.into_values().filter(|stack| is_surplus(scene, stack)) {
             stack.sort_by_key(|at| depth(scene, *at));
             let lowest = stack[0];
             if told.iter().any(|other| t.goes_with(*other, lowest) || t.goes_with(lowest, *other)) {
@@ -49,6 +50,12 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Several mounts of one file system, or more than two that were made alike: a second tmpfs at one place can be meant.
+fn is_surplus(scene: &Scene<'_>, stack: &[At]) -> bool {
+    let device = |at: &At| scene.topology.mount(*at).device;
+    stack.len() > 2 || stack.len() == 2 && device(&stack[0]) == device(&stack[1])
 }
 
 fn finding(scene: &Scene<'_>, stack: &[At]) -> Finding {
