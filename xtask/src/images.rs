@@ -1,4 +1,5 @@
-//! The images that tests and demo run, assembled from Debian packages: `busybox.tar` and `nginx.tar`, OCI archives.
+//! The images that tests and demo run, assembled from Debian packages: `busybox.tar`, `nginx.tar` and `bindfs.tar`, OCI
+//! archives.
 //!
 //! Made once and kept in the target directory; no registry is asked and nothing of the packages runs as root.
 
@@ -57,6 +58,7 @@ pub(crate) fn assemble() -> Result<PathBuf> {
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     one(&dir, "busybox", busybox)?;
     one(&dir, "nginx", nginx)?;
+    one(&dir, "bindfs", bindfs)?;
     Ok(dir)
 }
 
@@ -100,6 +102,16 @@ fn unpack(root: &mut RootFs, names: &[&str], dir: &Path) -> Result<Vec<debian::P
         root.add_package(&files).with_context(|| format!("cannot read {}", archive.display()))?;
     }
     Ok(packages)
+}
+
+/// A file system in user space, with what a sidecar's script needs beside it. It runs as root, which mounts without
+/// fusermount(1).
+fn bindfs(dir: &Path) -> Result<(RootFs, String)> {
+    let mut root = RootFs::new(true);
+    unpack(&mut root, &["bindfs", "coreutils", "dash", "mount", "util-linux"], dir)?;
+    base_files(&mut root);
+    root.symlink("usr/bin/sh", "dash");
+    Ok((root, format!(r#"{{"Env":["{PATH}"],"Cmd":["bindfs","--help"]}}"#)))
 }
 
 /// One static program under all its names, as the official image has it.

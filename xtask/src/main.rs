@@ -3,6 +3,7 @@
 //! Nothing here is part of the program. It may use the system's package manager, and says what it installs.
 #![forbid(unsafe_code)]
 
+mod adopt;
 mod bench;
 mod debian;
 mod demo;
@@ -26,12 +27,13 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   setup            install what tests and demo need with the system's package manager
-  images           assemble the busybox and nginx images from Debian packages
+  images           assemble the busybox, nginx and bindfs images from Debian packages
   test [ARGS…]     setup, images, then `cargo test --workspace ARGS…`, then see that nothing was left behind
   demo [N…]        setup, images, then the article's experiments on this kernel (all, or those of these numbers)
   soak [N]         N random sequences (a million) of the model against this kernel; goes on where it stopped
   mutants [WORD…]  wrong rules put into a copy of the model, and which test notices each
   bench [ARGS…]    what it costs, beside the programs that do the same (`bench --help`)
+  adopt [COMMIT]   the pods of an earlier commit's program (the one before this) under this one
   vm [ARGS…]       the tests on Debian's own kernel in a virtual machine (`vm --help`)";
 
 fn main() -> ExitCode {
@@ -67,6 +69,7 @@ fn run(command: &str, args: Vec<String>) -> Result<ExitCode> {
         "mutants" => mutants::run(&args),
         "bench" => bench::run(&args),
         "bench-inside" => bench::run_inside(&args),
+        "adopt" => adopt::run(&args),
         "vm" => vm::run(&args),
         "" | "help" | "-h" | "--help" => {
             println!("{USAGE}");

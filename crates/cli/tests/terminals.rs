@@ -187,3 +187,23 @@ fn attach_passes_streams_on() {
     let missing = world.run(&["attach", "nosuch"]);
     assert_eq!((missing.status, missing.stderr.as_str()), (1, "error: pods \"nosuch\" not found\n"));
 }
+
+#[test]
+fn a_reset_asks() {
+    let Some(world) = World::isolated("a_reset_asks") else { return };
+    world.start(&pod("a", "sleep 1000", "tty: false"));
+    world.remember_pods();
+    let reset = world.command(&["system", "reset"]);
+    for (answer, status) in [("no\n", 1), ("\n", 1), ("yes\n", 0)] {
+        let mut terminal = Terminal::start(&reset, 24, 200);
+        let asked = terminal.wait_for("Type yes to go on:\r\n");
+        assert!(
+            asked.contains("pods: default/a\r\n") && asked.contains("images: docker.io/library/busybox"),
+            "{asked}"
+        );
+        terminal.type_keys(answer);
+        assert_eq!(terminal.end().0, status, "{answer:?}");
+        assert_eq!(world.root().join("lib").exists(), status == 1);
+    }
+    world.assert_nothing_left();
+}
