@@ -2,12 +2,14 @@
 #[path = "support/namespace.rs"]
 mod namespace;
 mod support;
+#[path = "support/world.rs"]
+mod world;
 
 use namespace::Namespace;
 use rustix::mount::{MountFlags, UnmountFlags};
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 use support::{is_root, rhizome, skipped};
@@ -23,7 +25,10 @@ struct Watch {
 impl Watch {
     /// Begins, and waits until it watches.
     fn begin(args: &[&str]) -> Watch {
-        let mut command = rhizome(&[&["watch", "-o", "json"], args].concat());
+        Watch::with(rhizome(&[&["watch", "-o", "json"], args].concat()))
+    }
+
+    fn with(mut command: Command) -> Watch {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut errors = BufReader::new(child.stderr.take().unwrap());
         let mut notes = String::new();
@@ -259,4 +264,41 @@ fn by_polling() {
     let number = slave.number();
     drop(slave);
     watch.until("end", |event| event["event"] == "ended" && event["namespace"]["id"] == number);
+}
+
+/// What a pod has to do with, by its name; what it has nothing to do with is not told.
+#[test]
+fn of_one_pod() {
+    let name = "of_one_pod";
+    let Some(world) = world::World::isolated(name) else { return };
+    let volume = world.volume();
+    let volume = volume.display();
+    world.start(&format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: sees}}\nspec:\n  containers:\n  - name: main\n    image: busybox\n    \
+         command: [sleep, '600']\n    volumeMounts: [{{name: v, mountPath: /home, mountPropagation: HostToContainer}}]\n  \
+         volumes: [{{name: v, hostPath: {{path: '{volume}'}}}}]\n"
+    ));
+    let mut watch = Watch::with(world.command(&["watch", "-o", "json", "--pod", "sees"]));
+    if !watch.has_events(name) {
+        return;
+    }
+    let elsewhere = format!("{volume}-elsewhere");
+    let ran = world.on_host(&format!(
+        "mkdir {volume}/a {elsewhere} && mount -t tmpfs other {elsewhere} && mount -t tmpfs came {volume}/a"
+    ));
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let came = watch.mount("mount", "came");
+    let receivers = came["receivers"].as_array().unwrap();
+    assert_eq!(receivers.len(), 1, "{came}");
+    assert_eq!(receivers[0]["namespace"]["name"], "sees");
+    assert_eq!(receivers[0]["namespace"]["container"]["pod"]["name"], "sees");
+    assert_eq!(receivers[0]["mount"]["mount_point"], "/home/a");
+    assert!(
+        watch.seen.iter().all(|event| event["origin"]["mount"]["source"] != "other"),
+        "{:#?}",
+        watch.seen
+    );
+    let ran = world.on_host(&format!("umount {volume}/a {elsewhere}"));
+    assert_eq!(ran.status, 0, "{ran:?}");
+    watch.mount("unmount", "came");
 }

@@ -1,7 +1,8 @@
 //! How long a whole node takes to read, and how much memory: in mount namespaces that it makes for that, beside `findmnt`.
 //!
-//! `cargo run --release -p observe --example read_node -- [NAMESPACES [MOUNTS]]`, as root; 200 namespaces of 125 mounts if
-//! nothing is said. It measures itself in a mount namespace of its own, and leaves nothing behind.
+//! `cargo run --release -p observe --example read_node -- [NAMESPACES [MOUNTS [SLAVES]]]`, as root; 200 namespaces of 125
+//! mounts if nothing is said, half of them slaves of the others (for a slave, the kernel walks its masters for every row of
+//! mountinfo). It measures itself in a mount namespace of its own, and leaves nothing behind.
 
 use mount_table::node::{Groups, Labels};
 use observe::node::{NodeReader, Ways};
@@ -20,12 +21,12 @@ struct World {
 }
 
 impl World {
-    fn make(namespaces: usize, mounts: usize) -> Result<World> {
+    fn make(namespaces: usize, mounts: usize, slaves: usize) -> Result<World> {
         sys::mount::unshare_mounts()?;
         mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
         let none: Option<&std::ffi::CStr> = None;
         mount("base", "/tmp", "tmpfs", MountFlags::empty(), none)?;
-        // Peers of each other and, every second namespace, slaves of them.
+        // Peers of each other, and slaves of them.
         mount_change("/tmp", MountPropagationFlags::SHARED)?;
         let there = observe::read_own_mounts()?.mounts.len();
         for number in there..mounts {
@@ -35,7 +36,7 @@ impl World {
         }
         let mut world = World { children: Vec::new() };
         for number in 0..namespaces {
-            let propagation = if number % 2 == 0 { "unchanged" } else { "slave" };
+            let propagation = if number < slaves { "slave" } else { "unchanged" };
             let mut command = Command::new("unshare");
             command.args(["--mount", "--propagation", propagation, "sleep", "3600"]).stdin(Stdio::null());
             world.children.push(command.spawn()?);
@@ -76,7 +77,8 @@ fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1).map(|argument| argument.parse::<usize>());
     let namespaces = arguments.next().transpose()?.unwrap_or(200);
     let mounts = arguments.next().transpose()?.unwrap_or(125);
-    let world = World::make(namespaces, mounts)?;
+    let slaves = arguments.next().transpose()?.unwrap_or(namespaces / 2);
+    let world = World::make(namespaces, mounts, slaves)?;
     let mut rows = 0;
     let whole = median(15, || {
         let node = read_node(&Names::default())?;

@@ -5,7 +5,7 @@
 //! it asks of the kernel leaves no trace.
 //!
 //! Architecture invariant: it runs with whatever rights the caller has. What could not be read is absent in
-//! the values (`None`, [`Namespaces::unreadable`], [`mount_table::node::Gap`]), never made up.
+//! the values (`None`, [`mount_table::node::Gap`]), never made up.
 //!
 //! Architecture invariant: kernel versions, cgroup kinds and distributions are told apart here and in `sys`
 //! only; whoever reads the values sees what there is, not which release has it.
@@ -19,7 +19,6 @@ mod health;
 mod holders;
 pub mod machine;
 mod mounts;
-mod namespaces;
 pub mod node;
 pub mod watch;
 
@@ -28,7 +27,6 @@ pub use error::Error;
 pub use health::{Asked, Health, MAX_ASKED, read_health};
 pub use holders::{MAX_HOLDERS, read_holders};
 pub use mounts::{MAX_READS, read_mounts_of, read_own_mounts};
-pub use namespaces::{Namespaces, read_namespaces};
 pub use node::{Names, NodeReader, read_node};
 pub use watch::Watcher;
 
