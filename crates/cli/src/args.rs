@@ -206,6 +206,9 @@ pub(crate) struct Node {
     /// Where to listen; other machines reach it only at an address that is not loopback
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:6443")]
     pub(crate) listen: std::net::SocketAddr,
+    /// Run the Pods of the manifests in DIR, as the kubelet's static pods: they change and go with their files
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) manifests: Option<PathBuf>,
     /// Give this root a mount namespace of its own, as for `rhizome run`
     #[arg(long)]
     pub(crate) isolated: bool,

@@ -816,3 +816,33 @@ fn systemd_is_told_when_the_node_is_ready() {
     assert!(child.wait().unwrap().success());
     world.assert_nothing_left();
 }
+
+#[test]
+fn pods_of_the_folder_of_manifests_come_and_go_with_their_files() {
+    let Some(node) = Node::start("pods_of_the_folder_of_manifests_come_and_go_with_their_files") else {
+        return;
+    };
+    let path = node.manifests().join("web.yaml");
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: web, labels: {v: one}}\nspec: {terminationGracePeriodSeconds: 0, containers: [{name: main, image: busybox, command: [sleep, '1000']}]}\n";
+    std::fs::write(&path, pod).unwrap();
+    let running = ["get", "pods", "-o", "jsonpath={.items[*].metadata.labels.v} {.items[*].status.phase}"];
+    node.until(&running, |text| text == "one Running");
+    assert_eq!(node.ok(&["get", "pods", "-o", "name"]), format!("pod/web-{}\n", node_name(&node)));
+    std::fs::write(&path, pod.replace("one", "two")).unwrap();
+    node.until(&running, |text| text == "two Running");
+    // What cannot be understood takes nothing away.
+    std::fs::write(&path, "kind: Pod\n").unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(5));
+    assert_eq!(node.ok(&running), "two Running");
+    std::fs::remove_file(&path).unwrap();
+    node.until(&["get", "pods", "-o", "name"], str::is_empty);
+}
+
+#[test]
+fn an_old_client_is_told_what_it_lacks() {
+    let Some(node) = Node::start("an_old_client_is_told_what_it_lacks") else { return };
+    listener(&node);
+    let mut old = node.command(&["exec", "bb", "--", "ls"]);
+    let ran = support::ran(old.env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "false").output().unwrap());
+    assert!(ran.status == 1 && ran.stderr.contains("SPDY/3.1 is not supported yet"), "{ran:?}");
+}

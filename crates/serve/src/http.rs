@@ -376,6 +376,12 @@ async fn part(
         ("status", "GET") => list::get(&shared.store, key, query, accept::form(accept)?),
         ("exec" | "attach", "GET" | "POST") => {
             let session = Session::of(shared, key, query, subresource == "exec")?;
+            let upgrade = request.headers().get(header::UPGRADE).and_then(|value| value.to_str().ok());
+            if upgrade.is_some_and(|upgrade| upgrade.to_ascii_lowercase().starts_with("spdy/")) {
+                return Err(ApiError::bad_request(
+                    "SPDY/3.1 is not supported yet by this version of rhizome: use kubectl 1.30 or later, without KUBECTL_REMOTE_COMMAND_WEBSOCKETS=false, which speaks WebSocket",
+                ));
+            }
             if !websocket::is_asked_for(request.headers()) {
                 return Err(ApiError::bad_request("Upgrade request required"));
             }

@@ -56,6 +56,7 @@ mod route;
 mod selector;
 mod server;
 mod session;
+mod static_pods;
 mod store;
 mod table;
 mod verbs;

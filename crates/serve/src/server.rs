@@ -12,6 +12,7 @@ use crate::notify;
 use crate::object::{self, Key, text};
 use crate::pki::{self, Authority};
 use crate::pods::{self, Workers};
+use crate::static_pods;
 use crate::store::{Durability, Next, Store, WriteError};
 use agent::{Client, Root};
 use jiff::Timestamp;
@@ -37,7 +38,7 @@ const MOST_CONNECTIONS: usize = 4096;
 const DESCRIPTORS: u64 = 16 * 1024;
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often it is looked for pods that others have made in the same root.
+/// How often it is looked for pods that others have made in the same root, and into the folder of manifests.
 const ADOPT_EVERY: Duration = Duration::from_secs(2);
 /// How often the node says that it is there, as the kubelet does.
 const STATUS_EVERY: Duration = Duration::from_secs(300);
@@ -51,6 +52,8 @@ pub struct Config {
     pub root: Root,
     /// Where to listen; port 0 takes any that is free.
     pub listen: SocketAddr,
+    /// A folder of manifests whose pods are run.
+    pub manifests: Option<PathBuf>,
 }
 
 /// A node that can be talked to.
@@ -177,7 +180,7 @@ async fn serve(
     shared.begin();
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let doors = tokio::spawn(listen(shared.clone(), tcp, tls, unix, places));
-    tokio::spawn(keep_up(shared.clone()));
+    tokio::spawn(keep_up(shared.clone(), config.manifests.clone()));
     tokio::spawn(daemon_sets::keep(shared.clone()));
     ready(&Ready { kubeconfig, address, socket: socket.clone() });
     notify::tell("READY=1");
@@ -259,15 +262,23 @@ async fn listen(
 }
 
 /// What has to be done now and then.
-async fn keep_up(shared: Arc<Shared>) {
+async fn keep_up(shared: Arc<Shared>, manifests: Option<PathBuf>) {
+    let told = Arc::new(Mutex::new(String::new()));
     let mut adopt = tokio::time::interval(ADOPT_EVERY);
     let mut status = tokio::time::interval(STATUS_EVERY);
     loop {
         tokio::select! {
             _ = adopt.tick() => {
                 shared.executors.reap();
-                let shared = shared.clone();
-                let _ = tokio::task::spawn_blocking(move || pods::adopt(&shared)).await;
+                let (shared, manifests, told) = (shared.clone(), manifests.clone(), told.clone());
+                let look = move || {
+                    pods::adopt(&shared);
+                    if let Some(folder) = manifests {
+                        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+                        static_pods::look(&shared, &folder, &mut told);
+                    }
+                };
+                let _ = tokio::task::spawn_blocking(look).await;
             }
             _ = status.tick() => {
                 shared.renew_node();

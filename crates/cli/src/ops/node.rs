@@ -13,7 +13,9 @@ pub(crate) fn run(global: &Global, args: &args::Node) -> Result {
     world::before_starting(global, args.isolated)?;
     // As long as the node runs, the root's mount namespace is not ended under it.
     let world = World::open_for_creating(global, args.isolated)?;
-    let config = Config { root: world.client.root().clone(), listen: args.listen };
+    // Entering the root's mount namespace has not changed what a path means to who typed it.
+    let manifests = args.manifests.as_deref().map(std::path::absolute).transpose()?;
+    let config = Config { root: world.client.root().clone(), listen: args.listen, manifests };
     let ended = serve::run(&config, say_ready);
     let closed = world.end_if_unused();
     ended?;

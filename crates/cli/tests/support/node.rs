@@ -47,7 +47,9 @@ impl Node {
 
     /// Starts the node in the world, and waits until it is ready.
     pub fn run(&mut self) {
-        let mut command = self.world.command(&["node", "--isolated", "--listen", "127.0.0.1:0"]);
+        let folder = self.manifests().display().to_string();
+        let args = ["node", "--isolated", "--listen", "127.0.0.1:0", "--manifests", &folder];
+        let mut command = self.world.command(&args);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -57,6 +59,13 @@ impl Node {
         };
         self.kubeconfig = kubeconfig;
         self.child = Some(child);
+    }
+
+    /// The folder of its static pods, which is there but empty.
+    pub fn manifests(&self) -> PathBuf {
+        let folder = self.world.root().with_file_name("static");
+        std::fs::create_dir_all(&folder).unwrap();
+        folder
     }
 
     /// Ends the node with a signal, and waits for that.
