@@ -12,7 +12,7 @@
 //!
 //! They are given by when they came last, the oldest first.
 
-use crate::lifecycle::{PodEvent, PodState, SCHEDULED};
+use crate::lifecycle::{Kind, PodEvent, PodState, SCHEDULED};
 use crate::record::{PodKey, whole_seconds};
 use k8s_openapi::api::core::v1 as api;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, Time};
@@ -80,9 +80,10 @@ fn one(pod: &api::Pod, state: &PodState, event: &PodEvent) -> api::Event {
 }
 
 fn field_path(state: &PodState, container: &str) -> String {
-    let list = match state.container(container).map(|c| c.kind.is_init()) {
-        Some(true) => "initContainers",
-        _ => "containers",
+    let list = match state.container(container).map(|c| c.kind) {
+        Some(Kind::Init | Kind::Sidecar) => "initContainers",
+        Some(Kind::Ephemeral) => "ephemeralContainers",
+        Some(Kind::Main) | None => "containers",
     };
     format!("spec.{list}{{{container}}}")
 }

@@ -5,16 +5,20 @@
 //! known is ignored.
 
 use crate::status_file::StatusFile;
+use k8s_openapi::api::core::v1::EphemeralContainer;
 use serde::{Deserialize, Serialize};
 
-/// The version spoken here. 2 has `attach`.
-pub const PROTOCOL_VERSION: u32 = 2;
+/// The version spoken here. 2 has `attach`, 3 has `addEphemeralContainer`.
+pub const PROTOCOL_VERSION: u32 = 3;
 
 /// The first version with [`Request::Attach`].
 pub const ATTACH_SINCE: u32 = 2;
 
+/// The first version with [`Request::AddEphemeralContainer`].
+pub const EPHEMERAL_SINCE: u32 = 3;
+
 /// The longest line that a supervisor takes.
-pub const MAX_REQUEST_BYTES: usize = 16 * 1024;
+pub const MAX_REQUEST_BYTES: usize = 64 * 1024;
 
 /// The first line, from the supervisor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +33,7 @@ pub struct Greeting {
 }
 
 /// A line from a client.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "do")]
 pub enum Request {
     /// Answered with the status.
@@ -48,6 +52,11 @@ pub enum Request {
     Attach {
         /// The container's name.
         container: String,
+    },
+    /// Answered with the status once the container is in the pod's record, not when it runs.
+    AddEphemeralContainer {
+        /// Validated and defaulted; its image is here.
+        container: Box<EphemeralContainer>,
     },
 }
 

@@ -1,5 +1,5 @@
 //! A pod's record on disk, the index of names, and the locks. The record is what the user asked (the defaulted
-//! Pod, with the ConfigMaps and Secrets that came with it); it is written once, before anything is done for the
+//! Pod, with the ConfigMaps and Secrets that came with it); it is written before anything is done for the
 //! pod, and removed last, so that whatever is on the machine has a record that leads to its removal.
 //!
 //! Two names for one pod cannot be: the index entry is a symbolic link, and symlink(2) is the one step that
@@ -9,7 +9,7 @@ use crate::atomic_file::{self, Survives};
 use crate::root::{Root, make_private_directory};
 use jiff::Timestamp;
 use k8s_openapi::Metadata;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, EphemeralContainer, Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use manifest::claims::ClaimPlace;
 use rustix::fs::FlockOperation;
@@ -151,6 +151,24 @@ impl PodRecord {
     /// The pod's name.
     pub fn key(&self) -> PodKey {
         PodKey::of(&self.pod)
+    }
+
+    /// Adds an ephemeral container, here and on the disk.
+    ///
+    /// # Errors
+    /// It cannot be written; then nothing has changed.
+    pub(crate) fn add_ephemeral(
+        &mut self,
+        root: &Root,
+        uid: &PodUid,
+        container: EphemeralContainer,
+    ) -> Result<(), RecordError> {
+        let mut changed = self.clone();
+        let spec = changed.pod.spec.get_or_insert_default();
+        spec.ephemeral_containers.get_or_insert_default().push(container);
+        write_record(root, uid, &changed)?;
+        *self = changed;
+        Ok(())
     }
 
     fn new(new: NewPod, uid: &PodUid, now: Timestamp) -> PodRecord {

@@ -8,6 +8,7 @@ use crate::record::whole_seconds;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as api;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use std::borrow::Cow;
 
 /// Kubernetes' default for `spec.terminationGracePeriodSeconds`.
 const DEFAULT_GRACE_SECONDS: u64 = 30;
@@ -18,6 +19,7 @@ pub fn rules(pod: &api::Pod) -> Rules {
     let key = crate::record::PodKey::of(pod);
     let init = spec.and_then(|s| s.init_containers.as_deref()).unwrap_or_default();
     let main = spec.map(|s| s.containers.as_slice()).unwrap_or_default();
+    let ephemeral = spec.and_then(|s| s.ephemeral_containers.as_deref()).unwrap_or_default();
     let init = init.iter().map(|c| match c.restart_policy.as_deref() {
         Some("Always") => container_rules(c, Kind::Sidecar),
         _ => container_rules(c, Kind::Init),
@@ -39,7 +41,10 @@ pub fn rules(pod: &api::Pod) -> Rules {
             .and_then(|s| s.termination_grace_period_seconds)
             .and_then(|s| u64::try_from(s).ok())
             .unwrap_or(DEFAULT_GRACE_SECONDS),
-        containers: init.chain(main.iter().map(|c| container_rules(c, Kind::Main))).collect(),
+        containers: init
+            .chain(main.iter().map(|c| container_rules(c, Kind::Main)))
+            .chain(ephemeral.iter().map(ephemeral_rules))
+            .collect(),
     }
 }
 
@@ -80,9 +85,13 @@ fn probe_rules(spec: &api::Probe) -> ProbeRules {
 }
 
 /// A container's spec, of whichever list it is.
-pub(crate) fn container_spec<'a>(pod: &'a api::Pod, name: &str) -> Option<&'a api::Container> {
-    let spec = pod.spec.as_ref()?;
-    spec.init_containers.iter().flatten().chain(&spec.containers).find(|c| c.name == name)
+pub(crate) fn container_spec<'a>(pod: &'a api::Pod, name: &str) -> Option<Cow<'a, api::Container>> {
+    manifest::cri::container::find(pod.spec.as_ref()?, name)
+}
+
+/// The rules of an ephemeral container.
+pub(crate) fn ephemeral_rules(container: &api::EphemeralContainer) -> ContainerRules {
+    container_rules(&manifest::cri::container::of_ephemeral(container), Kind::Ephemeral)
 }
 
 /// The pod as the API shows it: the record with its status.
@@ -94,11 +103,11 @@ pub fn pod_with_status(pod: &api::Pod, state: &PodState) -> api::Pod {
 pub fn pod_status(pod: &api::Pod, state: &PodState) -> api::PodStatus {
     // What all its containers' messages may have together.
     let room = MESSAGES_BYTES_MAX / state.containers.len().max(1);
-    let statuses = |init: bool| -> Vec<api::ContainerStatus> {
-        let of_list = state.containers.iter().filter(|c| c.kind.is_init() == init);
+    let statuses = |kinds: &[Kind]| -> Vec<api::ContainerStatus> {
+        let of_list = state.containers.iter().filter(|c| kinds.contains(&c.kind));
         of_list
             .map(|c| {
-                let mut status = container_status(c, container_spec(pod, &c.name));
+                let mut status = container_status(c, container_spec(pod, &c.name).as_deref());
                 for state in [&mut status.state, &mut status.last_state] {
                     if let Some(ended) = state.as_mut().and_then(|state| state.terminated.as_mut()) {
                         ended.message = ended.message.take().map(|message| cut(message, room));
@@ -115,8 +124,9 @@ pub fn pod_status(pod: &api::Pod, state: &PodState) -> api::PodStatus {
         reason: verdict.map(|verdict| verdict.reason.clone()),
         message: verdict.map(|verdict| verdict.message.clone()),
         conditions: Some(conditions(state)),
-        init_container_statuses: Some(statuses(true)).filter(|list| !list.is_empty()),
-        container_statuses: Some(statuses(false)),
+        init_container_statuses: Some(statuses(&[Kind::Init, Kind::Sidecar])).filter(|list| !list.is_empty()),
+        container_statuses: Some(statuses(&[Kind::Main])),
+        ephemeral_container_statuses: Some(statuses(&[Kind::Ephemeral])).filter(|list| !list.is_empty()),
         start_time: state.started_at.map(time),
         qos_class: pod.spec.as_ref().map(|spec| manifest::cri::qos_class(spec).as_str().to_owned()),
         observed_generation: Some(1),

@@ -32,6 +32,7 @@ const CASES: &[Case] = &[
     ("too_much_on_disk_is_evicted", too_much_on_disk_is_evicted),
     ("a_gate_that_nobody_opens", a_gate_that_nobody_opens),
     ("last_words", last_words),
+    ("an_ephemeral_container", an_ephemeral_container),
     ("a_supervisor_takes_over_in_the_middle_of_init", a_supervisor_takes_over_in_the_middle_of_init),
 ];
 
@@ -456,4 +457,45 @@ fn last_words(world: &World) {
     assert_eq!((message(1), message(2), message(3)), (json!(null), json!("said\n"), json!("here\n")));
     let bytes = [4, 5].map(|index| message(index).as_str().map(str::len));
     assert_eq!(bytes, [Some(2048), Some(2048)], "12 KiB for six containers");
+}
+
+fn an_ephemeral_container(world: &World) {
+    let pod = pod_of(world, "p", container("main", "sleep 1234"));
+    eventually("it runs", || row(world, &pod) == "1/1 Running");
+    let add =
+        |value: Value| world.client.add_ephemeral_container(&pod, serde_json::from_value(value).unwrap());
+    let look = "cat /proc/1/cmdline | tr '\\0' ' ' > /host/seen; sleep 1000";
+    let debugger =
+        |name: &str, script: &str| with(container(name, script), "targetContainerName", json!("main"));
+    add(debugger("dbg", look)).unwrap();
+    eventually("it has looked", || {
+        std::fs::read_to_string(world.host.join("seen")).is_ok_and(|text| !text.is_empty())
+    });
+    assert_eq!(std::fs::read_to_string(world.host.join("seen")).unwrap(), "sleep 1234 ");
+    let now = status(world, &pod);
+    assert!(now["ephemeralContainerStatuses"][0]["state"]["running"].is_object(), "{now}");
+    assert_eq!(row(world, &pod), "1/1 Running");
+    // What is wrong is said in the API server's words, and nothing is added.
+    let said = |value: Value| add(value).unwrap_err().to_string();
+    assert_eq!(
+        said(debugger("dbg", "true")),
+        "The Pod \"p\" is invalid: spec.ephemeralContainers[1].name: Duplicate value: \"dbg\""
+    );
+    let bidirectional = json!([{"name": "host", "mountPath": "/home", "mountPropagation": "Bidirectional"}]);
+    assert_eq!(
+        said(with(container("other", "true"), "volumeMounts", bidirectional)),
+        "The Pod \"p\" is invalid: spec.ephemeralContainers[1].volumeMounts.mountPropagation: Forbidden: Bidirectional mount propagation is available only to privileged containers"
+    );
+    // Another supervisor knows it, and it ends with the pod.
+    world.kill_supervisor(&pod);
+    world.client.start(&pod).unwrap();
+    assert!(status(world, &pod)["ephemeralContainerStatuses"][0]["state"]["running"].is_object());
+    add(container("short", "exit 3")).unwrap();
+    let ended =
+        || status(world, &pod)["ephemeralContainerStatuses"][1]["state"]["terminated"]["exitCode"] == 3;
+    eventually("the second has ended", ended);
+    assert!(events(world, &pod).iter().any(|line| line.starts_with("Started")));
+    world.client.stop(&pod, Some(0)).unwrap();
+    assert!(status(world, &pod)["ephemeralContainerStatuses"][0]["state"]["terminated"].is_object());
+    assert!(said(container("late", "true")).contains("no supervisor"), "a pod that does not run takes none");
 }

@@ -67,6 +67,8 @@ pub(crate) enum Command {
     Exec(Exec),
     /// Be on the terminal, or the input and output, of a container that runs
     Attach(Attach),
+    /// Add a container to a pod that runs, to look at it with
+    Debug(Debug),
     /// Copy files into and out of containers
     Cp(Cp),
     /// Wait until something holds of pods
@@ -380,6 +382,50 @@ pub(crate) struct Attach {
     /// The pod, and after a slash its container
     #[arg(value_name = "POD[/CONTAINER]")]
     pub(crate) pod: String,
+}
+
+/// `rhizome debug`
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "rhizome debug [OPTIONS] POD --image IMAGE [-- COMMAND [ARG]…]",
+    after_help = "\
+The container is an ephemeral one: it has an image of its own and the pod's network, runs once, stays in the pod's \
+record, and ends with the pod at the latest. With --target it sees that container's processes, and its files \
+at /proc/1/root. It cannot have capabilities that none of the pod's own containers has.
+
+Examples:
+  rhizome debug mount-a --image busybox -it                     A shell beside mount-a's containers
+  rhizome debug mount-a --image busybox --target main -it       That sees the processes of main
+  rhizome debug mount-a --image busybox -c look -- netstat -ln  Its output: rhizome logs mount-a -c look"
+)]
+pub(crate) struct Debug {
+    /// The image
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) image: String,
+    /// The container whose processes it sees
+    #[arg(long, value_name = "CONTAINER")]
+    pub(crate) target: Option<String>,
+    /// Its name [default: debugger- and five characters]
+    #[arg(short, long, value_name = "CONTAINER")]
+    pub(crate) container: Option<String>,
+    /// Keep its standard input open, and attach to it
+    #[arg(short = 'i', long)]
+    pub(crate) stdin: bool,
+    /// Give it a terminal (with -i)
+    #[arg(short, long)]
+    pub(crate) tty: bool,
+    /// A variable of its environment, NAME=VALUE
+    #[arg(long = "env", value_name = "NAME=VALUE")]
+    pub(crate) env: Vec<String>,
+    /// Keys that leave its terminal, such as ctrl-x,x; empty means none
+    #[arg(long, value_name = "KEYS", default_value = DETACH_KEYS)]
+    pub(crate) detach_keys: DetachKeys,
+    /// The pod
+    #[arg(value_name = "POD")]
+    pub(crate) pod: String,
+    /// What to run instead of the image's program
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) command: Vec<String>,
 }
 
 /// `rhizome cp`

@@ -300,4 +300,7 @@ pub struct ContainerConfig {
     pub resources: LinuxContainerResources,
     /// Security.
     pub security_context: LinuxContainerSecurityContext,
+    /// The id of the container whose processes it is among: CRI's `NamespaceMode.TARGET` with its `target_id`.
+    #[serde(default)]
+    pub pid_target: Option<String>,
 }

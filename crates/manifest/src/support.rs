@@ -113,7 +113,11 @@ pub const PODS: &[Row] = &[
     ),
     row("spec.volumes[]", Refused, "volumes of other kinds"),
     row("spec.initContainers", Done, "field by field as spec.containers below"),
-    row("spec.ephemeralContainers", Refused, ""),
+    row(
+        "spec.ephemeralContainers",
+        Done,
+        "added to a pod that runs, by `rhizome debug`; at creation refused, as by the API server",
+    ),
     row("spec.containers[].name", Done, ""),
     row("spec.containers[].image", Done, ""),
     row("spec.containers[].command", Done, ""),

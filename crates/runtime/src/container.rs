@@ -122,7 +122,7 @@ impl Sandbox {
             sandbox_id: self.id().to_owned(),
             status: Status::Creating,
             init: None,
-            own_pid_namespace: self.gives_own_pid_namespace(),
+            own_pid_namespace: self.gives_own_pid_namespace() && config.pid_target.is_none(),
             user_base: self.record().user_base,
             cgroup: cgroup.path().to_owned(),
             process: None,
@@ -291,6 +291,22 @@ impl Sandbox {
         Err(Error::MountsChange { source_path: changed, attempts: REDO_MAX })
     }
 
+    /// The pid namespace of another container of this sandbox, which runs.
+    fn open_pid_target(&self, id: &str) -> Result<OwnedFd> {
+        let record = crate::control::status(self.dirs(), id)?;
+        let runs = record.status == Status::Running && record.sandbox_id == self.id();
+        let init = record.init.filter(|_| runs).and_then(|init| Some((init, Pid::from_raw(init.pid)?)));
+        let not_running =
+            || config_error("target container", format!("container {id} of this pod is not running"));
+        let (process, pid) = init.ok_or_else(not_running)?;
+        let pidfd = process.open()?.ok_or_else(not_running)?;
+        let namespace =
+            sys::namespace::open_of(pid, "pid").map_err(Error::system("open the target's pid namespace"))?;
+        // By number, which was still the target's as long as the pidfd says that it lives.
+        sys::process::send_signal(pidfd.as_fd(), 0).map_err(|_| not_running())?;
+        Ok(namespace)
+    }
+
     fn spawn(
         &self,
         plan: &Plan,
@@ -308,7 +324,9 @@ impl Sandbox {
         let entrance = cgroup.entrance()?;
         let own_cgroup_namespace = self.hierarchies().is_v2_only();
         point("create.clone")?;
-        let child = self.clone_child(entrance.v2.as_ref().map(AsFd::as_fd), || {
+        let target = config.pid_target.as_deref().map(|id| self.open_pid_target(id)).transpose()?;
+        let target = target.as_ref().map(AsFd::as_fd);
+        let child = self.clone_child(target, entrance.v2.as_ref().map(AsFd::as_fd), || {
             let [stdin, stdout, stderr] = &stdio.theirs;
             child::run(
                 theirs.as_fd(),

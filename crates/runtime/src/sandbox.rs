@@ -289,12 +289,17 @@ impl Sandbox {
         self.record.config.namespace_options.pid == NamespaceMode::Container
     }
 
-    /// Clones a container's first process, in the pid namespace that it belongs to.
+    /// Clones a container's first process, in the pid namespace that it belongs to: `target`, if there is one, else as
+    /// the pod has it.
     pub(crate) fn clone_child(
         &self,
+        target: Option<BorrowedFd<'_>>,
         cgroup: Option<BorrowedFd<'_>>,
         child: impl FnOnce() -> Infallible,
     ) -> Result<Child, SpawnError> {
+        if let Some(target) = target {
+            return spawn_in(target, cgroup, child);
+        }
         match &self.init {
             Some(init) => spawn_in(init.namespace.as_fd(), cgroup, child),
             None if self.gives_own_pid_namespace() => {

@@ -48,6 +48,14 @@ pub enum ClientError {
         /// Its containers.
         known: Vec<String>,
     },
+    /// What is to be added to a pod is wrong.
+    #[error("The Pod {:?} is invalid: {}", .pod.name, .errors.join(", "))]
+    Invalid {
+        /// The pod.
+        pod: PodKey,
+        /// In the API server's words.
+        errors: Vec<String>,
+    },
     /// A container that does not run.
     #[error("container {container:?} in pod {:?} is not running", .pod.name)]
     NotRunning {
@@ -83,7 +91,7 @@ pub enum ClientError {
         reason: String,
     },
     /// A supervisor of a version that did not have this yet.
-    #[error("the supervisor of pod {:?} is of rhizome {version}, which could not attach yet", .pod.name)]
+    #[error("the supervisor of pod {:?} is of rhizome {version}, which could not do this yet", .pod.name)]
     TooOld {
         /// The pod.
         pod: PodKey,

@@ -9,6 +9,7 @@ mod begin;
 mod claims;
 mod detach;
 mod end;
+mod ephemeral;
 mod error;
 mod foreground;
 mod logs;
@@ -26,7 +27,7 @@ pub use watch::Watch;
 pub(crate) use watch::wait_for;
 
 use crate::clock::read_now;
-use crate::lifecycle::PodState;
+use crate::lifecycle::{Kind, PodState};
 use crate::orphan;
 use crate::record::{self, PodKey, PodRecord, PodUid};
 use crate::root::Root;
@@ -85,11 +86,13 @@ impl PodView {
         crate::events::of_pod(&self.record.pod, self.state())
     }
 
-    /// The names of its containers as kubectl lists them: the main ones, then `NAME (init)`.
+    /// The names of its containers as kubectl lists them: the main ones, then `NAME (init)`, then `NAME (ephem)`.
     pub fn container_names(&self) -> Vec<String> {
         let main = self.state().mains().map(|c| c.name.clone());
         let init = self.state().containers.iter().filter(|c| c.kind.is_init());
-        main.chain(init.map(|c| format!("{} (init)", c.name))).collect()
+        let ephemeral = self.state().containers.iter().filter(|c| c.kind == Kind::Ephemeral);
+        let marked = init.map(|c| format!("{} (init)", c.name));
+        main.chain(marked).chain(ephemeral.map(|c| format!("{} (ephem)", c.name))).collect()
     }
 
     /// The id of a container that runs, for `runtime::exec`.

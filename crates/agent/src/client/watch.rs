@@ -80,7 +80,7 @@ impl Connection {
     }
 
     /// The next line within the time; `None` at the end.
-    fn wait_for_line(&mut self, timeout: Duration) -> io::Result<Option<Vec<u8>>> {
+    pub(super) fn wait_for_line(&mut self, timeout: Duration) -> io::Result<Option<Vec<u8>>> {
         let until = Instant::now() + timeout;
         loop {
             if let Some(line) = self.line() {

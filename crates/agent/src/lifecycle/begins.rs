@@ -3,7 +3,7 @@
 use super::events::SCHEDULED;
 use super::probes::Probing;
 use super::rules::Kind;
-use super::state::{Current, Goal, Stage, waiting};
+use super::state::{ContainerState, Current, Goal, Stage, waiting};
 use super::{Action, BackOff, Exit, Life, NotCreated};
 
 /// The kubelet's delays between tries of volumes: half a second, doubling to about two minutes.
@@ -22,7 +22,8 @@ impl Life {
         self.state.initialized = false;
         self.state.stage = Stage::Volumes { retry_at: None, delay_ms: FIRST_RETRY_MS };
         let reason = self.state.rules.reason_before_start();
-        for container in &mut self.state.containers {
+        let ran_once = |c: &&mut ContainerState| c.kind == Kind::Ephemeral && c.made > 0;
+        for container in self.state.containers.iter_mut().filter(|c| !ran_once(c)) {
             if let Current::Terminated { run } = &container.current {
                 container.last = Some(run.clone());
             }
@@ -35,6 +36,14 @@ impl Life {
         let rules = &self.state.rules;
         let place = format!("{}/{} to {}", rules.pod_namespace, rules.pod_name, rules.node);
         self.note(SCHEDULED, format!("Successfully assigned {place}"), None);
+    }
+
+    /// Takes in a container that was added to the spec.
+    pub(super) fn add(&mut self, rules: super::ContainerRules) {
+        let mut all = self.state.rules.clone();
+        all.containers.push(rules);
+        self.state =
+            std::mem::replace(&mut self.state, super::PodState::new(Default::default())).by_rules(all);
     }
 
     pub(super) fn volumes_ready(&mut self) {

@@ -196,6 +196,11 @@ pub enum Event {
         /// Why it has failed, if it has.
         failure: Option<String>,
     },
+    /// An ephemeral container was added to the spec.
+    Added {
+        /// Its rules.
+        rules: Box<ContainerRules>,
+    },
     /// End the pod.
     Stop {
         /// Seconds until what still runs is killed; none takes the pod's own.
@@ -308,6 +313,7 @@ impl Life {
             Event::ContainerExited { name, exit } => self.exited(&name, exit),
             Event::Probed { name, attempt, probe, outcome } => self.probed(&name, attempt, probe, outcome),
             Event::HookDone { name, attempt, hook, failure } => self.hook_done(&name, attempt, hook, failure),
+            Event::Added { rules } => self.add(*rules),
             Event::Stop { grace_seconds } => self.stop(grace_seconds),
             Event::Evict { message } => self.evict(message),
             Event::SandboxStopped => self.sandbox_stopped(),

@@ -20,7 +20,7 @@ impl PodState {
         let allowed = move |(index, c): (usize, &ContainerState)| {
             let may = match initialized {
                 true => open && c.kind != Kind::Init,
-                false => reached,
+                false => reached || (open && c.kind == Kind::Ephemeral),
             };
             reached &= c.lets_others_begin();
             may.then_some(index)
@@ -71,12 +71,12 @@ impl PodState {
 }
 
 impl ContainerState {
-    /// Whether those after it in `spec.initContainers` may begin. True of main containers, which have none after them.
+    /// Whether those after it in `spec.initContainers` may begin. True of those that are not there.
     fn lets_others_begin(&self) -> bool {
         match self.kind {
             Kind::Init => self.succeeded(),
             Kind::Sidecar => self.was_started,
-            Kind::Main => true,
+            Kind::Main | Kind::Ephemeral => true,
         }
     }
 }

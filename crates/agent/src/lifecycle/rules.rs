@@ -36,6 +36,8 @@ pub enum Kind {
     /// Of `spec.containers`.
     #[default]
     Main,
+    /// Of `spec.ephemeralContainers`: added to a pod that runs; runs once, and nothing depends on it.
+    Ephemeral,
 }
 
 impl Kind {
@@ -179,6 +181,7 @@ impl Rules {
         let policy = container.restart_policy.unwrap_or(self.restart_policy);
         match (container.kind, policy) {
             (Kind::Sidecar, _) => RestartPolicy::Always,
+            (Kind::Ephemeral, _) => RestartPolicy::Never,
             (Kind::Init, RestartPolicy::Always) => RestartPolicy::OnFailure,
             (_, policy) => policy,
         }

@@ -202,6 +202,7 @@ impl ContainerState {
         match self.kind {
             Kind::Init => self.succeeded(),
             Kind::Sidecar | Kind::Main => self.is_started() && self.ready,
+            Kind::Ephemeral => false,
         }
     }
 
@@ -341,6 +342,17 @@ impl PodState {
         }
     }
 
+    /// The same life by rules that were read anew: what they have more has not begun.
+    pub fn by_rules(mut self, rules: Rules) -> PodState {
+        for container in &rules.containers {
+            if self.container(&container.name).is_none() {
+                let state = ContainerState::new(&container.name, container.kind, "ContainerCreating");
+                self.containers.push(state);
+            }
+        }
+        PodState { rules, ..self }
+    }
+
     /// A container by name.
     pub fn container(&self, name: &str) -> Option<&ContainerState> {
         self.containers.iter().find(|c| c.name == name)
@@ -362,9 +374,9 @@ impl PodState {
     }
 
     /// The exit code of a `run` in the foreground: the first container's that is not zero, in the spec's order. A
-    /// sidecar's does not count: it is ended when the others have.
+    /// sidecar's does not count: it is ended when the others have. Nor does an ephemeral container's.
     pub fn exit_code(&self) -> i32 {
-        let counted = self.containers.iter().filter(|c| c.kind != Kind::Sidecar);
+        let counted = self.containers.iter().filter(|c| matches!(c.kind, Kind::Init | Kind::Main));
         let codes = counted.filter_map(|c| match &c.current {
             Current::Terminated { run } => Some(run.exit_code),
             _ => c.last.as_ref().map(|run| run.exit_code),

@@ -925,3 +925,37 @@ fn a_readiness_gate_that_nobody_opens() {
     let holds = |kind: &str| s.state.conditions.iter().find(|c| c.kind == kind).unwrap().holds;
     assert_eq!((holds("ContainersReady"), holds("Ready")), (true, false));
 }
+
+#[test]
+fn an_ephemeral_container_runs_once_and_nothing_depends_on_it() {
+    let mut s = ready(RestartPolicy::Always, &["i:i", "a"]);
+    s.seen.clear();
+    let rules = ContainerRules { kind: Kind::Ephemeral, ..ContainerRules::main("e") };
+    // Also while init containers are at work.
+    s.send(Event::Added { rules: Box::new(rules.clone()) }).send(started("e")).note();
+    s.send(started("i")).send(exited("i", 0)).send(started("a")).send(exited("e", 3)).note();
+    let other = ContainerRules { name: "f".into(), ..rules };
+    s.send(Event::Added { rules: Box::new(other) }).send(started("f")).send(stop(None)).note();
+    s.send(exited("a", 0)).send(exited("f", 1)).send(Event::SandboxStopped).note();
+    assert_eq!(s.state.exit_code(), 0);
+    s.send(Event::Begin).send(Event::VolumesReady).send(Event::SandboxReady);
+    s.check(expect![[r#"
+        0s start e 0
+        0s Pending Containers: i starting/PodInitializing, restarts 0; a PodInitializing, restarts 0; e running, restarts 0
+        0s remove id-i
+        0s start a 0
+        0s remove id-e
+        0s Running Containers: i Completed 0, restarts 0; a running, restarts 0; e Error 3, restarts 0
+        0s start f 0
+        0s term a
+        0s term f
+        0s Running Containers: i Completed 0, restarts 0; a running, restarts 0; e Error 3, restarts 0; f running, restarts 0
+        0s remove id-a
+        0s remove id-f
+        0s StopSandbox
+        0s Succeeded Done: i Completed 0, restarts 0; a Completed 0, restarts 0; e Error 3, restarts 0; f Error 1, restarts 0
+        0s SetUpVolumes
+        0s RunSandbox
+        0s start i 1
+    "#]]);
+}

@@ -3,7 +3,7 @@
 use super::live::Live;
 use super::{Supervisor, SupervisorError};
 use crate::clock::read_now;
-use crate::lifecycle::{ContainerState, Event, Exit, LIMITED, NotCreated, PodState, VOLUME_WARNING};
+use crate::lifecycle::{ContainerState, Event, Exit, LIMITED, NotCreated, VOLUME_WARNING};
 use crate::logs::{LogWriter, log_path};
 use crate::node::Node;
 use crate::status_file::StatusFile;
@@ -12,6 +12,7 @@ use crate::volumes::{PodVolumes, node_files, pinned};
 use image::Image;
 use k8s_openapi::api::core::v1 as api;
 use manifest::cri::{self, EnvSources, Mount, NodeFacts, ResolvedVolumes};
+use std::borrow::Cow;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -48,7 +49,7 @@ impl Supervisor {
         PodVolumes { root: &self.root, uid: &self.uid, record: &self.record }
     }
 
-    pub(super) fn container_spec(&self, name: &str) -> Option<&api::Container> {
+    pub(super) fn container_spec(&self, name: &str) -> Option<Cow<'_, api::Container>> {
         crate::status::container_spec(&self.record.pod, name)
     }
 
@@ -77,7 +78,7 @@ impl Supervisor {
     /// and had not written down, removed; 4. the volumes, which are there already.
     pub(super) fn adopt(&mut self, before: StatusFile, sandbox: &str) -> Result<(), SupervisorError> {
         let adopted = runtime::Sandbox::adopt(&self.dirs, sandbox)?;
-        let state = PodState { rules: super::rules(&self.record), ..crate::orphan::resumed(before.state) };
+        let state = crate::orphan::resumed(before.state).by_rules(super::rules(&self.record));
         self.file = StatusFile { state, ..before };
         let running: Vec<_> = self.state().containers.iter().filter(|c| c.running()).cloned().collect();
         for container in running {
@@ -175,10 +176,11 @@ impl Supervisor {
         let (image, image_id) = self.find_image(name)?;
         let termination_log = self.make_termination_log(name, attempt)?;
         if let Some(spec) = self.container_spec(name) {
-            cri::security::verify_run_as_non_root(&self.record.pod, spec, &image.config.user)
+            cri::security::verify_run_as_non_root(&self.record.pod, &spec, &image.config.user)
                 .map_err(Refused::config)?;
         }
-        let config = self.container_config(name, attempt, &termination_log)?;
+        let mut config = self.container_config(name, attempt, &termination_log)?;
+        config.pid_target = self.pid_target(name)?;
         let Some(sandbox) = &self.sandbox else { return Err(Refused::config("the pod has no sandbox")) };
         let mut container = sandbox.create_container(&config, &image).map_err(|error| Refused {
             why: NotCreated::CreateContainerError,
@@ -223,11 +225,24 @@ impl Supervisor {
         }
     }
 
+    /// The id of the container that an ephemeral one names as its target.
+    fn pid_target(&self, name: &str) -> Result<Option<String>, Refused> {
+        let spec = self.record.pod.spec.as_ref();
+        let ephemeral = spec.and_then(|s| s.ephemeral_containers.as_deref()).unwrap_or_default();
+        let own = ephemeral.iter().find(|c| c.name == name);
+        let target = own.and_then(|c| c.target_container_name.as_deref()).filter(|name| !name.is_empty());
+        let Some(target) = target else { return Ok(None) };
+        match self.live.get(target) {
+            Some(live) => Ok(Some(live.id().to_owned())),
+            None => Err(Refused::config(format!("unable to find target container {target}"))),
+        }
+    }
+
     /// With what its status calls `imageID`: the digest that it was pulled by, where it was.
     fn find_image(&self, name: &str) -> Result<(Image, String), Refused> {
         let spec = self.container_spec(name);
-        let reference = spec.and_then(|s| s.image.as_deref()).unwrap_or_default();
-        let never = spec.and_then(|s| s.image_pull_policy.as_deref()) == Some("Never");
+        let reference = spec.as_ref().and_then(|s| s.image.as_deref()).unwrap_or_default();
+        let never = spec.as_ref().and_then(|s| s.image_pull_policy.as_deref()) == Some("Never");
         let refused = |error: image::Error| {
             let hint = Some(format!("bring it back: `rhizome image pull {reference}`"));
             match error {
@@ -290,7 +305,7 @@ impl Supervisor {
             ResolvedVolumes { volumes: self.volumes.resolved.clone(), ..ResolvedVolumes::default() };
         let Some(container) = self.container_spec(name) else { return Ok(volumes) };
         let environment =
-            cri::env::environment(&self.record.pod, container, sources, facts).map_err(Refused::config)?;
+            cri::env::environment(&self.record.pod, &container, sources, facts).map_err(Refused::config)?;
         for (index, mount) in container.volume_mounts.iter().flatten().enumerate() {
             let sub_path = cri::container::sub_path(mount, &environment).map_err(Refused::config)?;
             let (Some(sub_path), Some(volume)) = (sub_path, volumes.volumes.get(&mount.name)) else {
@@ -322,7 +337,7 @@ impl Supervisor {
             mounts.push(mount("/etc/resolv.conf", &files.resolv_conf));
         }
         if let Some(spec) = self.container_spec(name) {
-            let path = cri::container::termination_message_path(spec).to_string_lossy();
+            let path = cri::container::termination_message_path(&spec).to_string_lossy().into_owned();
             mounts.push(mount(&path, termination_log));
         }
         mounts
@@ -379,8 +394,10 @@ impl Supervisor {
         self.live.remove(name);
         self.tasks.cancel(Some(name));
         self.note_left_mounts();
-        let fall_back = self.container_spec(name).and_then(|s| s.termination_message_policy.as_deref())
-            == Some("FallbackToLogsOnError");
+        let falls_back = |spec: &api::Container| {
+            spec.termination_message_policy.as_deref() == Some("FallbackToLogsOnError")
+        };
+        let fall_back = self.container_spec(name).is_some_and(|spec| falls_back(&spec));
         let message = match exit.message {
             None if fall_back && exit.code != 0 => self.last_words(name),
             message => message,

@@ -6,6 +6,7 @@ use crate::protocol::{Answer, Greeting, MAX_REQUEST_BYTES, PROTOCOL_VERSION, Req
 use crate::record::PodUid;
 use crate::root::Root;
 use crate::status_file::StatusFile;
+use k8s_openapi::api::core::v1::EphemeralContainer;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
@@ -44,6 +45,15 @@ pub(super) struct Clients {
     asked_to_stop: VecDeque<u64>,
 }
 
+/// What is the supervisor's to give.
+#[derive(Debug)]
+pub(super) enum Wants {
+    /// The input of a container.
+    Input(String),
+    /// One more container.
+    Container(Box<EphemeralContainer>),
+}
+
 /// One of them.
 #[derive(Debug)]
 struct Client {
@@ -56,7 +66,7 @@ struct Client {
     /// There is a later status than what waits.
     stale: bool,
     /// The container that it wants to write to.
-    wants: Option<String>,
+    wants: Option<Wants>,
 }
 
 impl Clients {
@@ -126,9 +136,21 @@ impl Clients {
         events
     }
 
-    /// The container that a client asked to attach to, told once.
-    pub(super) fn take_attach(&mut self, id: u64) -> Option<String> {
+    /// What a client asked for that is not ours to give, told once.
+    pub(super) fn take_wish(&mut self, id: u64) -> Option<Wants> {
         self.connected.get_mut(&id)?.wants.take()
+    }
+
+    /// Tells who asked for something that it is done, and what the pod is now; or why not.
+    pub(super) fn answer_wish(&mut self, id: u64, done: Result<&StatusFile, String>) {
+        let Some(client) = self.connected.get_mut(&id) else { return };
+        client.push(&match done {
+            Ok(file) => Answer::Status { status: Box::new(file.clone()) },
+            Err(message) => Answer::Error { message },
+        });
+        if client.flush().is_err() {
+            self.connected.remove(&id);
+        }
     }
 
     /// Gives who asked to attach its descriptor, or the reason why there is none.
@@ -218,7 +240,10 @@ impl Client {
             Ok(Request::Status) => self.push(&status()),
             Ok(Request::Subscribe) => (self.subscribed, self.stale) = (true, true),
             Ok(Request::Stop { grace_seconds }) => return Some(Event::Stop { grace_seconds }),
-            Ok(Request::Attach { container }) => self.wants = Some(container),
+            Ok(Request::Attach { container }) => self.wants = Some(Wants::Input(container)),
+            Ok(Request::AddEphemeralContainer { container }) => {
+                self.wants = Some(Wants::Container(container))
+            }
             Err(error) => self.push(&Answer::Error { message: error.to_string() }),
         }
         None

@@ -19,14 +19,15 @@ pub(crate) use clients::socket_path;
 
 use crate::clock::read_now;
 use crate::disk_usage::Limits;
-use crate::lifecycle::{Action, Event, PodState, Rules, Uptime, step};
+use crate::lifecycle::{Action, Event, Goal, PodState, Rules, Uptime, step};
 use crate::logs::Stream;
 use crate::record::{self, PodRecord, PodUid};
 use crate::root::Root;
 use crate::status_file::StatusFile;
 use crate::volumes::Volumes;
 use crate::volumes::node_files::NodeFiles;
-use clients::Clients;
+use clients::{Clients, Wants};
+use k8s_openapi::api::core::v1::EphemeralContainer;
 use live::Live;
 use manifest::cri;
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -375,7 +376,7 @@ impl Supervisor {
         if let Some(sandbox) = sandbox {
             runtime::remove_sandbox(&self.dirs, sandbox)?;
         }
-        self.file.state = PodState { rules: rules(&self.record), ..known.state };
+        self.file.state = known.state.by_rules(rules(&self.record));
         Ok(())
     }
 
@@ -464,9 +465,13 @@ impl Supervisor {
             Source::Client(id) => {
                 let asked = self.clients.serve(*id, &self.file);
                 self.queue.extend(asked);
-                if let Some(container) = self.clients.take_attach(*id) {
-                    let input = self.give_input(&container);
-                    self.clients.answer_attach(*id, input);
+                match self.clients.take_wish(*id) {
+                    None => {}
+                    Some(Wants::Input(container)) => {
+                        let input = self.give_input(&container);
+                        self.clients.answer_attach(*id, input);
+                    }
+                    Some(Wants::Container(container)) => self.take_container(*id, *container),
                 }
             }
             Source::Exit(name) => self.take_exit(name),
@@ -480,6 +485,27 @@ impl Supervisor {
                 }
             }
         }
+    }
+
+    /// Adds an ephemeral container to the pod: first to its record, so that the next supervisor knows it.
+    fn take_container(&mut self, client: u64, container: EphemeralContainer) {
+        let rules = crate::status::ephemeral_rules(&container);
+        let taken = self.state().container(&rules.name).is_some();
+        let written = match taken || self.state().goal != Goal::Run {
+            true if taken => Err(format!("there is a container {:?} already", rules.name)),
+            true => Err("the pod is ending".to_owned()),
+            false => self.record.add_ephemeral(&self.root, &self.uid, container).map_err(|e| chain(&e)),
+        };
+        if let Err(message) = written {
+            return self.clients.answer_wish(client, Err(message));
+        }
+        self.queue.push_back(Event::Added { rules: Box::new(rules) });
+        let mut actions = Vec::new();
+        while let Some(more) = self.step_next() {
+            actions.extend(more);
+        }
+        self.clients.answer_wish(client, Ok(&self.file));
+        actions.into_iter().for_each(|action| self.act(action));
     }
 
     fn take_signals(&mut self) {

@@ -181,7 +181,7 @@ impl Supervisor {
         let seconds =
             spec.timeout_seconds.and_then(|s| u64::try_from(s).ok()).filter(|s| *s > 0).unwrap_or(1);
         let timeout = Duration::from_secs(seconds);
-        let check = check::of_probe(spec, container)?;
+        let check = check::of_probe(spec, &container)?;
         let late = Said::Probe(Outcome::Failure(check.timed_out(timeout)));
         let child = self.spawn_check(name, &check, |check, address, dirs, id| {
             Said::Probe(match address {
@@ -216,7 +216,7 @@ impl Supervisor {
             HookKind::PostStart => &lifecycle.post_start,
             HookKind::PreStop => &lifecycle.pre_stop,
         };
-        let (child, until) = match check::of_hook(spec.as_ref().ok_or("no such hook")?, container)? {
+        let (child, until) = match check::of_hook(spec.as_ref().ok_or("no such hook")?, &container)? {
             Hook::Check(check) => {
                 let child = self.spawn_check(name, &check, |check, address, dirs, id| {
                     Said::Hook(address.and_then(|address| check.hook(address, dirs, id)))

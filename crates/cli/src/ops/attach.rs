@@ -59,7 +59,7 @@ pub(crate) fn run(global: &Global, args: &args::Attach) -> Result {
 /// Whether the container has a terminal, which is then used whatever was asked (as kubectl does).
 fn has_terminal(pod: &PodView, name: &str, args: &args::Attach) -> bool {
     let spec = pod.record.pod.spec.as_ref();
-    let container = spec.and_then(|spec| spec.containers.iter().find(|container| container.name == name));
+    let container = spec.and_then(|spec| manifest::cri::container::find(spec, name));
     let has = container.is_some_and(|container| container.tty == Some(true));
     if args.tty && !has {
         output::stderr_line(&format!("error: Unable to use a TTY - container {name} did not allocate one"));

@@ -5,7 +5,7 @@ mod inspect;
 mod progress;
 mod pull;
 
-pub(crate) use ensure::ensure;
+pub(crate) use ensure::{ensure, ensure_one};
 
 use crate::args::{Global, ImageCommand, Listing, Object};
 use crate::exit::{self, Exit, Failure, Result};

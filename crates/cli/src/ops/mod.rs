@@ -3,6 +3,7 @@
 mod attach;
 mod audit;
 mod copy;
+mod debug;
 mod detach_mounts;
 mod doctor;
 mod events;
@@ -63,6 +64,7 @@ pub(crate) fn run(cli: Cli) -> Result {
         Command::Inspect(args) => inspect::run(&global, &args),
         Command::Exec(args) => exec::run(&global, &args),
         Command::Attach(args) => attach::run(&global, &args),
+        Command::Debug(args) => debug::run(&global, args),
         Command::Run(args) => run::run(&global, &args),
         Command::Wait(args) => wait::run(&global, &args),
         Command::Top(args) => top::run(&global, &args),

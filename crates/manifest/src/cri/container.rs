@@ -2,7 +2,8 @@
 
 use super::env::{EnvSources, Environment, environment, expand};
 use super::{ContainerConfig, Mount, MountPropagation, resources, security};
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, VolumeMount};
+use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, PodSpec, VolumeMount};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -103,13 +104,8 @@ pub fn container_config(
 ) -> Result<ContainerConfig, ConfigError> {
     let default = PodSpec::default();
     let spec = pod.spec.as_ref().unwrap_or(&default);
-    let container = spec
-        .init_containers
-        .iter()
-        .flatten()
-        .chain(&spec.containers)
-        .find(|container| container.name == name)
-        .ok_or_else(|| ConfigError::NoContainer(name.to_owned()))?;
+    let found = find(spec, name).ok_or_else(|| ConfigError::NoContainer(name.to_owned()))?;
+    let container = &*found;
     let environment = environment(pod, container, sources, node)?;
     let expanded = |words: &Option<Vec<String>>| -> Vec<String> {
         words.iter().flatten().map(|word| expand(word, |name| environment.get(name))).collect()
@@ -134,7 +130,49 @@ pub fn container_config(
         resources: resources::linux_resources(spec, container, node.memory_bytes),
         security_context: security::security_context(spec, container)?,
         envs: environment.into_vec(),
+        pid_target: None,
     })
+}
+
+/// A container of a Pod, of whichever list it is.
+#[must_use]
+pub fn find<'a>(spec: &'a PodSpec, name: &str) -> Option<Cow<'a, Container>> {
+    let lasting = spec.init_containers.iter().flatten().chain(&spec.containers).find(|c| c.name == name);
+    let ephemeral = || spec.ephemeral_containers.iter().flatten().find(|c| c.name == name);
+    lasting.map(Cow::Borrowed).or_else(|| ephemeral().map(|c| Cow::Owned(of_ephemeral(c))))
+}
+
+/// An ephemeral container as the container that it is but for its place.
+#[must_use]
+pub fn of_ephemeral(ephemeral: &EphemeralContainer) -> Container {
+    let from = ephemeral.clone();
+    Container {
+        args: from.args,
+        command: from.command,
+        env: from.env,
+        env_from: from.env_from,
+        image: from.image,
+        image_pull_policy: from.image_pull_policy,
+        lifecycle: from.lifecycle,
+        liveness_probe: from.liveness_probe,
+        name: from.name,
+        ports: from.ports,
+        readiness_probe: from.readiness_probe,
+        resize_policy: from.resize_policy,
+        resources: from.resources,
+        restart_policy: from.restart_policy,
+        restart_policy_rules: from.restart_policy_rules,
+        security_context: from.security_context,
+        startup_probe: from.startup_probe,
+        stdin: from.stdin,
+        stdin_once: from.stdin_once,
+        termination_message_path: from.termination_message_path,
+        termination_message_policy: from.termination_message_policy,
+        tty: from.tty,
+        volume_devices: from.volume_devices,
+        volume_mounts: from.volume_mounts,
+        working_dir: from.working_dir,
+    }
 }
 
 /// Where a container writes why it ends.

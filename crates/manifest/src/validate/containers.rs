@@ -2,11 +2,12 @@
 
 use super::volumes::{Volumes, descending_path};
 use super::{names, no_backsteps, probes, resources, security, spec::one_of, text};
+use crate::cri::container::of_ephemeral;
 use crate::field::{Check, FieldErrors, Path};
 use crate::quantity::Quantity;
 use k8s_openapi::api::core::v1::{
-    Container, ContainerPort, ContainerRestartRule, EnvFromSource, EnvVar, EnvVarSource, EphemeralContainer,
-    ObjectFieldSelector, PodSpec, ResourceFieldSelector, VolumeDevice, VolumeMount,
+    Container, ContainerPort, ContainerRestartRule, EnvFromSource, EnvVar, EnvVarSource, ObjectFieldSelector,
+    PodSpec, ResourceFieldSelector, VolumeDevice, VolumeMount,
 };
 use std::collections::BTreeSet;
 
@@ -80,7 +81,7 @@ pub(super) fn ephemeral_containers(
     let mut seen: BTreeSet<&str> = others.iter().copied().collect();
     for (index, ephemeral) in spec.ephemeral_containers.iter().flatten().enumerate() {
         let path = path.index(index);
-        let container = as_container(ephemeral);
+        let container = of_ephemeral(ephemeral);
         common(errors, &path, &container, spec, volumes);
         image_without_blanks(errors, &path, text(&container.image));
         if !seen.insert(&ephemeral.name) {
@@ -115,38 +116,6 @@ pub(super) fn ephemeral_containers(
                 }
             }
         }
-    }
-}
-
-/// An ephemeral container has a container's fields.
-fn as_container(ephemeral: &EphemeralContainer) -> Container {
-    let from = ephemeral.clone();
-    Container {
-        args: from.args,
-        command: from.command,
-        env: from.env,
-        env_from: from.env_from,
-        image: from.image,
-        image_pull_policy: from.image_pull_policy,
-        lifecycle: from.lifecycle,
-        liveness_probe: from.liveness_probe,
-        name: from.name,
-        ports: from.ports,
-        readiness_probe: from.readiness_probe,
-        resize_policy: from.resize_policy,
-        resources: from.resources,
-        restart_policy: from.restart_policy,
-        restart_policy_rules: from.restart_policy_rules,
-        security_context: from.security_context,
-        startup_probe: from.startup_probe,
-        stdin: from.stdin,
-        stdin_once: from.stdin_once,
-        termination_message_path: from.termination_message_path,
-        termination_message_policy: from.termination_message_policy,
-        tty: from.tty,
-        volume_devices: from.volume_devices,
-        volume_mounts: from.volume_mounts,
-        working_dir: from.working_dir,
     }
 }
 

@@ -44,6 +44,20 @@ pub fn pod(pod: &Pod) -> FieldErrors {
     errors
 }
 
+/// What is wrong with the ephemeral containers of a Pod, which are added while it runs.
+#[must_use]
+pub fn ephemeral_containers(pod: &Pod) -> FieldErrors {
+    let (mut errors, path) = (FieldErrors::default(), Path::new("spec"));
+    if let Some(spec) = &pod.spec {
+        let name = text(&pod.metadata.name);
+        let volumes = spec.volumes.as_deref().unwrap_or_default();
+        // What was wrong with the volumes was said when the Pod was made.
+        let volumes = volumes::volumes(&mut FieldErrors::default(), &path.child("volumes"), volumes, name);
+        containers::ephemeral_containers(&mut errors, &path.child("ephemeralContainers"), spec, &volumes);
+    }
+    errors
+}
+
 /// What the API server warns of in a valid Pod.
 #[must_use]
 pub fn pod_warnings(pod: &Pod) -> FieldErrors {

@@ -40,6 +40,21 @@ pub(crate) fn ensure(global: &Global, loaded: &Loaded) -> Result<()> {
     Ok(())
 }
 
+/// Pulls one image if it is not here.
+pub(crate) fn ensure_one(global: &Global, reference: &str) -> Result<()> {
+    let root = world::root(global).open()?;
+    let store = Store::open(root.images())?;
+    if needs_pull(&store, reference, PullPolicy::IfNotPresent)? {
+        output::stderr_line(&message::pulling(reference));
+        let drawing = Drawing::new(false);
+        let result =
+            store.pull(reference, &pull::options(&root.lib, None)?, &|progress| drawing.take(progress));
+        drawing.end();
+        result?;
+    }
+    Ok(())
+}
+
 fn needs_pull(store: &Store, reference: &str, policy: PullPolicy) -> Result<bool> {
     let (present, imported) = match store.inspect(reference) {
         Ok(about) => (true, about.repo_digests.is_empty()),
