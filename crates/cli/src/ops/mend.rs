@@ -23,22 +23,34 @@ use subtree_model::Handle;
 use sys::namespace::Namespaces;
 use view::text::printable;
 
+/// How often the node is read until its tables agree.
+const READINGS_MAX: usize = 4;
 /// How long the operations may take, in seconds.
 const SECONDS_MAX: i64 = 60;
 
 /// Makes it, or says what would be touched.
 pub(crate) fn run(global: &Global, args: &args::Mend) -> Result {
     let Kept { id, title, actions } = mends::find(global, &args.mend)?;
-    let node = ask::node(global, &NodeSource { snapshot: None })?;
-    unchanged(&node, &actions)?;
     let list = operations(&actions);
+    let source = NodeSource { snapshot: None };
+    let mut node = ask::node(global, &source)?;
+    let mut expected = predict(&node, &list);
+    // The tables of many namespaces are not of one moment: where others mount meanwhile they can contradict each other.
+    for _ in 1..READINGS_MAX {
+        if expected.is_ok() {
+            break;
+        }
+        node = ask::node(global, &source)?;
+        expected = predict(&node, &list);
+    }
+    unchanged(&node, &actions)?;
     let paint = output::stdout_paint();
     let mut text = format!("{} {}\n", paint.label(&id), printable(&title));
     for action in &actions {
         text.push_str(&format!("  {}\n", printable(&action.to_string())));
     }
     let mut concerned: BTreeSet<NamespaceId> = list.namespaces.keys().copied().collect();
-    match predict(&node, &list) {
+    match expected {
         Ok(touched) => {
             concerned.extend(touched.iter().map(Touched::namespace));
             text.push_str(&told("will touch:", &touched));

@@ -36,8 +36,9 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
             let alike = (&mount.mount_point, &mount.fs_type, &mount.source, &mount.root);
             stacks.entry(alike).or_default().push(at);
         }
+        let depths = depths(scene, namespace);
         for mut stack in stacks.into_values().filter(|stack| is_surplus(scene, stack)) {
-            stack.sort_by_key(|at| depth(scene, *at));
+            stack.sort_by_key(|at| depths[at.row]);
             let lowest = stack[0];
             if told.iter().any(|other| t.goes_with(*other, lowest) || t.goes_with(lowest, *other)) {
                 continue;
@@ -81,10 +82,24 @@ fn finding(scene: &Scene<'_>, stack: &[At]) -> Finding {
     )
 }
 
-/// How deep in the tree a mount lies.
-fn depth(scene: &Scene<'_>, at: At) -> usize {
-    let most = scene.topology.rows(at.namespace).count();
-    std::iter::successors(Some(at), |at| scene.topology.parent(*at)).take(most).count()
+/// How deep in the tree each mount of a namespace lies. Every mount is climbed from once, however high a stack is.
+fn depths(scene: &Scene<'_>, namespace: usize) -> Vec<usize> {
+    let t = scene.topology;
+    let mut depths = vec![0; t.rows(namespace).count()];
+    for at in t.rows(namespace) {
+        let mut way = Vec::new();
+        let mut next = Some(at);
+        while let Some(at) = next.filter(|at| depths[at.row] == 0 && way.len() <= depths.len()) {
+            way.push(at);
+            next = t.parent(at);
+        }
+        let mut depth = next.map_or(0, |at| depths[at.row]);
+        for at in way.into_iter().rev() {
+            depth += 1;
+            depths[at.row] = depth;
+        }
+    }
+    depths
 }
 
 fn growth(scene: &Scene<'_>, count: usize) -> String {

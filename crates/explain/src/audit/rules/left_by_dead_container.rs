@@ -13,7 +13,7 @@ use subtree_model::RuleId;
 pub(super) static RULE: Rule = Rule {
     id: "left-by-dead-container",
     summary: "A mount lies in the folder of a pod or container that has no process any more",
-    what: "The mount point has the uid of a pod (`…/pods/UID/…`) or the id of a container (64 hexadecimal digits) in it, and no process on the node is in a cgroup of that uid or id.",
+    what: "The mount point has the uid of a pod (`…/pods/UID/…`) or the id of a container (64 hexadecimal digits) in it, no process on the node is in a cgroup of that uid or id, and no container has that folder of the file system mounted.",
     why: "What a Bidirectional container mounted stays when it ends. The kubelet cannot remove the pod's folder (`device or resource busy`), or worse, removes what is in the mount; a pod stays Terminating.",
     instead: "Unmount it. So that it does not come again: let the container unmount what it mounted when it ends (a preStop hook, or a trap of SIGTERM).",
     kernel: &[RuleId::NamespaceDeath, RuleId::MountPointInUse],
@@ -22,9 +22,13 @@ pub(super) static RULE: Rule = Rule {
 pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
     let t = scene.topology;
     let alive = alive(scene);
+    // What a container has mounted belongs to one that lives, whatever the folder is called: the /dev/shm of a sandbox.
+    let folder = |at: At| (t.mount(at).device, t.mount(at).root.as_path());
+    let containers = (0..t.count()).filter(|at| t.named(*at).container);
+    let used: BTreeSet<_> = containers.flat_map(|at| t.rows(at)).map(folder).collect();
     let mut left: BTreeMap<String, Vec<At>> = BTreeMap::new();
     for namespace in scene.scope.iter().filter(|at| !t.named(**at).container) {
-        for at in t.rows(*namespace).filter(|at| t.is_visible(*at)) {
+        for at in t.rows(*namespace).filter(|at| t.is_visible(*at) && !used.contains(&folder(*at))) {
             if let Some(id) = folder_of(&t.mount(at).mount_point).filter(|id| !alive.contains(id.as_str())) {
                 left.entry(id).or_default().push(at);
             }
