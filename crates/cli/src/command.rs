@@ -9,7 +9,7 @@ use clap::{Arg, Command, CommandFactory as _};
 /// The commands of the first help screen, by what somebody wants. One that is not named here comes last.
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Pods", &["run", "ps", "inspect", "logs", "events", "top", "wait", "stop", "start", "rm"]),
-    ("In a container", &["exec", "attach", "cp"]),
+    ("In a container", &["exec", "attach", "debug", "cp"]),
     (
         "Mounts",
         &[
