@@ -14,8 +14,10 @@ const GROUPS: [(&str, &[&str]); 5] = [
         "Mounts",
         &[
             "mounts",
+            "graph",
             "why",
             "why-not",
+            "why-busy",
             "mend",
             "audit",
             "watch",
