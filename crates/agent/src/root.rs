@@ -11,10 +11,36 @@
 
 use crate::atomic_file;
 use crate::record::{PodKey, PodUid};
+use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+/// All that can be in a root's lasting folder. What goes last is the sign that it is a root.
+pub(crate) const IN_LIB: [&str; 12] = [
+    "pods",
+    "containers",
+    "kept",
+    "images",
+    "claims",
+    "node",
+    "names",
+    "keeper.json",
+    "registries.json",
+    "seccomp",
+    "lost+found",
+    "lock",
+];
+/// All that can be in its passing folder.
+pub(crate) const IN_RUN: [&str; 7] =
+    ["pods", "runtime", "mends", "node.sock", "node.lock", "shared-paths.json", "keeper.lock"];
+
+/// Whether an entry of a root's folder is one of these, or a file that is being exchanged, by who writes it.
+pub(crate) fn is_one_of(name: &OsStr, known: &[&str]) -> bool {
+    let is_draft = name.as_bytes().starts_with(b".") || name.as_bytes().ends_with(b".new");
+    is_draft || known.iter().any(|known| name == *known)
+}
 
 /// Why a root cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +63,14 @@ pub enum RootError {
         owner: u32,
         /// Our effective user id.
         expected: u32,
+    },
+    /// A folder that everybody may read has something else in it: made private, it would be taken from them.
+    #[error("{path} is no state folder of rhizome: it has {} in it", entry.display())]
+    NotOurs {
+        /// The folder.
+        path: PathBuf,
+        /// What is in it.
+        entry: PathBuf,
     },
     /// The path exists and is no directory.
     #[error("{path} is not a directory")]
@@ -67,13 +101,13 @@ impl Root {
         Root { lib: dir.join("lib"), run: dir.join("run") }
     }
 
-    /// Makes the folders where they are missing (mode 0700) and gives the root with its paths resolved, so that
+    /// Makes the folders where they are missing (mode 0700), makes them private where they are ours and are not, and gives the root with its paths resolved, so that
     /// one folder reached by two names is one root.
     ///
     /// # Errors
     /// A folder that cannot be made, is no directory, or belongs to another user.
     pub fn open(&self) -> Result<Root, RootError> {
-        Ok(Root { lib: open_folder(&self.lib)?, run: open_folder(&self.run)? })
+        Ok(Root { lib: open_folder(&self.lib, &IN_LIB)?, run: open_folder(&self.run, &IN_RUN)? })
     }
 
     /// Sixteen hexadecimal digits that name this root in cgroup paths. FNV-1a over both paths: a name, no proof.
@@ -155,7 +189,7 @@ pub(crate) fn make_private_directory(path: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-fn open_folder(path: &Path) -> Result<PathBuf, RootError> {
+fn open_folder(path: &Path, known: &[&str]) -> Result<PathBuf, RootError> {
     let folder = |source| RootError::Folder { path: path.to_owned(), source };
     let absolute = std::path::absolute(path).map_err(folder)?;
     // Parents get the usual mode: only our own folders are private.
@@ -177,6 +211,12 @@ fn open_folder(path: &Path) -> Result<PathBuf, RootError> {
         return Err(RootError::Owner { path: resolved, owner: metadata.uid(), expected });
     }
     if metadata.permissions().mode() & 0o077 != 0 {
+        for entry in std::fs::read_dir(&resolved).map_err(folder)? {
+            let entry = entry.map_err(folder)?.file_name();
+            if !is_one_of(&entry, known) {
+                return Err(RootError::NotOurs { path: resolved, entry: entry.into() });
+            }
+        }
         std::fs::set_permissions(&resolved, std::fs::Permissions::from_mode(0o700)).map_err(folder)?;
     }
     Ok(resolved)
@@ -200,6 +240,24 @@ mod tests {
         std::fs::set_permissions(&straight.lib, std::fs::Permissions::from_mode(0o755)).unwrap();
         Root::at(dir.path()).open().unwrap();
         assert_eq!(straight.lib.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    /// `--root /` names /lib and /run.
+    #[test]
+    fn a_folder_of_others_is_not_made_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let lib = dir.path().join("lib");
+        std::fs::create_dir_all(lib.join("x86_64-linux-gnu")).unwrap();
+        std::fs::set_permissions(&lib, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let error = Root::at(dir.path()).open().unwrap_err();
+        assert!(
+            error.to_string().contains("is no state folder of rhizome: it has x86_64-linux-gnu"),
+            "{error}"
+        );
+        assert_eq!(lib.metadata().unwrap().permissions().mode() & 0o777, 0o755);
+        std::fs::remove_dir(lib.join("x86_64-linux-gnu")).unwrap();
+        Root::at(dir.path()).open().unwrap();
+        assert_eq!(lib.metadata().unwrap().permissions().mode() & 0o777, 0o700);
     }
 
     #[test]

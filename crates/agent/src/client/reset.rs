@@ -7,30 +7,13 @@
 use super::{Client, ClientError, PodRef, Result};
 use crate::record;
 use crate::removal::{RemovalError, remove_tree};
-use crate::root::Root;
+use crate::root::{IN_LIB, IN_RUN, Root, is_one_of};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// All that can be in a root's lasting folder. What goes last is the sign that it is a root.
-const IN_LIB: [&str; 11] = [
-    "pods",
-    "containers",
-    "kept",
-    "images",
-    "claims",
-    "node",
-    "names",
-    "keeper.json",
-    "registries.json",
-    "lost+found",
-    "lock",
-];
-/// All that can be in its passing folder.
-const IN_RUN: [&str; 7] =
-    ["pods", "runtime", "mends", "node.sock", "node.lock", "shared-paths.json", "keeper.lock"];
 /// Left in place where a file system of its own has it.
 const OF_THE_FILE_SYSTEM: &str = "lost+found";
 
@@ -113,9 +96,7 @@ impl ResetError {
 pub fn require_ours(root: &Root) -> Result<(), ResetError> {
     for (folder, known) in [(&root.lib, &IN_LIB[..]), (&root.run, &IN_RUN[..])] {
         for name in names(folder)? {
-            // Files that are being exchanged, by who writes them.
-            let is_draft = name.as_bytes().starts_with(b".") || name.as_bytes().ends_with(b".new");
-            if !is_draft && !known.iter().any(|known| name == *known) {
+            if !is_one_of(&name, known) {
                 return Err(ResetError::NotOurs { folder: folder.clone(), path: folder.join(name) });
             }
         }
