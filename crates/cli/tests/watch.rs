@@ -133,8 +133,13 @@ fn a_mount_and_its_copies_are_one_event() {
     assert!(below["missed"].as_array().unwrap().iter().all(|missed| missed["why"] == "fromSlave"), "{below}");
     a.run("umount /tmp/x");
     let gone = watch.mount("unmount", "came");
-    assert_eq!(gone["origin"]["namespace"]["id"], a.number());
-    assert_eq!(namespaces(&gone["receivers"]), sorted([&peer, &slave]));
+    // Peers lose it at once, and who did it may have ended before it could be asked where it was.
+    let origin = gone["origin"]["namespace"]["id"].as_u64().unwrap();
+    assert!([a.number(), peer.number()].contains(&origin), "{gone}");
+    let mut lost = namespaces(&gone["receivers"]);
+    lost.push(origin);
+    lost.sort_unstable();
+    assert_eq!(lost, sorted([&a, &peer, &slave]));
     // Moved: neither made nor taken away.
     a.run("mount -t tmpfs private /tmp/p && mount --make-private /tmp/p && mkdir /tmp/p/one /tmp/p/two");
     a.run("mount -t tmpfs moves /tmp/p/one");
