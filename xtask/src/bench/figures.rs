@@ -29,6 +29,8 @@ pub(crate) struct Figure {
 const MANY: usize = 100;
 /// Pods whose memory is measured.
 const PODS: usize = 10;
+/// How long after the last start it is measured.
+const SETTLE: Duration = Duration::from_secs(1);
 
 pub(crate) struct Bench {
     root: PathBuf,
@@ -284,6 +286,8 @@ impl Bench {
         for n in 0..PODS {
             run(self.rhizome().args(["run", "-d"]).arg(self.manifest(&format!("bench-{n}"), "")?))?;
         }
+        // A supervisor gives back what the start needed, a moment after it.
+        std::thread::sleep(SETTLE);
         rows.push(("rhizome".to_owned(), a_pod(&processes_with(&["supervise", &root]))?));
         for n in 0..PODS {
             run(self.rhizome().args(["rm", "-f", &format!("bench-{n}")]))?;
@@ -292,6 +296,7 @@ impl Bench {
             for n in 0..PODS {
                 run(&mut podman.play(&self.manifest(&format!("bench-{n}"), "")?))?;
             }
+            std::thread::sleep(SETTLE);
             rows.push(("podman".to_owned(), a_pod(&podman.processes())?));
             for n in 0..PODS {
                 run(&mut podman.remove(&format!("bench-{n}")))?;

@@ -63,12 +63,13 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     setup::run()?;
     let images = images::assemble()?;
     eprintln!("building rhizome in release mode");
-    let packages: [&[&str]; 2] = [&["--package", "rhizome"], &["--package", "runtime", "--example", "once"]];
-    for package in packages {
-        let built = host::cargo().args(["build", "--quiet", "--release"]).args(package).status();
-        if !built.context("cannot start cargo")?.success() {
-            bail!("it does not build: see above");
-        }
+    // In one go: apart, each would be built with other features of what both use, and again the next time.
+    let built = host::cargo()
+        .args(["build", "--quiet", "--release", "--package", "rhizome", "--bin", "rhizome"])
+        .args(["--package", "runtime", "--example", "once"])
+        .status();
+    if !built.context("cannot start cargo")?.success() {
+        bail!("it does not build: see above");
     }
     let root = std::env::temp_dir().join(format!("rz-bench-{}", std::process::id()));
     std::fs::create_dir(&root).with_context(|| format!("cannot make {}", root.display()))?;
