@@ -203,7 +203,8 @@ impl Bench {
             title: "A pod's start and removal",
             about: "A Pod with one container (`sleep`), the image there: from the command's start until it has returned, the \
                     container running; then its forced removal until nothing is left. podman has no network here, as a pod \
-                    of ours."
+                    of ours, and calls runc through a script that takes resource limits out of the bundle which only \
+                    CAP_SYS_RESOURCE may raise: a shell and a sed each time."
                 .to_owned(),
             columns: vec!["run -d, wall ms", "rm -f, wall ms"],
             rows,
