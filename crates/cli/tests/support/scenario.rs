@@ -82,6 +82,14 @@ impl Shell {
 
 impl Drop for Shell {
     fn drop(&mut self) {
+        // What a line has put into the background would outlive the shell.
+        let path = format!("/proc/{0}/task/{0}/children", self.pid);
+        let children = std::fs::read_to_string(path).unwrap_or_default();
+        for pid in
+            children.split_whitespace().filter_map(|pid| rustix::process::Pid::from_raw(pid.parse().ok()?))
+        {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
