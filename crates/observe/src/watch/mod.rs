@@ -80,7 +80,8 @@ impl Watcher {
     /// # Errors
     /// The node cannot be read at all.
     pub fn new(names: impl FnMut() -> Names + 'static, interval: Option<Duration>) -> Result<Watcher> {
-        let source = match Groups::new() {
+        // Events are of no use without the namespaces to be marked, which the kernel does not list to everybody.
+        let source = match Groups::new().and_then(|groups| new_namespaces(|_| true).map(|_| groups)) {
             Ok(groups) => Source::Events(groups),
             Err(errno) => Source::Polling(Polled::default(), without_events(errno)),
         };
@@ -351,7 +352,9 @@ impl Watcher {
 fn without_events(errno: Errno) -> String {
     match errno {
         Errno::INVAL | Errno::NOSYS => "this kernel has no events of mounts (Linux 6.15 has)".to_owned(),
-        Errno::PERM => "only root may ask the kernel for events of mounts".to_owned(),
+        Errno::PERM => {
+            "only root, and in the first pid namespace, may ask the kernel for events of mounts in all namespaces".to_owned()
+        },
         Errno::MFILE => "fs.fanotify.max_user_groups are in use".to_owned(),
         errno => std::io::Error::from(errno).to_string(),
     }
