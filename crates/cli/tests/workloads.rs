@@ -97,8 +97,15 @@ fn a_daemon_set_of_a_node_agent_runs_as_it_is() {
     assert!(world.on_host(&format!("grep {} /proc/self/mountinfo", shared.display())).status == 0);
     let unmounted = world.on_host(&format!("umount {}", shared.display()));
     assert_eq!(unmounted.status, 0, "{unmounted:?}");
-    let inside =
-        world.run(&["exec", "ds/node-agent/agent", "--", "grep", "-c", "shared tmpfs", "/proc/mounts"]);
+    let inside = world.run(&[
+        "exec",
+        "ds/node-agent/agent",
+        "--",
+        "grep",
+        "-c",
+        "^x /var/lib/shared tmpfs ",
+        "/proc/mounts",
+    ]);
     assert_eq!(inside.stdout, "0\n", "{inside:?}");
     // The node's processes are there: the program runs, and is not process 1.
     let first = world.run(&["exec", "ds/node-agent", "--", "cat", "/proc/1/comm"]);
