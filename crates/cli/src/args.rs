@@ -158,7 +158,8 @@ pub(crate) struct Run {
     /// Manifests (YAML or JSON, several documents each); `-` is standard input
     #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) files: Vec<PathBuf>,
-    /// Do not wait: print the pods' names once their containers run
+    /// Do not wait: print the pods' names once their containers run (where there are init containers, once the
+    /// first of them does)
     #[arg(short, long)]
     pub(crate) detach: bool,
     /// Stop and remove pods of the same names first

@@ -397,3 +397,24 @@ fn a_reader_that_goes_away_leaves_no_pod() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
     world.assert_nothing_left();
 }
+
+#[test]
+fn a_layer_that_is_kept_is_told_once() {
+    let Some(world) = World::isolated("a_layer_that_is_kept_is_told_once") else { return };
+    let manifest = with_volume(&world, "stays", "None")
+        + &with_volume(&world, "one", "Bidirectional")
+        + &with_volume(&world, "two", "Bidirectional");
+    world.start(&manifest);
+    let bound =
+        world.run(&["exec", "one", "--", "sh", "-c", "mkdir /home/of-one && mount --bind /bin /home/of-one"]);
+    assert_eq!(bound.status, 0, "{bound:?}");
+    let removed = world.run(&["rm", "-f", "one", "two"]);
+    assert_eq!(removed.status, 0, "{removed:?}");
+    let told =
+        removed.stderr.lines().filter(|line| line.ends_with("stays until the mounts that show it are gone"));
+    assert_eq!(told.count(), 1, "{removed:?}");
+    assert_eq!(world.on_host(&format!("umount -l {}/of-one", world.volume().display())).status, 0);
+    let last = world.run(&["rm", "-f", "stays"]);
+    assert_eq!(last.status, 0, "{last:?}");
+    world.assert_nothing_left();
+}

@@ -36,7 +36,7 @@ pub struct Removed {
     pub left: Vec<LeftMount>,
     /// hostPaths that we shared and that stay so, each with a mount that is on it and was not before.
     pub still_shared: Vec<(PathBuf, PathBuf)>,
-    /// Writable layers that stay until the mounts that show them are gone.
+    /// Writable layers that stay until the mounts that show them are gone: all that the root keeps, this pod's and others'.
     pub kept_layers: Vec<PathBuf>,
 }
 

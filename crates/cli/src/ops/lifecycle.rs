@@ -98,6 +98,10 @@ pub(crate) fn end(world: World, result: Result, gone: &[(PodRef, Removed)]) -> R
     let ended = world.end_if_unused();
     if !matches!(ended, Ok(true)) {
         gone.iter().for_each(|(pod, removed)| say_what_stays(&root, pod, removed));
+        // Each removal tells of all that the root keeps: what the last one tells is as of now.
+        for layer in gone.last().map(|(_, removed)| removed.kept_layers.as_slice()).unwrap_or_default() {
+            output::note(&format!("{} stays until the mounts that show it are gone", layer.display()));
+        }
     }
     let status = result?;
     ended.map(|_| status)
@@ -122,8 +126,5 @@ fn say_what_stays(root: &Root, pod: &PodRef, removed: &Removed) {
             path.display(),
             mount.display()
         ));
-    }
-    for layer in &removed.kept_layers {
-        output::note(&format!("{} stays until the mounts that show it are gone", layer.display()));
     }
 }
