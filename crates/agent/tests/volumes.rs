@@ -59,6 +59,7 @@ const CASES: &[Case] = &[
     ("a_shared_host_path_in_use_stays", a_shared_host_path_in_use_stays),
     ("left_mounts_are_named", left_mounts_are_named),
     ("left_mounts_are_detached_on_request", left_mounts_are_detached_on_request),
+    ("what_left_mounts_brought_elsewhere_goes_with_them", what_left_mounts_brought_elsewhere_goes_with_them),
     ("a_dead_fuse_mount_is_an_error_with_a_mend", a_dead_fuse_mount_is_an_error_with_a_mend),
     ("a_fuse_mount_that_hangs_is_an_error_in_time", a_fuse_mount_that_hangs_is_an_error_in_time),
     (
@@ -591,6 +592,24 @@ fn left_mounts_are_detached_on_request(world: &World) {
     mount_tmpfs(&world.host.join("left/deep"));
     std::fs::create_dir(world.host.join("bind")).unwrap();
     rustix::mount::mount_bind_recursive(world.host.join("before"), world.host.join("bind")).unwrap();
+    assert_eq!(world.volumes(&pod).tear_down().unwrap().left, []);
+    assert_eq!(world.mounts(), before);
+}
+
+/// Another pod's view of the volume, say.
+fn what_left_mounts_brought_elsewhere_goes_with_them(world: &World) {
+    mount_tmpfs(&world.host);
+    change(&world.host, MountPropagationFlags::SHARED);
+    let other = Path::new("/tmp/other");
+    std::fs::create_dir(other).unwrap();
+    rustix::mount::mount_bind(&world.host, other).unwrap();
+    change(other, MountPropagationFlags::DOWNSTREAM);
+    let before = world.mounts();
+    let pod = world.host_path_pod("p", (manifest::annotations::MOUNTS_AT_END, "detach"));
+    world.set_up(&pod);
+    mount_tmpfs(&world.host.join("left"));
+    mount_tmpfs(&world.host.join("left/deep"));
+    assert!(world.places().contains(&other.join("left/deep")));
     assert_eq!(world.volumes(&pod).tear_down().unwrap().left, []);
     assert_eq!(world.mounts(), before);
 }

@@ -366,8 +366,8 @@ impl PodVolumes<'_> {
         if self.annotations().mounts_at_end != MountsAtEnd::Detach {
             return Ok(left);
         }
-        // The last mounted first. One that went with another is no error: the second look says what stays.
-        for mount in left.iter().rev() {
+        // In the order in which they can be detached. One that does not go is no error: the second look says what stays.
+        for mount in &left {
             let _ = runtime::mounts::detach_bind(&mount.mount_point);
         }
         self.left_mounts()
