@@ -75,8 +75,9 @@ fn ensure_one(
         Err(Obstacle::of_container(&container.name, reason, text, events))
     };
     let policy = container.image_pull_policy.as_deref().and_then(|word| word.parse().ok());
-    let (present, imported) = match store.inspect(reference) {
-        Ok(about) => (true, about.repo_digests.is_empty()),
+    // Not `inspect`: that reads the pin of every container there is.
+    let (present, imported) = match store.get(reference).and_then(|image| store.repo_digest(&image.id)) {
+        Ok(pulled_by) => (true, pulled_by.is_none()),
         // Pulling brings back a layer that is gone.
         Err(image::Error::NotFound { .. } | image::Error::MissingLayer { .. }) => (false, false),
         Err(error @ image::Error::Reference { .. }) => {

@@ -56,8 +56,9 @@ pub(crate) fn ensure_one(global: &Global, reference: &str) -> Result<()> {
 }
 
 fn needs_pull(store: &Store, reference: &str, policy: PullPolicy) -> Result<bool> {
-    let (present, imported) = match store.inspect(reference) {
-        Ok(about) => (true, about.repo_digests.is_empty()),
+    // Not `inspect`: that reads the pin of every container there is.
+    let (present, imported) = match store.get(reference).and_then(|image| store.repo_digest(&image.id)) {
+        Ok(pulled_by) => (true, pulled_by.is_none()),
         Err(image::Error::NotFound { .. }) => (false, false),
         // Pulling brings back a layer that is gone.
         Err(image::Error::MissingLayer { .. }) => (false, false),
