@@ -14,7 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use manifest::claims::ClaimPlace;
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -439,7 +439,7 @@ fn remove_folders(root: &Root, uid: &PodUid) -> Result<(), RecordError> {
 /// A folder cannot be read.
 pub fn sweep(root: &Root) -> Result<Vec<PodUid>, RecordError> {
     let _lock = lock_root(root)?;
-    let named: Vec<PodUid> = list(root, None)?.into_iter().map(|(_, uid)| uid).collect();
+    let named: BTreeSet<PodUid> = list(root, None)?.into_iter().map(|(_, uid)| uid).collect();
     let mut nameless = Vec::new();
     for folder in [root.pods(), root.run.join("pods")] {
         for name in file_names(&folder)? {

@@ -36,6 +36,10 @@ pub(crate) fn run(global: &Global, args: &args::Run) -> Result {
     let mut world = World::open_for_creating(global, args.isolated)?;
     let mut gone = Vec::new();
     let result = run_pods(&mut world, args, &loaded, &mut gone);
+    if args.detach && result.is_ok() && gone.is_empty() {
+        // Nothing was removed, and `create` has swept.
+        return result;
+    }
     lifecycle::end(world, result, &gone)
 }
 
