@@ -93,24 +93,28 @@ impl Prepared {
     /// may mount elsewhere at the same time.
     pub fn verify(&self, pid: Pid) -> Result<Verdict, MountError> {
         let (host, container) = self.read_both(pid)?;
-        let changed = self.changed(&self.host, &host);
-        let table = if changed.is_some() { &host } else { &self.host };
+        let changed = host.as_ref().and_then(|host| Some((host, self.changed(&self.host, host)?)));
+        let table = changed.map_or(&self.host, |(host, _)| host);
         let mismatch = compare(&self.build.ops, table, &container);
         Ok(match (mismatch, changed) {
             (None, _) => Verdict::AsPlanned,
-            (Some(_), Some(source)) => Verdict::Redo { source: source.clone() },
+            (Some(_), Some((_, source))) => Verdict::Redo { source: source.clone() },
             (Some(mismatch), None) => Verdict::Mismatch(mismatch),
         })
     }
 
     /// The host's table and the container's, as of one moment as far as the volumes go (bounded: on a host that
-    /// mounts without end the last two readings serve, and a difference leads to a redo).
-    fn read_both(&self, pid: Pid) -> Result<(MountTable, MountTable), MountError> {
+    /// mounts without end the last two readings serve, and a difference leads to a redo). Where no volume receives
+    /// anything, the host's table of now says nothing, and is not read.
+    fn read_both(&self, pid: Pid) -> Result<(Option<MountTable>, MountTable), MountError> {
         let path = PathBuf::from(format!("/proc/{}/mountinfo", pid.as_raw_nonzero()));
+        if self.receiving.is_empty() {
+            return Ok((None, read_table(&path)?));
+        }
         let mut host = read_own_table()?;
         let mut container = read_table(&path)?;
         for _ in 0..READ_MAX {
-            let after = if self.receiving.is_empty() { break } else { read_own_table()? };
+            let after = read_own_table()?;
             let same = self.changed(&host, &after).is_none();
             host = after;
             if same {
@@ -118,7 +122,7 @@ impl Prepared {
             }
             container = read_table(&path)?;
         }
-        Ok((host, container))
+        Ok((Some(host), container))
     }
 
     /// A volume source below which the two tables differ.
@@ -158,7 +162,8 @@ fn compare(ops: &[Op], host: &MountTable, container: &MountTable) -> Option<Mism
     let mut leaked = world.table_of(namespace).map_or_else(Vec::new, |table| points(&table));
     for point in points(host) {
         if let Some(index) = leaked.iter().position(|other| *other == point) {
-            leaked.swap_remove(index);
+            // Both are in the order of creation: what is looked for is mostly the first of what is left.
+            leaked.remove(index);
         }
     }
     let difference = |a: &BTreeSet<Row>, b: &BTreeSet<Row>| a.difference(b).cloned().collect::<Vec<_>>();
