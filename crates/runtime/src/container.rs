@@ -3,9 +3,10 @@
 use crate::app_armor;
 use crate::assurance;
 use crate::capability;
-use crate::cgroup::{Cgroup, Devices, Hierarchies, Limits};
+use crate::cgroup::{Cgroup, Devices, Limits};
 use crate::channel::{self, Heard, Report};
 use crate::child::{self, Identity, Program};
+use crate::control::read_hierarchies;
 use crate::error::{Error, Result, START_ERROR_EXIT_CODE, Step, StepFailure};
 use crate::fault;
 use crate::mounts::{CgroupView, MountRequest, Prepared, REDO_MAX, Verdict, prepare};
@@ -813,7 +814,7 @@ impl Container {
         let runs = record.status == Status::Running;
         let Some(init) = record.init.filter(|_| runs) else { return Ok(None) };
         let (Some(pidfd), Some(pid)) = (init.open()?, Pid::from_raw(init.pid)) else { return Ok(None) };
-        let hierarchies = Hierarchies::read().map_err(Error::file("read", "/proc/self/mountinfo"))?;
+        let hierarchies = read_hierarchies()?;
         let cgroup = Cgroup::at(&hierarchies, &record.cgroup)?;
         let pipes = record.output_pipes;
         let open = |descriptor: usize| reopen(pid, descriptor + 1, pipes.map(|pipes| pipes[descriptor]));

@@ -98,7 +98,7 @@ fn cgroup_of(record: &ContainerRecord) -> Result<Cgroup> {
     Ok(Cgroup::at(&read_hierarchies()?, &record.cgroup)?)
 }
 
-fn read_hierarchies() -> Result<Hierarchies> {
+pub(crate) fn read_hierarchies() -> Result<Hierarchies> {
     Hierarchies::read().map_err(Error::file("read", "/proc/self/mountinfo"))
 }
 

@@ -1,10 +1,11 @@
 //! ExecSync's and Exec's half that makes the process: by any process of root's, from the container's record
 //! alone.
 
-use crate::cgroup::{Cgroup, Hierarchies};
+use crate::cgroup::Cgroup;
 use crate::channel::{self, Heard, Report};
 use crate::child::{self, Identity, Program};
 use crate::container::{end, error_of, seccomp_program, set_oom_score, wait, wait_for_end};
+use crate::control::read_hierarchies;
 use crate::error::{Error, Result, Step, StepFailure};
 use crate::fault;
 use crate::sandbox::spawn_in;
@@ -153,7 +154,7 @@ fn start(
     program: &Program,
     stdio: ExecStdio<'_>,
 ) -> Result<(sys::process::Child, Option<OwnedFd>, OwnedFd)> {
-    let hierarchies = Hierarchies::read().map_err(Error::file("read", "/proc/self/mountinfo"))?;
+    let hierarchies = read_hierarchies()?;
     let cgroup = Cgroup::at(&hierarchies, &record.cgroup)?;
     let entrance = cgroup.entrance()?;
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())

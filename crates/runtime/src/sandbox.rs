@@ -5,6 +5,7 @@
 //! make them. A shared pid namespace needs a pid 1: a child that only reaps.
 
 use crate::cgroup::{Cgroup, CgroupError, Devices, Hierarchies, Limits};
+use crate::control::read_hierarchies;
 use crate::error::{Error, Result, Step, StepFailure};
 use crate::fault;
 use crate::mounts::Users;
@@ -71,7 +72,7 @@ impl Sandbox {
     /// removes what a killed supervisor has left can know the sandbox by nothing else.
     pub fn run_as(dirs: &Dirs, id: String, config: PodSandboxConfig) -> Result<Sandbox> {
         check_id("sandbox", &id)?;
-        let hierarchies = Hierarchies::read().map_err(Error::file("read", "/proc/self/mountinfo"))?;
+        let hierarchies = read_hierarchies()?;
         let cgroup = Cgroup::at(&hierarchies, &config.cgroup_parent)?;
         let record = SandboxRecord {
             id: id.clone(),
@@ -107,7 +108,7 @@ impl Sandbox {
     /// Nothing runs in it: then the namespaces are gone, and there is nothing to take over.
     pub fn adopt(dirs: &Dirs, id: &str) -> Result<Sandbox> {
         let record = crate::state::read_sandbox(dirs, id)?;
-        let hierarchies = Hierarchies::read().map_err(Error::file("read", "/proc/self/mountinfo"))?;
+        let hierarchies = read_hierarchies()?;
         let inside = find_inside(dirs, id)?;
         let open = |kind: &&str| {
             sys::namespace::open_of(inside, kind).map_err(Error::system("open the pod's namespaces"))
