@@ -8,6 +8,7 @@ use super::{Client, ClientError, PodRef, Result};
 use crate::record;
 use crate::removal::{RemovalError, remove_tree};
 use crate::root::{IN_LIB, IN_RUN, Root, is_one_of};
+use runtime::cgroup::{Cgroup, Hierarchies};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
@@ -120,11 +121,11 @@ impl Client {
     /// The records cannot be read.
     pub fn holdings(&self) -> Result<Holdings> {
         let store = image::Store::open(self.root.images())?;
-        let claims = names(&self.root.lib.join("claims")).unwrap_or_default();
+        let claims = names(&self.root.claims()).unwrap_or_default();
         Ok(Holdings {
             pods: record::list(&self.root, None)?.into_iter().map(|(key, _)| key.to_string()).collect(),
             images: store.list()?.into_iter().map(|image| image.reference).collect(),
-            claims: claims.into_iter().map(|name| self.root.lib.join("claims").join(name)).collect(),
+            claims: claims.into_iter().map(|name| self.root.claims().join(name)).collect(),
         })
     }
 
@@ -180,12 +181,7 @@ pub fn node_runs(root: &Root) -> Result<bool, ResetError> {
 /// # Errors
 /// What cannot be removed. It can be called again.
 pub fn reset_rest(root: &Root, done: &mut Reset) -> Result<(), ResetError> {
-    let hierarchies = runtime::cgroup::Hierarchies::read().map_err(|source| ResetError::Folder {
-        action: "read",
-        path: "/proc/self/mountinfo".into(),
-        source,
-    })?;
-    let cgroup = runtime::cgroup::Cgroup::at(&hierarchies, &format!("/rhizome/{}", root.root_hash()))?;
+    let cgroup = cgroup_of(root)?;
     let there: Vec<PathBuf> = cgroup.directories().map(|(_, dir)| dir).filter(|dir| dir.exists()).collect();
     if !there.is_empty() {
         cgroup.kill_and_remove()?;
@@ -199,6 +195,16 @@ pub fn reset_rest(root: &Root, done: &mut Reset) -> Result<(), ResetError> {
         remove_folder(folder, known, done)?;
     }
     Ok(())
+}
+
+/// The cgroup of all pods of a root.
+fn cgroup_of(root: &Root) -> Result<Cgroup, ResetError> {
+    let hierarchies = Hierarchies::read().map_err(mountinfo_failed)?;
+    Ok(Cgroup::at(&hierarchies, &format!("/rhizome/{}", root.root_hash()))?)
+}
+
+fn mountinfo_failed(source: io::Error) -> ResetError {
+    ResetError::Folder { action: "read", path: "/proc/self/mountinfo".into(), source }
 }
 
 fn remove_folder(folder: &Path, known: &[&str], done: &mut Reset) -> Result<(), ResetError> {
@@ -232,22 +238,14 @@ pub fn leftovers(root: &Root) -> Result<Vec<String>, ResetError> {
         let left = names(folder)?.into_iter().filter(|name| name != OF_THE_FILE_SYSTEM);
         found.extend(left.map(|name| format!("file {}", folder.join(name).display())));
     }
-    let read = |path: &str| {
-        std::fs::read(path).map_err(|source| ResetError::Folder { action: "read", path: path.into(), source })
-    };
-    let table = mount_table::MountTable::parse_mountinfo(&read("/proc/self/mountinfo")?).unwrap_or_default();
+    let table = observe::read_own_mounts().map_err(|error| mountinfo_failed(io::Error::other(error)))?;
     for mount in &table.mounts {
         let below = |folder: &Path| mount.mount_point.starts_with(folder) && mount.mount_point != folder;
         if below(&root.lib) || below(&root.run) {
             found.push(format!("mount {}", mount.mount_point.display()));
         }
     }
-    let hierarchies = runtime::cgroup::Hierarchies::read().map_err(|source| ResetError::Folder {
-        action: "read",
-        path: "/proc/self/mountinfo".into(),
-        source,
-    })?;
-    let cgroup = runtime::cgroup::Cgroup::at(&hierarchies, &format!("/rhizome/{}", root.root_hash()))?;
+    let cgroup = cgroup_of(root)?;
     found.extend(
         cgroup
             .directories()
