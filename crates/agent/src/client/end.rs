@@ -140,20 +140,17 @@ impl Client {
     /// Removes what the runtime has of a pod: its containers, keeping layers that a mount still shows, and sandboxes.
     fn remove_runtime_of(&self, file: &StatusFile, uid: &PodUid) -> Result<()> {
         let dirs = self.root.runtime_dirs();
-        let sandboxes = self.sandboxes_of(file.sandbox_id.as_deref(), uid)?;
         for id in file.state.containers.iter().map(|c| &c.id).filter(|id| !id.is_empty()) {
             pinned::keep_if_pinned(&self.root, id, &file.left_mounts)
                 .map_err(|e| ClientError::Keep { container: id.clone(), source: Box::new(e) })?;
             runtime::remove_container(&dirs, id)?;
         }
-        for id in sandboxes {
-            runtime::remove_sandbox(&dirs, &id)?;
-        }
-        Ok(())
+        self.remove_sandboxes_of(file.sandbox_id.as_deref(), uid)
     }
 
-    /// The sandboxes of a pod: the one that is written down, and those that a supervisor was killed before it could.
-    fn sandboxes_of(&self, known: Option<&str>, uid: &PodUid) -> Result<Vec<String>> {
+    /// Removes the sandboxes of a pod: the one that is written down, and those that a supervisor was killed before it
+    /// could.
+    fn remove_sandboxes_of(&self, known: Option<&str>, uid: &PodUid) -> Result<()> {
         let dirs = self.root.runtime_dirs();
         let mut found: Vec<String> = known.map(str::to_owned).into_iter().collect();
         for id in runtime::list_sandboxes(&dirs)? {
@@ -163,7 +160,10 @@ impl Client {
                 found.push(id);
             }
         }
-        Ok(found)
+        for id in found {
+            runtime::remove_sandbox(&dirs, &id)?;
+        }
+        Ok(())
     }
 
     /// Removes a pod and all that is of it. One that runs is only removed with `force`, which kills it at once.
@@ -227,9 +227,7 @@ impl Client {
             (Ok(record), Ok(file)) => self.tear_down(pod, record, file)?,
             // What cannot be read must be removable all the same.
             _ => {
-                for id in self.sandboxes_of(None, &pod.uid)? {
-                    runtime::remove_sandbox(&self.root.runtime_dirs(), &id)?;
-                }
+                self.remove_sandboxes_of(None, &pod.uid)?;
                 let torn = tear_down_folders(&self.root, &pod.uid);
                 torn.map_err(|source| volumes_error(pod, source))?;
                 TornDown::default()
@@ -252,11 +250,7 @@ impl Client {
                 self.remove_runtime_of(&file, &pod.uid)?;
             }
             // Never begun, or killed before a word was written.
-            None => {
-                for id in self.sandboxes_of(None, &pod.uid)? {
-                    runtime::remove_sandbox(&self.root.runtime_dirs(), &id)?;
-                }
-            }
+            None => self.remove_sandboxes_of(None, &pod.uid)?,
         }
         volumes.tear_down().map_err(|source| volumes_error(pod, source))
     }
@@ -292,9 +286,7 @@ impl Client {
         if supervisor::is_alive(&self.root, uid) {
             return Ok(());
         }
-        for id in self.sandboxes_of(None, uid)? {
-            runtime::remove_sandbox(&self.root.runtime_dirs(), &id)?;
-        }
+        self.remove_sandboxes_of(None, uid)?;
         let key = record::load(&self.root, uid).map(|r| r.key());
         let pod = PodRef {
             key: key.unwrap_or_else(|_| record::PodKey { namespace: String::new(), name: uid.to_string() }),
