@@ -84,9 +84,8 @@ impl Supervisor {
         for container in running {
             self.adopt_container(&container)?;
         }
-        for id in runtime::list_containers(&self.dirs)? {
-            let is_ours = runtime::status(&self.dirs, &id).is_ok_and(|record| record.sandbox_id == sandbox);
-            if is_ours && !self.live.values().any(|live| live.id() == id) {
+        for id in runtime::list_containers_of(&self.dirs, sandbox)? {
+            if !self.live.values().any(|live| live.id() == id) {
                 runtime::remove_container(&self.dirs, &id)?;
             }
         }
