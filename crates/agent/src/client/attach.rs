@@ -22,12 +22,7 @@ impl Client {
     pub fn attach_input(&self, pod: &PodRef, container: &str) -> Result<OwnedFd> {
         let talk = |source| ClientError::Talk { pod: pod.key.clone(), source };
         let refused = |reason: String| ClientError::Refused { pod: pod.key.clone(), reason };
-        let Some(mut connection) = self.connect(pod, ANSWER_TIMEOUT)? else {
-            return Err(refused(format!("pod {:?} has no supervisor to attach by", pod.key.name)));
-        };
-        if let Some(greeting) = connection.greeting().filter(|greeting| greeting.protocol < ATTACH_SINCE) {
-            return Err(ClientError::TooOld { pod: pod.key.clone(), version: greeting.rhizome.clone() });
-        }
+        let mut connection = self.connect_since(pod, ATTACH_SINCE, "attach by")?;
         connection.ask(&Request::Attach { container: container.to_owned() }).map_err(talk)?;
         let (line, fd) = receive(connection.stream()).map_err(talk)?;
         match (serde_json::from_slice(&line).map_err(|e| talk(e.into()))?, fd) {

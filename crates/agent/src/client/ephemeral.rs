@@ -23,12 +23,7 @@ impl Client {
         let talk = |source| ClientError::Talk { pod: pod.key.clone(), source };
         let refused = |reason: String| ClientError::Refused { pod: pod.key.clone(), reason };
         let container = self.check_ephemeral(pod, container)?;
-        let Some(mut connection) = self.connect(pod, ANSWER_TIMEOUT)? else {
-            return Err(refused(format!("pod {:?} has no supervisor to run a container", pod.key.name)));
-        };
-        if let Some(greeting) = connection.greeting().filter(|greeting| greeting.protocol < EPHEMERAL_SINCE) {
-            return Err(ClientError::TooOld { pod: pod.key.clone(), version: greeting.rhizome.clone() });
-        }
+        let mut connection = self.connect_since(pod, EPHEMERAL_SINCE, "run a container")?;
         connection.ask(&Request::AddEphemeralContainer { container: Box::new(container) }).map_err(talk)?;
         let line = connection.wait_for_line(ANSWER_TIMEOUT).map_err(talk)?;
         let line = line.ok_or_else(|| talk(io::ErrorKind::UnexpectedEof.into()))?;

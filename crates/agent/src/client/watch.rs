@@ -42,10 +42,6 @@ impl Connection {
         &self.stream
     }
 
-    pub(super) fn greeting(&self) -> Option<&Greeting> {
-        self.greeting.as_ref()
-    }
-
     pub(super) fn ask(&mut self, request: &Request) -> io::Result<()> {
         let mut line = serde_json::to_vec(request).map_err(io::Error::other)?;
         line.push(b'\n');
@@ -176,6 +172,18 @@ impl Client {
             Some(Ok(())) | None => {}
         }
         Ok(Watch { pod: pod.clone(), latest: self.view(pod)?.status, connection })
+    }
+
+    /// Connects to a pod's supervisor for a request that is known since a version of the protocol; `to` says for what.
+    pub(super) fn connect_since(&self, pod: &PodRef, version: u32, to: &str) -> Result<Connection> {
+        let Some(connection) = self.connect(pod, ANSWER_TIMEOUT)? else {
+            let reason = format!("pod {:?} has no supervisor to {to}", pod.key.name);
+            return Err(ClientError::Refused { pod: pod.key.clone(), reason });
+        };
+        match connection.greeting.as_ref().filter(|greeting| greeting.protocol < version) {
+            Some(old) => Err(ClientError::TooOld { pod: pod.key.clone(), version: old.rhizome.clone() }),
+            None => Ok(connection),
+        }
     }
 
     /// Connects to a pod's supervisor and hears its greeting.

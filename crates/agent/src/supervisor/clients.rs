@@ -65,7 +65,7 @@ struct Client {
     subscribed: bool,
     /// There is a later status than what waits.
     stale: bool,
-    /// The container that it wants to write to.
+    /// What it asked for that is not ours to give.
     wants: Option<Wants>,
 }
 
@@ -143,11 +143,17 @@ impl Clients {
 
     /// Tells who asked for something that it is done, and what the pod is now; or why not.
     pub(super) fn answer_wish(&mut self, id: u64, done: Result<&StatusFile, String>) {
-        let Some(client) = self.connected.get_mut(&id) else { return };
-        client.push(&match done {
+        let answer = match done {
             Ok(file) => Answer::Status { status: Box::new(file.clone()) },
             Err(message) => Answer::Error { message },
-        });
+        };
+        self.tell(id, &answer);
+    }
+
+    /// One more answer for a client, if it is there still.
+    fn tell(&mut self, id: u64, answer: &Answer) {
+        let Some(client) = self.connected.get_mut(&id) else { return };
+        client.push(answer);
         if client.flush().is_err() {
             self.connected.remove(&id);
         }
@@ -155,15 +161,12 @@ impl Clients {
 
     /// Gives who asked to attach its descriptor, or the reason why there is none.
     pub(super) fn answer_attach(&mut self, id: u64, input: Result<OwnedFd, String>) {
-        let Some(client) = self.connected.get_mut(&id) else { return };
-        let told = match input {
-            Ok(input) => client.give(input.as_fd()),
-            Err(message) => {
-                client.push(&Answer::Error { message });
-                client.flush()
-            }
+        let input = match input {
+            Ok(input) => input,
+            Err(message) => return self.tell(id, &Answer::Error { message }),
         };
-        if told.is_err() {
+        let Some(client) = self.connected.get_mut(&id) else { return };
+        if client.give(input.as_fd()).is_err() {
             self.connected.remove(&id);
         }
     }
@@ -171,13 +174,8 @@ impl Clients {
     /// A stop is on the disk: whoever asked for it may know, and we may be killed. What was promised before would be
     /// forgotten with us.
     pub(super) fn answer_stop(&mut self, file: &StatusFile) {
-        let asked = self.asked_to_stop.pop_front();
-        let Some((id, client)) = asked.and_then(|id| Some((id, self.connected.get_mut(&id)?))) else {
-            return;
-        };
-        client.push(&Answer::Status { status: Box::new(file.clone()) });
-        if client.flush().is_err() {
-            self.connected.remove(&id);
+        if let Some(id) = self.asked_to_stop.pop_front() {
+            self.tell(id, &Answer::Status { status: Box::new(file.clone()) });
         }
     }
 
