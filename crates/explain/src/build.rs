@@ -306,9 +306,7 @@ fn join(base: &Path, rest: &Path) -> PathBuf {
     if rest.as_os_str().is_empty() { base.to_path_buf() } else { base.join(rest) }
 }
 
-const READ_ONLY: Attributes = Attributes { read_only: true, no_suid: false, no_dev: false, no_exec: false };
-const NO_ATTRIBUTES: Attributes =
-    Attributes { read_only: false, no_suid: false, no_dev: false, no_exec: false };
+const READ_ONLY: Attributes = Attributes { read_only: true, ..Attributes::NONE };
 
 /// What is about to be attached.
 enum Ready<'a> {
@@ -350,7 +348,7 @@ impl List {
     }
 
     fn set(&mut self, mount: Handle, recursive: bool, set: Attributes, propagation: Option<PropagationType>) {
-        self.ops.push(Op::SetAttributes { mount, recursive, set, clear: NO_ATTRIBUTES, propagation });
+        self.ops.push(Op::SetAttributes { mount, recursive, set, clear: Attributes::NONE, propagation });
     }
 
     /// Step 1, for what needs one.
@@ -382,7 +380,7 @@ impl List {
             self.set(out, true, READ_ONLY, propagation);
         } else {
             if propagation.is_some() {
-                self.set(out, true, NO_ATTRIBUTES, propagation);
+                self.set(out, true, Attributes::NONE, propagation);
             }
             if bind.read_only == ReadOnly::Yes {
                 self.set(out, false, READ_ONLY, None);
@@ -395,7 +393,7 @@ impl List {
     fn enter_new_namespace(&mut self) {
         self.section("a mount namespace of its own, private");
         self.ops.push(Op::UnshareMounts);
-        self.set(Handle::HOST, true, NO_ATTRIBUTES, Some(PropagationType::Private));
+        self.set(Handle::HOST, true, Attributes::NONE, Some(PropagationType::Private));
     }
 
     /// The image's layers, each on itself with its ids mapped: there the overlay finds them. (Not the writable layer,
@@ -424,7 +422,7 @@ impl List {
         options.push(("workdir".to_owned(), text(&root.work)));
         let (fs_type, source) = ("overlay".to_owned(), "overlay".to_owned());
         let out = self.handle();
-        self.ops.push(Op::NewFileSystem { fs_type, source, options, attributes: NO_ATTRIBUTES, out });
+        self.ops.push(Op::NewFileSystem { fs_type, source, options, attributes: Attributes::NONE, out });
         out
     }
 
@@ -457,7 +455,7 @@ impl List {
         let mount = self.open(root, path, None);
         let out = self.handle();
         self.ops.push(Op::CloneTree { from: mount, recursive: false, out });
-        self.set(mount, false, NO_ATTRIBUTES, Some(PropagationType::Private));
+        self.set(mount, false, Attributes::NONE, Some(PropagationType::Private));
         (path.to_path_buf(), out, mount)
     }
 

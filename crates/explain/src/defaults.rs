@@ -6,8 +6,8 @@ use manifest::cri::MountPropagation;
 use std::path::{Path, PathBuf};
 use subtree_model::{Attributes, Node};
 
-const NOTHING: Attributes = Attributes { read_only: false, no_suid: false, no_dev: false, no_exec: false };
-const NO_SUID_DEV_EXEC: Attributes = Attributes { no_suid: true, no_dev: true, no_exec: true, ..NOTHING };
+const NO_SUID_DEV_EXEC: Attributes =
+    Attributes { no_suid: true, no_dev: true, no_exec: true, ..Attributes::NONE };
 
 /// Where what the kernel and the runtime say of the container is found; each on a directory, never on what a link of
 /// the image leads to.
@@ -135,7 +135,7 @@ fn dev(wanted: &Wanted<'_>) -> What {
     nodes.extend(wanted.devices.iter().cloned());
     let options =
         vec![("mode".to_owned(), Some("0755".to_owned())), ("size".to_owned(), Some("65536k".to_owned()))];
-    let attributes = Attributes { no_suid: true, ..NOTHING };
+    let attributes = Attributes { no_suid: true, ..Attributes::NONE };
     What::FileSystem(FileSystem {
         fs_type: "tmpfs".to_owned(),
         options,

@@ -45,6 +45,12 @@ pub struct Attributes {
     pub no_exec: bool,
 }
 
+impl Attributes {
+    /// None of them.
+    pub const NONE: Attributes =
+        Attributes { read_only: false, no_suid: false, no_dev: false, no_exec: false };
+}
+
 /// What to create where a mount target is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Missing {
