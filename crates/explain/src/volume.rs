@@ -1,17 +1,17 @@
-//! The few mounts that volumes need on the host before any container is: a directory shared on itself, a tmpfs, and
+//! The few mounts that volumes need on the host before any container is: a directory shared on itself, a file system, and
 //! the bind of a subPath. What `runtime` executes and `plan` predicts.
 
 use std::path::Path;
 use subtree_model::{Attributes, Handle, Op, PropagationType};
 
-const NOTHING: Attributes = Attributes { read_only: false, no_suid: false, no_dev: false, no_exec: false };
-
 fn open(path: &Path, out: Handle) -> Op {
     Op::Open { root: Handle::HOST, path: path.to_path_buf(), follow: false, missing: None, out }
 }
 
-fn change(mount: Handle, recursive: bool, propagation: PropagationType) -> Op {
-    Op::SetAttributes { mount, recursive, set: NOTHING, clear: NOTHING, propagation: Some(propagation) }
+/// A mount (`recursive`: and all below it) of another propagation type.
+pub fn change(mount: Handle, recursive: bool, propagation: PropagationType) -> Op {
+    let (set, clear) = (Attributes::NONE, Attributes::NONE);
+    Op::SetAttributes { mount, recursive, set, clear, propagation: Some(propagation) }
 }
 
 /// A directory (or file) bound on itself as a shared mount with a peer group of its own: containers can then
@@ -31,19 +31,26 @@ pub fn share_directory(path: &Path, recursive: bool) -> Vec<Op> {
 
 /// A tmpfs with these options (`size=64m`, `mode=1777`), nosuid and nodev; shared if asked.
 pub fn tmpfs(path: &Path, options: &[(String, Option<String>)], shared: bool) -> Vec<Op> {
-    let [at, tmpfs] = [Handle(1), Handle(2)];
+    let attributes = Attributes { no_suid: true, no_dev: true, ..Attributes::NONE };
+    file_system("tmpfs", options.to_vec(), attributes, path, shared)
+}
+
+/// A new file system; shared if asked.
+pub fn file_system(
+    fs_type: &str,
+    options: Vec<(String, Option<String>)>,
+    attributes: Attributes,
+    path: &Path,
+    shared: bool,
+) -> Vec<Op> {
+    let [at, new] = [Handle(1), Handle(2)];
     let propagation = if shared { PropagationType::Shared } else { PropagationType::Private };
+    let (fs_type, source) = (fs_type.to_owned(), fs_type.to_owned());
     vec![
         open(path, at),
-        Op::NewFileSystem {
-            fs_type: "tmpfs".to_owned(),
-            source: "tmpfs".to_owned(),
-            options: options.to_vec(),
-            attributes: Attributes { no_suid: true, no_dev: true, ..NOTHING },
-            out: tmpfs,
-        },
-        Op::MoveMount { from: tmpfs, to: at },
-        change(tmpfs, false, propagation),
+        Op::NewFileSystem { fs_type, source, options, attributes, out: new },
+        Op::MoveMount { from: new, to: at },
+        change(new, false, propagation),
     ]
 }
 

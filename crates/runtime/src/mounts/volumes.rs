@@ -2,12 +2,11 @@
 //! again. All through [`execute`](super::execute()); what is made is planned by `explain::volume`.
 
 use super::{ExecuteError, MountError, execute, open_on_host, read_own_table};
+use explain::volume::{change, file_system};
 use mount_table::{Mount, MountTable};
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};
 use subtree_model::{Attributes, Handle, Op, PropagationType};
-
-const NOTHING: Attributes = Attributes { read_only: false, no_suid: false, no_dev: false, no_exec: false };
 
 /// More mounts than this below one volume are not detached in one go.
 const DETACH_ROUNDS_MAX: usize = 100_000;
@@ -25,8 +24,7 @@ pub fn mount_tmpfs(
     options: &[(String, Option<String>)],
     shared: bool,
 ) -> Result<(), ExecuteError> {
-    let attributes = Attributes { no_suid: true, no_dev: true, ..NOTHING };
-    mount_new("tmpfs", options.to_vec(), attributes, path, shared)
+    execute(&explain::volume::tmpfs(path, options, shared)).map(drop)
 }
 
 /// Mounts a file system of huge pages of so many bytes, writable by everybody; shared if asked.
@@ -34,33 +32,8 @@ pub fn mount_huge_pages(path: &Path, page_bytes: u64, shared: bool) -> Result<()
     let page = format!("{}K", page_bytes / 1024);
     let options =
         [("pagesize", page), ("mode", "0777".to_owned())].map(|(key, value)| (key.to_owned(), Some(value)));
-    let attributes = Attributes { no_suid: true, no_dev: true, ..NOTHING };
-    mount_new("hugetlbfs", options.into(), attributes, path, shared)
-}
-
-fn mount_new(
-    fs_type: &str,
-    options: Vec<(String, Option<String>)>,
-    attributes: Attributes,
-    path: &Path,
-    shared: bool,
-) -> Result<(), ExecuteError> {
-    let [at, new] = [Handle(1), Handle(2)];
-    let propagation = if shared { PropagationType::Shared } else { PropagationType::Private };
-    let fs_type = fs_type.to_owned();
-    execute(&[
-        open_on_host(path, at),
-        Op::NewFileSystem { source: fs_type.clone(), fs_type, options, attributes, out: new },
-        Op::MoveMount { from: new, to: at },
-        Op::SetAttributes {
-            mount: new,
-            recursive: false,
-            set: NOTHING,
-            clear: NOTHING,
-            propagation: Some(propagation),
-        },
-    ])
-    .map(drop)
+    let attributes = Attributes { no_suid: true, no_dev: true, ..Attributes::NONE };
+    execute(&file_system("hugetlbfs", options.into(), attributes, path, shared)).map(drop)
 }
 
 /// Mounts the layers of an image, topmost first and at least two, one over the other, read-only and noexec as Kubernetes
@@ -68,7 +41,7 @@ fn mount_new(
 pub fn mount_layers(layers: &[&Path], path: &Path, shared: bool) -> Result<(), ExecuteError> {
     let lower = |layer: &&Path| ("lowerdir+".to_owned(), Some(layer.to_string_lossy().into_owned()));
     let attributes = Attributes { read_only: true, no_suid: true, no_dev: true, no_exec: true };
-    mount_new("overlay", layers.iter().map(lower).collect(), attributes, path, shared)
+    execute(&file_system("overlay", layers.iter().map(lower).collect(), attributes, path, shared)).map(drop)
 }
 
 /// Binds `source` on `target`, without the mounts below it; it stays a peer of what it was copied from, as a
@@ -83,13 +56,7 @@ pub fn detach_bind(path: &Path) -> Result<(), ExecuteError> {
     let at = Handle(1);
     execute(&[
         open_on_host(path, at),
-        Op::SetAttributes {
-            mount: at,
-            recursive: true,
-            set: NOTHING,
-            clear: NOTHING,
-            propagation: Some(PropagationType::Private),
-        },
+        change(at, true, PropagationType::Private),
         Op::Unmount { at, detach: true },
     ])
     .map(drop)
@@ -165,17 +132,7 @@ fn would_tear(parent: &Mount, table: &MountTable, path: &Path) -> bool {
 /// Makes the mount that shows at `path` private.
 fn make_private(path: &Path) -> Result<(), ExecuteError> {
     let at = Handle(1);
-    execute(&[
-        open_on_host(path, at),
-        Op::SetAttributes {
-            mount: at,
-            recursive: false,
-            set: NOTHING,
-            clear: NOTHING,
-            propagation: Some(PropagationType::Private),
-        },
-    ])
-    .map(drop)
+    execute(&[open_on_host(path, at), change(at, false, PropagationType::Private)]).map(drop)
 }
 
 /// Detaches what shows at a mount point.
