@@ -19,7 +19,7 @@
 //! Steps 4 and 5 are why nothing of ours appears on the host: at no time is there a mount of ours on a
 //! mount that is shared.
 
-use manifest::cri::MountPropagation;
+use manifest::cri::{Mount, MountPropagation};
 use mount_table::MountTable;
 use std::path::{Path, PathBuf};
 use subtree_model::{Attributes, Handle, Missing, Node, Op, PropagationType};
@@ -66,6 +66,24 @@ pub struct Bind {
     pub volume: Option<String>,
     /// Whether, in a user namespace, its ids are mapped: of what the pod owns, not of the kernel's.
     pub map_ids: bool,
+}
+
+impl Bind {
+    /// What a mount of the configuration asks for, its source being found.
+    pub fn of(mount: &Mount, source: PathBuf, directory: bool) -> Bind {
+        Bind {
+            source,
+            directory,
+            read_only: match (mount.readonly, mount.recursive_read_only) {
+                (_, true) => ReadOnly::Recursive,
+                (true, false) => ReadOnly::Yes,
+                (false, false) => ReadOnly::No,
+            },
+            propagation: mount.propagation,
+            volume: mount.volume.clone(),
+            map_ids: true,
+        }
+    }
 }
 
 /// What to put at a place in the container.

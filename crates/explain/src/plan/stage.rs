@@ -3,7 +3,7 @@
 use super::node::{Node, There};
 use super::pods::{ContainerAsked, MountAsked, PodAsked, Sort, VolumeAsked, VolumeKind};
 use super::{ContainerPlan, Fault};
-use crate::build::{Bind, BuildError, ContainerMounts, Facts, Placed, ReadOnly, RootFileSystem, What, build};
+use crate::build::{Bind, BuildError, ContainerMounts, Facts, Placed, RootFileSystem, What, build};
 use crate::defaults::{CgroupView, Wanted, default_mounts, in_order};
 use crate::volume;
 use manifest::cri::{Mount, MountPropagation};
@@ -173,7 +173,10 @@ impl<'a> Stage<'a> {
         let files = node_files(asked, &self.node.pods);
         let all = asked.mounts.iter().map(|mount| (&mount.mount, mount.directory));
         let all = all.chain(files.iter().map(|mount| (mount, false)));
-        let volumes = all.map(|(mount, directory)| (mount.container_path.clone(), bind(mount, directory)));
+        let volumes = all.map(|(mount, directory)| {
+            let bind = Bind::of(mount, mount.host_path.clone(), directory);
+            (mount.container_path.clone(), What::Bind(bind))
+        });
         let wanted = Wanted {
             privileged: asked.privileged,
             tty: false,
@@ -238,21 +241,6 @@ fn opened(op: &Op) -> Option<Handle> {
         | Op::OpenNamespace { out } => Some(*out),
         _ => None,
     }
-}
-
-fn bind(mount: &Mount, directory: bool) -> What {
-    What::Bind(Bind {
-        source: mount.host_path.clone(),
-        directory,
-        read_only: match (mount.readonly, mount.recursive_read_only) {
-            (_, true) => ReadOnly::Recursive,
-            (true, false) => ReadOnly::Yes,
-            (false, false) => ReadOnly::No,
-        },
-        propagation: mount.propagation,
-        volume: mount.volume.clone(),
-        map_ids: true,
-    })
 }
 
 /// The files that the node mounts into every container, but where a volume is mounted.

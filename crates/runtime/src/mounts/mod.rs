@@ -24,9 +24,7 @@ pub use volumes::{
     share_directory,
 };
 
-use explain::build::{
-    Bind, Build, BuildError, ContainerMounts, Facts, Placed, ReadOnly, RootFileSystem, What, build,
-};
+use explain::build::{Bind, Build, BuildError, ContainerMounts, Facts, Placed, RootFileSystem, What, build};
 use explain::defaults::{OF_THE_KERNEL, Wanted, default_mounts, in_order, mask};
 use manifest::cri::{ContainerConfig, Mount, MountPropagation};
 use mount_table::MountTable;
@@ -337,18 +335,8 @@ fn bind_of(mount: &Mount) -> Result<What, MountError> {
     let fail = |errno| MountError::Source { path: mount.host_path.clone(), errno };
     let stat = rustix::fs::fstat(&fd).map_err(fail)?;
     let source = sys::mount::path_of(fd.as_fd()).map_err(fail)?;
-    Ok(What::Bind(Bind {
-        source,
-        directory: FileType::from_raw_mode(stat.st_mode).is_dir(),
-        read_only: match (mount.readonly, mount.recursive_read_only) {
-            (_, true) => ReadOnly::Recursive,
-            (true, false) => ReadOnly::Yes,
-            (false, false) => ReadOnly::No,
-        },
-        propagation: mount.propagation,
-        volume: mount.volume.clone(),
-        map_ids: true,
-    }))
+    let directory = FileType::from_raw_mode(stat.st_mode).is_dir();
+    Ok(What::Bind(Bind::of(mount, source, directory)))
 }
 
 /// Opens a source on the host, symbolic links followed, as Kubernetes does for hostPath.
