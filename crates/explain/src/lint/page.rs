@@ -2,11 +2,8 @@
 
 use super::rule::{Rule, Severity};
 use super::rules::RULES;
+use crate::rule::GENERATED;
 use std::fmt::Write as _;
-
-/// What stands over every page.
-const GENERATED: &str =
-    "<!-- Made from the rule's own data: RHIZOME_BLESS=1 cargo test -p explain writes it. -->\n";
 
 /// The file of a rule's page.
 #[must_use]
