@@ -37,7 +37,7 @@ impl Rule {
         if !kernel.is_empty() {
             text.push_str("\n## The kernel's rules behind it\n\n");
             for rule in *kernel {
-                let _ = writeln!(text, "- [{0}](kernel.md#{0}): {1}.", rule.id(), rule.meaning());
+                let _ = writeln!(text, "- [{0}](kernel/{0}.md): {1}.", rule.id(), rule.meaning());
             }
         }
         text
