@@ -22,6 +22,7 @@ mod tables;
 
 pub use cgroup::{Membership, parse_cgroup};
 pub use names::Names;
+pub(crate) use namespaces::{each, may_list};
 pub(crate) use processes::process_ids;
 pub(crate) use row::stat_row;
 pub use tables::{Content, Ways};

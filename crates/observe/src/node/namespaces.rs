@@ -4,7 +4,7 @@
 use super::processes::Seen;
 use super::tables::{Found, Ways};
 use mount_table::NamespaceId;
-use rustix::fd::{AsFd as _, OwnedFd};
+use rustix::fd::{AsFd as _, BorrowedFd};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, HashMap};
 use sys::listing::{NamespaceInfo, namespace_info, next_namespace, number_of, owner_of, previous_namespace};
@@ -40,28 +40,37 @@ pub(super) fn walk(ways: Ways) -> Walk {
 
 impl Walk {
     fn run(&mut self) -> Result<(), Errno> {
-        let own = sys::namespace::open_own("mnt")?;
-        let info = namespace_info(own.as_fd())?;
-        self.add(&own, info)?;
-        for step in [previous_namespace, next_namespace] {
-            let mut at =
-                own.try_clone().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-            while let Some((fd, info)) = step(at.as_fd())? {
-                if self.known.len() >= MAX_NAMESPACES {
-                    return Err(Errno::TOOBIG);
-                }
-                self.add(&fd, info)?;
-                at = fd;
+        each(|fd, info| {
+            if self.known.len() >= MAX_NAMESPACES {
+                return Err(Errno::TOOBIG);
             }
-        }
-        Ok(())
+            let owner = owner_of(fd).and_then(number_of).ok();
+            self.known.insert(NamespaceId(number_of(fd)?), (info, owner));
+            Ok(())
+        })
     }
+}
 
-    fn add(&mut self, fd: &OwnedFd, info: NamespaceInfo) -> Result<(), Errno> {
-        let owner = owner_of(fd.as_fd()).and_then(number_of).ok();
-        self.known.insert(NamespaceId(number_of(fd)?), (info, owner));
-        Ok(())
+/// Visits every namespace: our own, then the kernel's list in both directions from there. None is kept open for longer
+/// than its visit and the step to the next.
+pub(crate) fn each(
+    mut visit: impl FnMut(BorrowedFd<'_>, NamespaceInfo) -> Result<(), Errno>,
+) -> Result<(), Errno> {
+    let own = sys::namespace::open_own("mnt")?;
+    visit(own.as_fd(), namespace_info(own.as_fd())?)?;
+    for step in [previous_namespace, next_namespace] {
+        let mut at = own.try_clone().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        while let Some((fd, info)) = step(at.as_fd())? {
+            visit(fd.as_fd(), info)?;
+            at = fd;
+        }
     }
+    Ok(())
+}
+
+/// Whether the kernel lists them to us: it says at the first step.
+pub(crate) fn may_list() -> Result<(), Errno> {
+    next_namespace(sys::namespace::open_own("mnt")?.as_fd()).map(drop)
 }
 
 /// All namespaces, ascending, each with the process through which it is best read: one whose root is the namespace's.

@@ -4,7 +4,6 @@
 //! the kernel allows; in a group with several namespaces, statmount(2) is asked in each.
 
 use crate::{Error, Result};
-use mount_table::NamespaceId;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd as _, BorrowedFd};
 use rustix::io::Errno;
@@ -122,6 +121,3 @@ pub(super) fn poll(fds: &mut [PollFd<'_>], timeout: Duration) -> Result<bool> {
         Err(errno) => Err(Error::Watch { source: errno.into() }),
     }
 }
-
-/// A namespace to be marked.
-pub(super) type ToMark = (rustix::fd::OwnedFd, NamespaceId, u64);

@@ -8,20 +8,19 @@ mod groups;
 mod polled;
 mod state;
 
-use crate::node::{Names, NodeReader, Ways, parse_cgroup, stat_row};
+use crate::node::{Names, NodeReader, Ways, each, may_list, parse_cgroup, stat_row};
 use crate::{Error, Result};
-use groups::{Groups, Raw, ToMark};
+use groups::{Groups, Raw};
 use mount_table::node::Node;
 use mount_table::node::event::{Action, Actor, Event, What};
 use mount_table::{NamespaceId, readable};
 use polled::Polled;
-use rustix::fd::AsFd as _;
 use rustix::io::Errno;
 use state::{Common, Hit, Known, State, event};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
 use sys::fanotify::MountEvent;
-use sys::listing::{namespace_info, next_namespace, number_of, previous_namespace};
+use sys::listing::number_of;
 
 /// How long it is waited for the copies of a mount after the first event of it.
 const SETTLE: Duration = Duration::from_millis(1);
@@ -81,7 +80,7 @@ impl Watcher {
     /// The node cannot be read at all.
     pub fn new(names: impl FnMut() -> Names + 'static, interval: Option<Duration>) -> Result<Watcher> {
         // Events are of no use without the namespaces to be marked, which the kernel does not list to everybody.
-        let source = match Groups::new().and_then(|groups| new_namespaces(|_| true).map(|_| groups)) {
+        let source = match Groups::new().and_then(|groups| may_list().map(|()| groups)) {
             Ok(groups) => Source::Events(groups),
             Err(errno) => Source::Polling(Polled::default(), without_events(errno)),
         };
@@ -286,22 +285,28 @@ impl Watcher {
         }
     }
 
-    /// Marks namespaces that are new; whether there are any.
+    /// Marks namespaces that are new; whether there are any. All are walked: a new one need not have a higher id than the
+    /// others, which are handed out to processors in batches.
     fn follow(&mut self) -> Result<bool> {
         let Source::Events(groups) = &mut self.source else { return Ok(false) };
+        let state = &mut self.state;
         let mut any = false;
-        let found = new_namespaces(|unique| self.state.namespace_of(unique).is_some());
-        for (fd, id, unique) in found.map_err(|errno| Error::Watch { source: errno.into() })? {
-            match groups.add(fd.as_fd(), unique) {
+        let walked = each(|fd, info| {
+            if state.namespace_of(info.id).is_some() {
+                return Ok(());
+            }
+            match groups.add(fd, info.id) {
                 Ok(()) => {
-                    self.state.expect(id, unique);
+                    state.expect(NamespaceId(number_of(fd)?), info.id);
                     any = true;
+                    Ok(())
                 }
                 // Its last process has ended meanwhile.
-                Err(Errno::INVAL | Errno::NOENT) => {}
-                Err(errno) => return Err(Error::Watch { source: errno.into() }),
+                Err(Errno::INVAL | Errno::NOENT) => Ok(()),
+                Err(errno) => Err(errno),
             }
-        }
+        });
+        walked.map_err(|errno| Error::Watch { source: errno.into() })?;
         Ok(any)
     }
 
@@ -368,28 +373,4 @@ fn actor(pid: u32) -> (Actor, Option<NamespaceId>) {
     let namespace = std::fs::metadata(format!("/proc/{pid}/ns/mnt")).ok();
     let namespace = namespace.map(|meta| NamespaceId(std::os::unix::fs::MetadataExt::ino(&meta)));
     (Actor { pid, comm, container }, namespace)
-}
-
-/// Namespaces that are not known yet. All are walked: a new one need not have a higher id than the others, which are
-/// handed out to processors in batches.
-fn new_namespaces(is_known: impl Fn(u64) -> bool) -> std::result::Result<Vec<ToMark>, Errno> {
-    let own = sys::namespace::open_own("mnt")?;
-    let info = namespace_info(own.as_fd())?;
-    let mut found = Vec::new();
-    for step in [next_namespace, previous_namespace] {
-        let mut at = own.try_clone().map_err(|_| Errno::MFILE)?;
-        // Bounded by what a kernel can hold; each step is one namespace further.
-        while let Some((fd, info)) = step(at.as_fd())? {
-            if !is_known(info.id) {
-                let copy = fd.try_clone().map_err(|_| Errno::MFILE)?;
-                found.push((copy, NamespaceId(number_of(&fd)?), info.id));
-            }
-            at = fd;
-        }
-    }
-    if !is_known(info.id) {
-        let number = NamespaceId(number_of(&own)?);
-        found.push((own, number, info.id));
-    }
-    Ok(found)
 }
