@@ -20,7 +20,7 @@
 //! mount that is shared.
 
 use manifest::cri::{Mount, MountPropagation};
-use mount_table::MountTable;
+use mount_table::{MountTable, join};
 use std::path::{Path, PathBuf};
 use subtree_model::{Attributes, Handle, Missing, Node, Op, PropagationType};
 
@@ -317,11 +317,6 @@ fn shared_carrier_in(bind: &Bind, at: &Path, target: &Path, host: &MountTable) -
         Ok(rest) => Some(join(at, rest)),
         Err(_) => Some(at.to_path_buf()),
     }
-}
-
-/// `Path::join` that adds no trailing slash for an empty rest.
-fn join(base: &Path, rest: &Path) -> PathBuf {
-    if rest.as_os_str().is_empty() { base.to_path_buf() } else { base.join(rest) }
 }
 
 const READ_ONLY: Attributes = Attributes { read_only: true, ..Attributes::NONE };

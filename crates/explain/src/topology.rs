@@ -2,7 +2,7 @@
 
 use crate::mend::Seen;
 use mount_table::node::Labels;
-use mount_table::{Device, Mount, MountId, MountTable, NamespaceId, NamespaceView, Node, PeerGroup};
+use mount_table::{Device, Mount, MountId, MountTable, NamespaceId, NamespaceView, Node, PeerGroup, join};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
@@ -284,7 +284,7 @@ impl<'a> Topology<'a> {
     /// first one's parent (umount(2) propagates by place, whoever mounted it).
     pub fn goes_with(&self, first: At, second: At) -> bool {
         let (Some(above), Some(receiver)) = (self.parent(first), self.parent(second)) else { return false };
-        let place = |parent: At, child: At| inner(self.mount(parent), &self.mount(child).mount_point);
+        let place = |parent: At, child: At| self.mount(parent).inner(&self.mount(child).mount_point);
         let (from, to) = (self.mount(above), self.mount(receiver));
         first != second
             && from.device == to.device
@@ -316,19 +316,8 @@ impl<'a> Topology<'a> {
     }
 }
 
-/// Where in a mount's file system a path below its mount point is.
-pub(crate) fn inner(mount: &Mount, path: &Path) -> Option<PathBuf> {
-    let rest = path.strip_prefix(&mount.mount_point).ok()?;
-    Some(join(&mount.root, rest))
-}
-
 /// Where a place of a file system is seen through a mount of it.
 pub(crate) fn place(mount: &Mount, inner: &Path) -> Option<PathBuf> {
     let rest = inner.strip_prefix(&mount.root).ok()?;
     (!mount.deleted).then(|| join(&mount.mount_point, rest))
-}
-
-/// `Path::join` that adds no slash for an empty rest.
-fn join(path: &Path, rest: &Path) -> PathBuf {
-    if rest.as_os_str().is_empty() { path.to_owned() } else { path.join(rest) }
 }

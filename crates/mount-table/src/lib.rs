@@ -42,6 +42,7 @@ mod text;
 
 pub use node::{NamespaceView, Node};
 pub use parse::{Field, MAX_OPTIONAL_FIELDS, MAX_ROWS, ParseError, ParseErrorKind, split_deleted};
+pub use query::join;
 pub use snapshot::{NamespaceId, NamespaceTable, Snapshot};
 pub use text::{path_as_text, readable, shell_word, text_of_path};
 

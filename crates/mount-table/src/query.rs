@@ -12,7 +12,24 @@ use crate::{Mount, MountId, MountTable};
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+impl Mount {
+    /// Where in its file system a path (absolute, canonical) at or below its mount point is. None for any other path.
+    pub fn inner(&self, path: &Path) -> Option<PathBuf> {
+        Some(join(&self.root, path.strip_prefix(&self.mount_point).ok()?))
+    }
+
+    /// Whether it is read-only itself, whatever its file system is.
+    pub fn is_read_only(&self) -> bool {
+        self.options.split(',').any(|option| option == "ro")
+    }
+}
+
+/// `Path::join` that adds no slash for an empty rest.
+pub fn join(path: &Path, rest: &Path) -> PathBuf {
+    if rest.as_os_str().is_empty() { path.to_owned() } else { path.join(rest) }
+}
 
 impl MountTable {
     /// The row with this id. (Ids in mountinfo are unique at one moment.)

@@ -5,7 +5,7 @@ use crate::table::lines;
 use crate::text::{duration, printable};
 use jiff::Timestamp;
 use mount_table::node::{Gap, Groups, Labels, Missing, Owner, Place};
-use mount_table::{Mount, MountId, Node, PeerGroup, readable};
+use mount_table::{Mount, MountId, Node, PeerGroup, join, readable};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::unix::ffi::OsStrExt as _;
@@ -485,8 +485,7 @@ pub fn gaps(gaps: &[Gap]) -> Vec<String> {
 /// bind mount of its `/data`. None if it does not show it.
 fn same_place(other: &Mount, own: &Mount) -> Option<PathBuf> {
     let below = own.root.strip_prefix(&other.root).ok().filter(|_| own.device == other.device)?;
-    // `join` of nothing would add a slash.
-    Some(if below.as_os_str().is_empty() { other.mount_point.clone() } else { other.mount_point.join(below) })
+    Some(join(&other.mount_point, below))
 }
 
 /// What is mounted, as findmnt has it: the source, and in brackets the path inside of it.

@@ -1,7 +1,7 @@
 //! Which mounts are shown.
 
 use super::Focus;
-use crate::topology::{At, Topology, inner, place};
+use crate::topology::{At, Topology, place};
 use mount_table::Mount;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -162,7 +162,7 @@ fn is_in_focus(topology: &Topology<'_>, host: usize, at: At, path: Option<&Path>
         return true;
     }
     let carrier = topology.carrier(host, path).map(|at| topology.mount(at));
-    let carried = carrier.and_then(|carrier| Some((carrier, inner(carrier, path)?)));
+    let carried = carrier.and_then(|carrier| Some((carrier, carrier.inner(path)?)));
     let by_carrier = carried.is_some_and(|(carrier, folder)| shows(carrier, &folder));
     // What is mounted below it, wherever that is seen.
     by_carrier

@@ -34,12 +34,8 @@ impl Seen {
             && then.mount_point == now.mount_point
             && then.propagation.shared == now.propagation.shared
             && then.propagation.master == now.propagation.master
-            && read_only(then) == read_only(now)
+            && then.is_read_only() == now.is_read_only()
     }
-}
-
-fn read_only(mount: &Mount) -> bool {
-    mount.options.split(',').any(|option| option == "ro")
 }
 
 impl fmt::Display for Seen {

@@ -151,7 +151,7 @@ fn writable(subject: &Subject<'_>) -> Option<Finding> {
     let copies = subject.copies(&below);
     let writable: Vec<&Path> = copies
         .iter()
-        .filter(|(_, copy)| !copy.options.split(',').any(|option| option == "ro"))
+        .filter(|(_, copy)| !copy.is_read_only())
         .map(|(_, copy)| copy.mount_point.as_path())
         .collect();
     let files = matches!(subject.mount.kind, VolumeKind::Directory | VolumeKind::Files);

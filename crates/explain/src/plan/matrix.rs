@@ -3,7 +3,7 @@
 
 use super::pods::{MountAsked, Sort};
 use super::stage::{Stage, mode_name};
-use mount_table::{Mount, MountId, MountTable, NamespaceId, Propagation};
+use mount_table::{Mount, MountId, MountTable, NamespaceId, Propagation, join};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use subtree_model::{Attributes, Change, Effects, Errno, Op, Refused, RuleId, TaskId, World};
@@ -151,7 +151,7 @@ fn seen_at<'a>(
 ) -> Option<(PathBuf, &'a Mount)> {
     let target = stage.target(mount);
     let rest = place.strip_prefix(&mount.place).ok()?;
-    let path = if rest.as_os_str().is_empty() { target.clone() } else { target.join(rest) };
+    let path = join(&target, rest);
     let carrier = table.carrier(&path)?;
     // What the volume has brought along is of the same file, and at or below the volume.
     let of_volume = table.topmost_at(&target)?;

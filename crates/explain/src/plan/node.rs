@@ -1,7 +1,7 @@
 //! What is known of the node.
 
 use super::pods::PodAsked;
-use mount_table::{Device, Mount, MountId, MountTable, PeerGroup, Propagation};
+use mount_table::{Device, Mount, MountId, MountTable, PeerGroup, Propagation, join};
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use subtree_model::Kernel;
@@ -168,8 +168,7 @@ impl Node {
     pub(super) fn in_image(&self, path: &Path) -> PathBuf {
         let path: PathBuf = path.components().collect();
         self.links.iter().fold(path, |path, (from, to)| match path.strip_prefix(from) {
-            Ok(rest) if rest.as_os_str().is_empty() => to.clone(),
-            Ok(rest) => to.join(rest),
+            Ok(rest) => join(to, rest),
             Err(_) => path,
         })
     }

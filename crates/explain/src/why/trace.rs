@@ -1,7 +1,8 @@
 //! From a path up to the root, and what of it the other namespace has.
 
 use super::{Question, Visibility};
-use crate::topology::{At, Relation, Topology, inner, place};
+use crate::topology::{At, Relation, Topology, place};
+use mount_table::join;
 use std::cmp::Reverse;
 use std::path::PathBuf;
 
@@ -84,7 +85,7 @@ impl<'a> Trace<'a> {
             Outcome::Broken(Broken { missing, place, .. }) => {
                 let above = &self.topology.mount(*missing).mount_point;
                 let rest = self.question.path.strip_prefix(above).ok()?;
-                Some(if rest.as_os_str().is_empty() { place.clone() } else { place.join(rest) })
+                Some(join(place, rest))
             }
             Outcome::Nowhere => None,
         }
@@ -119,11 +120,11 @@ pub(crate) fn words(topology: &Topology<'_>, at: At) -> String {
 
 fn climb(topology: &Topology<'_>, question: &Question) -> Option<Vec<Step>> {
     let mut at = topology.carrier(question.from, &question.path)?;
-    let mut steps = vec![Step { at, inner: inner(topology.mount(at), &question.path)? }];
+    let mut steps = vec![Step { at, inner: topology.mount(at).inner(&question.path)? }];
     // A table is finite, and no mount is met twice by following parents unless its ids lie.
     let most = topology.rows(question.from).count();
     while let Some(parent) = topology.parent(at).filter(|_| steps.len() <= most) {
-        let Some(inner) = inner(topology.mount(parent), &topology.mount(at).mount_point) else { break };
+        let Some(inner) = topology.mount(parent).inner(&topology.mount(at).mount_point) else { break };
         steps.push(Step { at: parent, inner });
         at = parent;
     }

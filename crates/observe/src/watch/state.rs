@@ -83,7 +83,7 @@ impl State {
     pub(super) fn common_of(&self, id: u64) -> Option<Common> {
         let known = self.mounts.get(&id)?;
         let parent = &self.mounts.get(&known.parent)?.mount;
-        Some((self.top(parent.propagation)?, parent.device, inside(parent, &known.mount.mount_point)?))
+        Some((self.top(parent.propagation)?, parent.device, parent.inner(&known.mount.mount_point)?))
     }
 
     fn insert(&mut self, id: u64, known: Known) {
@@ -237,7 +237,7 @@ impl State {
     /// Who has a mount that shows the place where this was mounted, and did not receive it.
     fn missed(&self, origin: &Hit, receivers: &[Hit]) -> Vec<Missed> {
         let Some(parent) = self.mounts.get(&origin.known.parent) else { return Vec::new() };
-        let Some(place) = inside(&parent.mount, &origin.known.mount.mount_point) else { return Vec::new() };
+        let Some(place) = parent.mount.inner(&origin.known.mount.mount_point) else { return Vec::new() };
         let from = parent.mount.propagation;
         let mut named: BTreeSet<NamespaceId> = receivers.iter().map(|hit| hit.known.namespace).collect();
         named.insert(origin.known.namespace);
@@ -415,12 +415,6 @@ fn changed_fields(was: &Mount, is: &Mount) -> Vec<&'static str> {
         (was.super_options != is.super_options, "super options"),
     ];
     fields.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect()
-}
-
-/// The place of a path inside the file system of the mount that carries it.
-fn inside(carrier: &Mount, path: &Path) -> Option<PathBuf> {
-    let rest = path.strip_prefix(&carrier.mount_point).ok()?;
-    Some(if rest.as_os_str().is_empty() { carrier.root.clone() } else { carrier.root.join(rest) })
 }
 
 fn is_at_or_below(path: &Path, above: &Path) -> bool {

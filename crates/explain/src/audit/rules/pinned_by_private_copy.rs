@@ -3,7 +3,7 @@
 use crate::audit::Scene;
 use crate::finding::Finding;
 use crate::rule::Rule;
-use crate::topology::{At, inner, place};
+use crate::topology::{At, place};
 use crate::why::mends;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -48,7 +48,7 @@ fn is_pinned(scene: &Scene<'_>, at: At) -> bool {
     let carrier = t.mount(volume);
     let follows = carrier.propagation.is_shared() || carrier.propagation.is_slave();
     // What it lies in is a folder of the node.
-    let Some(inside) = inner(carrier, &mount.mount_point) else { return false };
+    let Some(inside) = carrier.inner(&mount.mount_point) else { return false };
     !follows
         && t.rows(scene.host)
             .any(|row| t.mount(row).device == carrier.device && place(t.mount(row), &inside).is_some())

@@ -22,7 +22,7 @@ const OWN: [&str; 8] = ["proc", "sysfs", "devpts", "mqueue", "cgroup", "cgroup2"
 
 pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
     let t = scene.topology;
-    let is_read_only = |at: At| t.mount(at).options.split(',').any(|option| option == "ro");
+    let is_read_only = |at: At| t.mount(at).is_read_only();
     let is_own = |at: At| OWN.contains(&t.mount(at).fs_type.as_str());
     let mut findings = Vec::new();
     for volume in scene.containers().flat_map(|namespace| t.rows(namespace)) {
