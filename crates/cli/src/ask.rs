@@ -3,7 +3,7 @@
 use crate::args::{Global, NodeSource};
 use crate::exit::{Context as _, Failure, Result};
 use crate::{node, world};
-use explain::topology::Health;
+use mount_table::holders::Health;
 use mount_table::node::Owner;
 use mount_table::{Device, MountTable, NamespaceView, Node};
 use observe::Asked;
@@ -48,15 +48,7 @@ pub(crate) fn health(node: &Node) -> BTreeMap<Device, Health> {
         }
     }
     let asked: Vec<Asked> = asked.into_values().collect();
-    let said = |said| match said {
-        observe::Health::Alive => Health::Alive,
-        observe::Health::Dead => Health::Dead,
-        observe::Health::Hangs => Health::Hangs,
-    };
     observe::read_health(&asked, PATIENCE)
-        .into_iter()
-        .map(|(device, health)| (device, said(health)))
-        .collect()
 }
 
 /// A path as the kernel would walk it in a namespace, symbolic links followed; nothing is asked of file systems that a

@@ -1,6 +1,7 @@
 //! Mount namespaces with an index of their peer groups: who sends to whom.
 
 use crate::mend::Seen;
+use mount_table::holders::Health;
 use mount_table::node::Labels;
 use mount_table::{Device, Mount, MountId, MountTable, NamespaceId, NamespaceView, Node, PeerGroup, join};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -48,17 +49,6 @@ pub struct Topology<'a> {
     members: HashMap<PeerGroup, Vec<At>>,
     slaves: HashMap<PeerGroup, Vec<At>>,
     health: BTreeMap<Device, Health>,
-}
-
-/// What a file system whose server is a process (FUSE) said when it was asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Health {
-    /// It answered.
-    Alive,
-    /// Its server is gone: ENOTCONN, "Transport endpoint is not connected".
-    Dead,
-    /// It did not answer in time.
-    Hangs,
 }
 
 impl<'a> Space<'a> {

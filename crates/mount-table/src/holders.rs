@@ -1,4 +1,4 @@
-//! What keeps mounts and file systems in use: what `observe` reads and `explain` judges. Values only.
+//! What keeps mounts and file systems in use, and whether they answer: what `observe` reads and `explain` judges. Values only.
 
 use crate::{Device, MountId};
 use std::path::PathBuf;
@@ -46,4 +46,15 @@ pub struct Held {
     pub swaps: Vec<PathBuf>,
     /// How many processes could not be looked into.
     pub unreadable: usize,
+}
+
+/// What a file system whose server is a process (FUSE) said when it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Health {
+    /// It answered.
+    Alive,
+    /// Its server is gone: ENOTCONN, "Transport endpoint is not connected".
+    Dead,
+    /// It did not answer in time.
+    Hangs,
 }

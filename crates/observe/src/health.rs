@@ -6,6 +6,7 @@
 
 use crate::answer::ends_within;
 use mount_table::Device;
+use mount_table::holders::Health;
 use rustix::io::Errno;
 use rustix::process::{WaitOptions, waitpid};
 use std::collections::BTreeMap;
@@ -15,17 +16,6 @@ use sys::namespace::Namespaces;
 
 /// The most file systems that are asked at once.
 pub const MAX_ASKED: usize = 256;
-
-/// What a file system said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Health {
-    /// It answered.
-    Alive,
-    /// ENOTCONN: its server is gone.
-    Dead,
-    /// It did not answer in time.
-    Hangs,
-}
 
 /// A mount through which a file system is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -24,7 +24,7 @@ pub mod watch;
 
 pub use answer::{Silent, is_fuse, require_answer};
 pub use error::Error;
-pub use health::{Asked, Health, MAX_ASKED, read_health};
+pub use health::{Asked, MAX_ASKED, read_health};
 pub use holders::{MAX_HOLDERS, read_holders};
 pub use mounts::{MAX_READS, read_mounts_of, read_own_mounts};
 pub use node::{Names, NodeReader, read_node};

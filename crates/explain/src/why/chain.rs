@@ -2,8 +2,9 @@
 
 use super::answer::{Link, Named};
 use super::trace::{Broken, Outcome, Trace};
-use crate::topology::{At, Health, Relation};
+use crate::topology::{At, Relation};
 use mount_table::Propagation;
+use mount_table::holders::Health;
 use subtree_model::RuleId;
 
 /// The chain. The first link that does not hold is where it breaks.

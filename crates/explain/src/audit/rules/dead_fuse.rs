@@ -3,8 +3,8 @@
 use crate::audit::Scene;
 use crate::finding::Finding;
 use crate::rule::Rule;
-use crate::topology::Health;
 use crate::why::rules::{DEAD_FUSE, dead_fuse};
+use mount_table::holders::Health;
 use std::collections::BTreeSet;
 
 /// `why` says the same of a path.

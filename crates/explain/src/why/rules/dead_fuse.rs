@@ -2,9 +2,10 @@
 
 use crate::finding::Finding;
 use crate::rule::Rule;
-use crate::topology::{At, Health, Topology};
+use crate::topology::{At, Topology};
 use crate::why::mends::{self, RESTART};
 use crate::why::trace::{Outcome, Trace, words};
+use mount_table::holders::Health;
 use subtree_model::RuleId;
 
 pub(crate) static RULE: Rule = Rule {

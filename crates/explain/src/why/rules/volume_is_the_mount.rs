@@ -3,9 +3,10 @@
 use crate::finding::Finding;
 use crate::mend::Action;
 use crate::rule::Rule;
-use crate::topology::{At, Health};
+use crate::topology::At;
 use crate::why::mends::RESTART;
 use crate::why::trace::{Outcome, Trace};
+use mount_table::holders::Health;
 use subtree_model::RuleId;
 
 pub(in crate::why) static RULE: Rule = Rule {
