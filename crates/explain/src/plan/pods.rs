@@ -2,7 +2,7 @@
 
 use super::Fault;
 use super::node::{Node, There};
-use k8s_openapi::api::core::v1::{PodSpec, Volume, VolumeMount};
+use k8s_openapi::api::core::v1::{Container, PodSpec, Volume, VolumeMount};
 use manifest::annotations::MAKE_SHARED;
 use manifest::cri::container::propagation;
 use manifest::cri::{Mount, MountPropagation};
@@ -160,28 +160,10 @@ impl PodAsked {
     fn add_containers(&mut self, spec: &PodSpec, node: &Node) {
         for c in spec.init_containers.iter().flatten().take(MAX) {
             let sort = if c.restart_policy.as_deref() == Some("Always") { Sort::Sidecar } else { Sort::Init };
-            let security = c.security_context.as_ref();
-            let parts = Parts {
-                name: &c.name,
-                sort,
-                mounts: c.volume_mounts.as_deref(),
-                log: c.termination_message_path.as_deref(),
-                privileged: security.and_then(|s| s.privileged),
-                read_only_root: security.and_then(|s| s.read_only_root_filesystem),
-            };
-            self.add(spec, parts, node);
+            self.add(spec, Parts::of(c, sort), node);
         }
         for c in spec.containers.iter().take(MAX) {
-            let security = c.security_context.as_ref();
-            let parts = Parts {
-                name: &c.name,
-                sort: Sort::Main,
-                mounts: c.volume_mounts.as_deref(),
-                log: c.termination_message_path.as_deref(),
-                privileged: security.and_then(|s| s.privileged),
-                read_only_root: security.and_then(|s| s.read_only_root_filesystem),
-            };
-            self.add(spec, parts, node);
+            self.add(spec, Parts::of(c, Sort::Main), node);
         }
         for c in spec.ephemeral_containers.iter().flatten().take(MAX) {
             let security = c.security_context.as_ref();
@@ -289,6 +271,20 @@ struct Parts<'a> {
     log: Option<&'a str>,
     privileged: Option<bool>,
     read_only_root: Option<bool>,
+}
+
+impl<'a> Parts<'a> {
+    fn of(c: &'a Container, sort: Sort) -> Parts<'a> {
+        let security = c.security_context.as_ref();
+        Parts {
+            name: &c.name,
+            sort,
+            mounts: c.volume_mounts.as_deref(),
+            log: c.termination_message_path.as_deref(),
+            privileged: security.and_then(|s| s.privileged),
+            read_only_root: security.and_then(|s| s.read_only_root_filesystem),
+        }
+    }
 }
 
 /// A path that is below another, whatever it says; the API server refuses `..`.
