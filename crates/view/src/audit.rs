@@ -1,9 +1,11 @@
 //! Findings of `explain::audit`: for reading, as the document `AuditReport`, as SARIF 2.1.0.
 
 use crate::findings::write_finding;
+use crate::sarif;
 use crate::text::{Paint, printable};
 use explain::audit::RULES;
 use explain::finding::{Finding, Severity};
+use explain::rule::Rule;
 use mount_table::Node;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -67,25 +69,10 @@ pub fn busy_report(path: &Path, findings: &[Finding]) -> Value {
 /// A SARIF log (OASIS SARIF 2.1.0) of one run, `version` being Rhizome's. Mounts are no files: their places are
 /// logical locations.
 pub fn sarif(findings: &[Finding], version: &str) -> Value {
-    let rules: Vec<Value> = RULES
-        .iter()
-        .map(|rule| {
-            json!({
-                "id": rule.id,
-                "shortDescription": { "text": rule.summary },
-                "fullDescription": { "text": rule.what },
-                "help": { "text": format!("{} {}", rule.why, rule.instead), "markdown": rule.page() },
-            })
-        })
-        .collect();
-    json!({
-        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
-        "version": "2.1.0",
-        "runs": [{
-            "tool": { "driver": { "name": "rhizome", "version": version, "rules": rules } },
-            "results": findings.iter().map(result).collect::<Vec<_>>(),
-        }],
-    })
+    let rule =
+        |rule: &&Rule| sarif::rule(rule.id, [rule.summary, rule.what, rule.why, rule.instead], &rule.page());
+    let rules = RULES.iter().map(rule).collect();
+    sarif::log(version, rules, None, findings.iter().map(result).collect())
 }
 
 fn result(finding: &Finding) -> Value {

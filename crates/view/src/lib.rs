@@ -24,6 +24,7 @@ pub mod operations;
 pub mod plan;
 pub mod pods;
 pub mod pull;
+mod sarif;
 pub mod simulation;
 pub mod table;
 pub mod text;

@@ -1,7 +1,8 @@
 //! Findings of `explain::lint`: for reading, as JSON, as SARIF 2.1.0, as GitHub's workflow commands.
 
+use crate::sarif;
 use crate::text::Paint;
-use explain::lint::{Finding, RULES, Severity};
+use explain::lint::{Finding, RULES, Rule, Severity};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
@@ -87,30 +88,14 @@ fn entry(finding: &Finding) -> Value {
 /// A SARIF log (OASIS SARIF 2.1.0) of one run, `version` being Rhizome's.
 #[must_use]
 pub fn sarif(findings: &[Finding], version: &str) -> Value {
-    let rules: Vec<Value> = RULES
-        .iter()
-        .map(|rule| {
-            json!({
-                "id": rule.id,
-                "shortDescription": { "text": rule.summary },
-                "fullDescription": { "text": rule.what },
-                "help": {
-                    "text": format!("{} {}", rule.why, rule.instead),
-                    "markdown": explain::lint::text(rule),
-                },
-                "defaultConfiguration": { "level": rule.severity.word() },
-            })
-        })
-        .collect();
-    json!({
-        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
-        "version": "2.1.0",
-        "runs": [{
-            "tool": { "driver": { "name": "rhizome", "version": version, "rules": rules } },
-            "columnKind": "unicodeCodePoints",
-            "results": findings.iter().map(result).collect::<Vec<_>>(),
-        }],
-    })
+    let rule = |rule: &&Rule| {
+        let page = explain::lint::text(rule);
+        let mut entry = sarif::rule(rule.id, [rule.summary, rule.what, rule.why, rule.instead], &page);
+        entry["defaultConfiguration"] = json!({ "level": rule.severity.word() });
+        entry
+    };
+    let rules = RULES.iter().map(rule).collect();
+    sarif::log(version, rules, Some("unicodeCodePoints"), findings.iter().map(result).collect())
 }
 
 fn result(finding: &Finding) -> Value {
