@@ -134,10 +134,9 @@ impl Answer {
     }
 
     fn response(self, query: &Query) -> Response<Body> {
-        let text = match serde_json::from_slice::<Value>(&self.text) {
-            Ok(value) if self.content_type == "application/json" && query.truth("pretty") => {
-                serde_json::to_vec_pretty(&value).map_or(self.text, Bytes::from)
-            }
+        let pretty = self.content_type == "application/json" && query.truth("pretty");
+        let text = match pretty.then(|| serde_json::from_slice::<Value>(&self.text)) {
+            Some(Ok(value)) => serde_json::to_vec_pretty(&value).map_or(self.text, Bytes::from),
             _ => self.text,
         };
         let body = self.stream.unwrap_or_else(|| Full::new(text).boxed_unsync());
