@@ -66,7 +66,7 @@ pub(crate) async fn collection(
     let (objects, version) = shared.store.list(resource, namespace);
     let meant: Vec<Key> = objects
         .into_iter()
-        .filter(|(_, stored)| selector.is_everything() || selector.matches(&stored.value()))
+        .filter(|(_, stored)| selector.selects(stored))
         .map(|(key, _)| key)
         .collect();
     let (shared, options) = (shared.clone(), options.clone());

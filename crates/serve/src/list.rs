@@ -164,7 +164,7 @@ fn page(
     };
     let mut meant = objects.into_iter().filter(|(key, stored)| {
         after.as_ref().is_none_or(|(ns, name)| (&key.namespace, &key.name) > (ns, name))
-            && (selector.is_everything() || selector.matches(&stored.value()))
+            && selector.selects(stored)
     });
     let Some(limit) = limit else {
         return Ok(Page { objects: meant.map(|(_, stored)| stored).collect(), version, rest: None });

@@ -2,6 +2,7 @@
 
 use crate::error::{ApiError, Result};
 use crate::kinds::Resource;
+use crate::store::Stored;
 use serde_json::Value;
 
 /// Longest selector: a URL is not longer either.
@@ -47,8 +48,13 @@ impl Selector {
         self.labels.is_empty() && self.fields.is_empty()
     }
 
+    /// Whether an object of the store is meant. Its text is read only where there is something to look for.
+    pub(crate) fn selects(&self, stored: &Stored) -> bool {
+        self.is_everything() || self.matches(&stored.value())
+    }
+
     /// Whether an object is meant.
-    pub(crate) fn matches(&self, object: &Value) -> bool {
+    fn matches(&self, object: &Value) -> bool {
         self.labels.iter().all(|requirement| requirement.holds(object))
             && self.fields.iter().all(|term| (field_text(object, &term.pointer) == term.value) == term.equal)
     }

@@ -114,7 +114,7 @@ impl Watcher {
     async fn send_initial(&mut self, lines: &mut Lines, marked: bool) -> Option<()> {
         let (objects, version) = self.shared.store.list(self.resource, self.namespace.as_deref());
         for (_, stored) in objects {
-            if self.selector.is_everything() || self.selector.matches(&stored.value()) {
+            if self.selector.selects(&stored) {
                 let line = self.line("ADDED", &stored);
                 lines.send(line).await?;
             }
@@ -190,10 +190,8 @@ impl Watcher {
 
     /// What a change is for somebody who sees only what the selector lets through.
     fn seen(&self, change: &Change) -> Option<(&'static str, Arc<Stored>)> {
-        let meant =
-            |stored: &Arc<Stored>| self.selector.is_everything() || self.selector.matches(&stored.value());
-        let before = change.before.as_ref().is_some_and(meant);
-        let after = !change.gone && meant(&change.after);
+        let before = change.before.as_ref().is_some_and(|before| self.selector.selects(before));
+        let after = !change.gone && self.selector.selects(&change.after);
         match (before, after) {
             (false, false) => None,
             (false, true) => Some(("ADDED", change.after.clone())),
