@@ -717,6 +717,10 @@ spec:
     node.until(&["get", "pods", "-l", "new=x", "-o", "jsonpath={.items[*].status.phase}"], |text| {
         text == "Running"
     });
+    // What is only tried lets no pod go.
+    node.ok(&["delete", "ds", "agent", "--cascade=orphan", "--dry-run=server"]);
+    let owner = "jsonpath={.items[*].metadata.ownerReferences[*].name}";
+    assert_eq!(node.ok(&["get", "pods", "-l", "new=x", "-o", owner]), "agent");
     node.ok(&["delete", "ds", "agent"]);
     node.until(&["get", "pods", "-o", "name"], str::is_empty);
 }

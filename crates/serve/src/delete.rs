@@ -2,6 +2,7 @@
 //! letting it come to its end.
 
 use crate::accept::Form;
+use crate::daemon_sets;
 use crate::decode::{self, DeleteOptions};
 use crate::error::{ApiError, Result};
 use crate::http::Answer;
@@ -38,9 +39,6 @@ pub(crate) async fn one(
     form: Form,
     options: &DeleteOptions,
 ) -> Result<Answer> {
-    if options.orphan && key.resource == Resource::DaemonSets {
-        crate::daemon_sets::let_go(shared, key);
-    }
     let (shared, key, options) = (shared.clone(), key.clone(), options.clone());
     let (resource, name) = (key.resource, key.name.clone());
     let (stored, gone) = blocking(move || delete(&shared, &key, &options)).await?;
@@ -64,11 +62,8 @@ pub(crate) async fn collection(
 ) -> Result<Answer> {
     let selector = Selector::parse(resource, query.text("labelSelector"), query.text("fieldSelector"))?;
     let (objects, version) = shared.store.list(resource, namespace);
-    let meant: Vec<Key> = objects
-        .into_iter()
-        .filter(|(_, stored)| selector.selects(stored))
-        .map(|(key, _)| key)
-        .collect();
+    let meant: Vec<Key> =
+        objects.into_iter().filter(|(_, stored)| selector.selects(stored)).map(|(key, _)| key).collect();
     let (shared, options) = (shared.clone(), options.clone());
     let deleted = blocking(move || {
         let mut deleted = Vec::new();
@@ -120,16 +115,17 @@ pub(crate) fn delete(
             false => Next::Keep,
         })
     };
-    let stored = if options.dry_run {
+    if options.dry_run {
         let stored = shared.store.get(key).ok_or_else(missing)?;
         step(Some(stored.value()))?;
-        stored
-    } else {
-        shared.store.change(key, Durability::Lasting, step)?.ok_or_else(missing)?
-    };
-    if !options.dry_run {
-        shared.changed(key);
+        return Ok((stored, gone));
     }
+    // Before it goes: pods of a DaemonSet that is not there any more are deleted.
+    if options.orphan && key.resource == Resource::DaemonSets {
+        daemon_sets::let_go(shared, key);
+    }
+    let stored = shared.store.change(key, Durability::Lasting, step)?.ok_or_else(missing)?;
+    shared.changed(key);
     Ok((stored, gone))
 }
 
