@@ -262,7 +262,8 @@ impl Store {
             records.push(if gone { delete(key) } else { put(key, object) });
         }
         if !records.is_empty() {
-            writer.journal.append(&records).map_err(WriteError)?;
+            // The disk takes its time, and this may be a thread that other tasks wait for.
+            tokio::task::block_in_place(|| writer.journal.append(&records)).map_err(WriteError)?;
             writer.reserved = reserve.unwrap_or(writer.reserved);
         }
         self.remember(Change { version, key: key.clone(), before, after: stored.clone(), gone });
@@ -299,7 +300,7 @@ impl Store {
         }
         let mut records = vec![Record::Reserve { up_to: writer.reserved }];
         records.extend(lock(&self.memory).objects.iter().map(|(key, stored)| put(key, stored.value())));
-        match writer.journal.rewrite(&records) {
+        match tokio::task::block_in_place(|| writer.journal.rewrite(&records)) {
             Ok(()) => writer.rewritten_at = writer.journal.length(),
             Err(error) => {
                 tracing::warn!(%error, "the journal cannot be rewritten");
