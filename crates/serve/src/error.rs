@@ -334,19 +334,7 @@ impl From<NodeError> for ApiError {
     }
 }
 
-/// An error with what caused it.
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let words = cause.to_string();
-        if !text.ends_with(&words) {
-            text = format!("{text}: {words}");
-        }
-        next = cause.source();
-    }
-    text
-}
+pub(crate) use image::message::cause as with_causes;
 
 /// `daemonsets.apps`, `pods`
 fn qualified(plural: &str, group: &str) -> String {

@@ -99,9 +99,9 @@ pub mod message {
     }
 
     /// An error with all its causes: the message of the waiting state `ErrImagePull`.
-    pub fn cause(error: &Error) -> String {
+    pub fn cause(error: &dyn std::error::Error) -> String {
         let mut text = error.to_string();
-        let mut next = std::error::Error::source(error);
+        let mut next = error.source();
         while let Some(cause) = next {
             let words = cause.to_string();
             if !text.ends_with(&words) {
