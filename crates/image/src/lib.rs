@@ -41,7 +41,7 @@ pub use inspect::{Blob, Inspection, LayerInfo, Pruned};
 pub use oci::{DEFAULT_PATH, ImageConfig};
 pub use pull::{
     DockerConfig, LayerState, Progress, PullDecision, PullOptions, PullPolicy, Pulled, Registries,
-    RegistryError, UnknownPolicy, message, pull_decision,
+    RegistryError, UnknownPolicy, message,
 };
 pub use reference::Reference;
 pub use store::{Image, Removed, Store};

@@ -7,7 +7,7 @@ use crate::object::Key;
 use crate::server::Shared;
 use crate::store::Store;
 use agent::record::NewPod;
-use image::{DockerConfig, PullDecision, PullOptions, PullPolicy, Registries, message, pull_decision};
+use image::{DockerConfig, PullDecision, PullOptions, PullPolicy, Registries, message};
 use k8s_openapi::api::core::v1 as api;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -38,9 +38,6 @@ impl Obstacle {
         Obstacle { container: Some(container.to_owned()), reason: reason.to_owned(), message, events }
     }
 }
-
-/// For machines whose roots have no file of their own.
-const REGISTRIES: &str = "/etc/rhizome/registries.json";
 
 /// Pulls what is to be pulled, container by container. As `rhizome run`, an image that was imported is not asked for.
 pub(crate) fn ensure(
@@ -75,11 +72,7 @@ fn ensure_one(
         Err(Obstacle::of_container(&container.name, reason, text, events))
     };
     let policy = container.image_pull_policy.as_deref().and_then(|word| word.parse().ok());
-    // Not `inspect`: that reads the pin of every container there is.
-    let (present, imported) = match store.get(reference).and_then(|image| store.repo_digest(&image.id)) {
-        Ok(pulled_by) => (true, pulled_by.is_none()),
-        // Pulling brings back a layer that is gone.
-        Err(image::Error::NotFound { .. } | image::Error::MissingLayer { .. }) => (false, false),
+    match store.pull_decision(reference, policy.unwrap_or(PullPolicy::IfNotPresent)) {
         Err(error @ image::Error::Reference { .. }) => {
             let text = message::invalid_name(reference, &error);
             let events =
@@ -87,18 +80,15 @@ fn ensure_one(
             return obstacle("InvalidImageName", text, events);
         }
         Err(error) => return obstacle("ImageInspectError", message::cause(&error), Vec::new()),
-    };
-    match pull_decision(policy.unwrap_or(PullPolicy::IfNotPresent), present) {
         // Its supervisor tells that it is there.
-        _ if imported => {}
-        PullDecision::Use => {}
-        PullDecision::Refuse => {
+        Ok(PullDecision::Use) => {}
+        Ok(PullDecision::Refuse) => {
             let text = message::never(reference);
             let events =
                 vec![("ErrImageNeverPull", text.clone()), ("Failed", "Error: ErrImageNeverPull".to_owned())];
             return obstacle("ErrImageNeverPull", text, events);
         }
-        PullDecision::Pull => {
+        Ok(PullDecision::Pull) => {
             tell("Pulling", &message::pulling(reference));
             let begun = Instant::now();
             let pulled = options(&shared.root.lib, pod, secrets)
@@ -125,8 +115,7 @@ fn options(
     pod: &api::Pod,
     secrets: &BTreeMap<String, api::Secret>,
 ) -> Result<PullOptions, image::Error> {
-    let own = lib.join("registries.json");
-    let registries = Registries::read(if own.exists() { &own } else { Path::new(REGISTRIES) })?;
+    let registries = Registries::of_root(lib)?;
     let wanted = pod.spec.as_ref().and_then(|spec| spec.image_pull_secrets.as_deref()).unwrap_or_default();
     let credentials = wanted.iter().filter_map(|reference| {
         let data = secrets.get(&reference.name)?.data.as_ref()?;

@@ -247,9 +247,7 @@ impl Supervisor {
             match error {
                 image::Error::NotFound { .. } if never => Refused {
                     why: NotCreated::ErrImageNeverPull,
-                    message: format!(
-                        "Container image {reference:?} is not present with pull policy of Never"
-                    ),
+                    message: image::message::never(reference),
                     hint,
                 },
                 image::Error::NotFound { .. } => Refused {

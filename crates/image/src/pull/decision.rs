@@ -1,11 +1,13 @@
 //! `imagePullPolicy`: whether to pull, and the kubelet's words about it (pkg/kubelet/images, events of Kubernetes 1.36).
 //!
-//! Pure: who knows whether the image is present asks, and does what comes out.
+//! Unlike the kubelet, `Always` does not ask a registry about an image that was imported: whoever gave a file that name
+//! meant the file. (Without a tag, `Always` is the default.)
 
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::error::Error;
+use crate::error::{Error, Result};
+use crate::store::Store;
 
 /// `imagePullPolicy`, after defaulting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,8 +49,26 @@ impl FromStr for PullPolicy {
     }
 }
 
+impl Store {
+    /// What is to be done about an image of this store, by the policy.
+    ///
+    /// # Errors
+    /// As [`Store::get`], but for an image or a layer that is not here.
+    pub fn pull_decision(&self, reference: &str, policy: PullPolicy) -> Result<PullDecision> {
+        // Not `inspect`: that reads the pin of every container there is.
+        match self.get(reference).and_then(|image| self.repo_digest(&image.id)) {
+            // Imported.
+            Ok(None) => Ok(PullDecision::Use),
+            Ok(Some(_)) => Ok(decide(policy, true)),
+            // Pulling brings back a layer that is gone.
+            Err(Error::NotFound { .. } | Error::MissingLayer { .. }) => Ok(decide(policy, false)),
+            Err(error) => Err(error),
+        }
+    }
+}
+
 /// What the policy says, given whether the image is in the store.
-pub fn pull_decision(policy: PullPolicy, present: bool) -> PullDecision {
+fn decide(policy: PullPolicy, present: bool) -> PullDecision {
     match (policy, present) {
         (PullPolicy::Always, _) | (PullPolicy::IfNotPresent, false) => PullDecision::Pull,
         (PullPolicy::IfNotPresent | PullPolicy::Never, true) => PullDecision::Use,
@@ -146,7 +166,7 @@ mod tests {
 
     #[test]
     fn the_six_cases() {
-        let decide = |word: &str, present| pull_decision(word.parse().unwrap(), present);
+        let decide = |word: &str, present| decide(word.parse().unwrap(), present);
         assert_eq!(decide("Always", true), PullDecision::Pull);
         assert_eq!(decide("Always", false), PullDecision::Pull);
         assert_eq!(decide("IfNotPresent", true), PullDecision::Use);

@@ -40,7 +40,7 @@ use crate::store::{Image, Store};
 use crate::unpack::Limits;
 
 pub use credentials::DockerConfig;
-pub use decision::{PullDecision, PullPolicy, UnknownPolicy, message, pull_decision};
+pub use decision::{PullDecision, PullPolicy, UnknownPolicy, message};
 pub use progress::{LayerState, Progress};
 pub use registries::Registries;
 pub use registry_error::RegistryError;

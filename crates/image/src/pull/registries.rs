@@ -23,6 +23,8 @@ use super::registry_error::RegistryError;
 use crate::error::{Error, Result};
 
 const MAX_FILE: u64 = 1 << 20;
+/// For machines whose roots have no file of their own.
+const OF_THE_MACHINE: &str = "/etc/rhizome/registries.json";
 /// docker.io is a name; this is where it lives.
 const DOCKER_HUB_HOST: &str = "registry-1.docker.io";
 
@@ -79,6 +81,15 @@ impl Registries {
             Some(bytes) => Registries::parse(&bytes, &path.display().to_string()),
             None => Ok(Registries::default()),
         }
+    }
+
+    /// The settings of a root's state folder, else the machine's.
+    ///
+    /// # Errors
+    /// As [`Registries::read`].
+    pub fn of_root(lib: &Path) -> Result<Registries> {
+        let own = lib.join("registries.json");
+        Registries::read(if own.exists() { &own } else { Path::new(OF_THE_MACHINE) })
     }
 
     /// Whom to ask for images of this registry: its mirrors in order, itself last.

@@ -1,8 +1,5 @@
 //! The images of pods that are about to be created: pulled as their `imagePullPolicy` says, in this process, before there
 //! is anything of the pods.
-//!
-//! Unlike the kubelet, `Always` does not ask a registry about an image that was imported: whoever gave a file that name
-//! meant the file. (Without a tag, `Always` is the default.)
 
 use super::progress::Drawing;
 use super::pull;
@@ -10,7 +7,7 @@ use crate::args::Global;
 use crate::exit::{Context as _, Result};
 use crate::output;
 use crate::world;
-use image::{DockerConfig, PullDecision, PullOptions, PullPolicy, Store, message, pull_decision};
+use image::{DockerConfig, PullDecision, PullOptions, PullPolicy, Store, message};
 use k8s_openapi::api::core::v1::{Container, Pod, Secret};
 use manifest::Loaded;
 use std::collections::BTreeSet;
@@ -56,15 +53,8 @@ pub(crate) fn ensure_one(global: &Global, reference: &str) -> Result<()> {
 }
 
 fn needs_pull(store: &Store, reference: &str, policy: PullPolicy) -> Result<bool> {
-    // Not `inspect`: that reads the pin of every container there is.
-    let (present, imported) = match store.get(reference).and_then(|image| store.repo_digest(&image.id)) {
-        Ok(pulled_by) => (true, pulled_by.is_none()),
-        Err(image::Error::NotFound { .. }) => (false, false),
-        // Pulling brings back a layer that is gone.
-        Err(image::Error::MissingLayer { .. }) => (false, false),
-        Err(error) => return Err(error).context(format!("image {reference}")),
-    };
-    Ok(!imported && pull_decision(policy, present) == PullDecision::Pull)
+    let decision = store.pull_decision(reference, policy).context(format!("image {reference}"))?;
+    Ok(decision == PullDecision::Pull)
 }
 
 /// Images with their policies, those of volumes first, then in the order in which the containers start. Validation has seen to it that they are known.

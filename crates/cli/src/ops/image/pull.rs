@@ -9,9 +9,6 @@ use std::path::{Path, PathBuf};
 
 use super::progress::Drawing;
 
-/// For machines whose roots have no file of their own.
-const REGISTRIES: &str = "/etc/rhizome/registries.json";
-
 /// Pulls one after the other, and prints what they are called.
 pub(crate) fn run(global: &Global, args: &Pull) -> Result {
     let root = world::root(global).open()?;
@@ -31,8 +28,7 @@ pub(crate) fn run(global: &Global, args: &Pull) -> Result {
 
 /// How images are pulled for a root: its own settings or the machine's, and the caller's credentials.
 pub(crate) fn options(lib: &Path, authfile: Option<&Path>) -> Result<PullOptions> {
-    let own = lib.join("registries.json");
-    let registries = Registries::read(if own.exists() { &own } else { Path::new(REGISTRIES) })?;
+    let registries = Registries::of_root(lib)?;
     let config = match authfile.map(Path::to_owned).or_else(docker_config) {
         Some(path) => DockerConfig::read(&path)?,
         None => DockerConfig::default(),
