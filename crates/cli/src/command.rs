@@ -36,8 +36,13 @@ pub(crate) fn command() -> Command {
     command_for(output::columns())
 }
 
+/// The same, with what completes its values: for a shell that asks, and nobody else.
+pub(crate) fn completed() -> Command {
+    with_completion(command())
+}
+
 fn command_for(columns: usize) -> Command {
-    let command = with_completion(Cli::command());
+    let command = Cli::command();
     let template = format!(
         "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n{}\nOptions:\n{{options}}{{after-help}}",
         groups(&command, columns)
@@ -98,7 +103,7 @@ mod tests {
 
     #[test]
     fn the_definitions_fit_together() {
-        command().debug_assert();
+        completed().debug_assert();
     }
 
     #[test]

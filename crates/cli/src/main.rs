@@ -47,7 +47,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     // Asked by a shell what could come next: answers and ends.
-    clap_complete::CompleteEnv::with_factory(command::command).var(ops::ASKED_BY).complete();
+    clap_complete::CompleteEnv::with_factory(command::completed).var(ops::ASKED_BY).complete();
     let matches = command::command().get_matches();
     let cli = args::Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     log::begin(matches!(cli.command, args::Command::Supervise(_)));
