@@ -491,6 +491,12 @@ fn logs_are_those_of_the_container() {
         &["logs", "absent"],
         "Error from server (BadRequest): container \"main\" in pod \"absent\" is waiting to start: ErrImageNeverPull\n",
     );
+    // The image of a volume is one of the pod's.
+    let absent_volume = "apiVersion: v1\nkind: Pod\nmetadata: {name: data}\nspec:\n  volumes: [{name: v, image: {reference: 'localhost:1/none:1', pullPolicy: Never}}]\n  containers: [{name: main, image: busybox, volumeMounts: [{name: v, mountPath: /v}]}]\n";
+    node.with_input(&["create", "-f", "-"], absent_volume.as_bytes());
+    let reason = "jsonpath={.status.containerStatuses[0].state.waiting.reason}";
+    node.until(&["get", "pod", "data", "-o", reason], |text| text == "ErrImageNeverPull");
+    node.ok(&["delete", "pod", "data"]);
     // Followed to its end, which is that of the pod.
     let follow = node
         .command(&["logs", "-f", "two", "-c", "c1"])

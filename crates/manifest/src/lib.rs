@@ -15,7 +15,7 @@
 //! - [`load()`]: all of it over any number of sources; either everything is right, or everything that is wrong is told.
 //!   [`survey()`]: all that can be read whatever is wrong, for those who only look.
 //! - [`workloads`]: the Pods that a DaemonSet, Deployment, … makes, as their controllers would make them.
-//! - [`claims`]: which PersistentVolume a claim gets.
+//! - [`claims`]: which PersistentVolume a claim gets. [`images`]: what a Pod must have pulled.
 //! - [`cri`]: a valid Pod to what `runtime` takes, with the kubelet's formulas; [`volume_files`], [`annotations`].
 //!
 //! Architecture invariant: no files, clock, threads, environment, randomness, logging, printing. Ids, addresses, the
@@ -44,6 +44,7 @@ pub mod decode;
 pub mod defaults;
 pub mod field;
 pub mod generate;
+pub mod images;
 pub mod kinds;
 pub mod load;
 pub mod nearest;

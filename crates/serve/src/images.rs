@@ -9,6 +9,7 @@ use crate::store::Store;
 use agent::record::NewPod;
 use image::{DockerConfig, PullDecision, PullOptions, PullPolicy, Registries, message};
 use k8s_openapi::api::core::v1 as api;
+use manifest::images::PodImage;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -33,13 +34,18 @@ impl Obstacle {
         Obstacle { container: None, reason: reason.to_owned(), message, events }
     }
 
-    fn of_container(container: &str, reason: &str, message: String, events: Vec<(&str, String)>) -> Obstacle {
+    fn of_container(
+        container: Option<&str>,
+        reason: &str,
+        message: String,
+        events: Vec<(&str, String)>,
+    ) -> Obstacle {
         let events = events.into_iter().map(|(reason, message)| (reason.to_owned(), message)).collect();
-        Obstacle { container: Some(container.to_owned()), reason: reason.to_owned(), message, events }
+        Obstacle { container: container.map(str::to_owned), reason: reason.to_owned(), message, events }
     }
 }
 
-/// Pulls what is to be pulled, container by container. As `rhizome run`, an image that was imported is not asked for.
+/// Pulls what is to be pulled, image by image. As `rhizome run`, an image that was imported is not asked for.
 pub(crate) fn ensure(
     shared: &Shared,
     pod: &api::Pod,
@@ -48,8 +54,8 @@ pub(crate) fn ensure(
     let store = image::Store::open(shared.root.images());
     let store = store.map_err(|error| Obstacle::of_pod("Failed", message::cause(&error)))?;
     let Some(spec) = &pod.spec else { return Ok(()) };
-    for container in spec.init_containers.iter().flatten().chain(&spec.containers) {
-        ensure_one(shared, &store, pod, container, secrets)?;
+    for image in manifest::images::of(spec) {
+        ensure_one(shared, &store, pod, image, secrets)?;
     }
     Ok(())
 }
@@ -58,21 +64,19 @@ fn ensure_one(
     shared: &Shared,
     store: &image::Store,
     pod: &api::Pod,
-    container: &api::Container,
+    image: PodImage<'_>,
     secrets: &BTreeMap<String, api::Secret>,
 ) -> Result<(), Obstacle> {
-    let reference = container.image.as_deref().unwrap_or_default();
+    let PodImage { reference, policy, container } = image;
     let tell = |reason: &str, text: &str| {
         if let Ok(object) = serde_json::to_value(pod) {
-            let what = Happened::now(false, reason, text, Some(&container.name));
+            let what = Happened::now(false, reason, text, container);
             events::record(&shared.store, &shared.facts.name, &object, &what);
         }
     };
-    let obstacle = |reason: &str, text: String, events| {
-        Err(Obstacle::of_container(&container.name, reason, text, events))
-    };
-    let policy = container.image_pull_policy.as_deref().and_then(|word| word.parse().ok());
-    match store.pull_decision(reference, policy.unwrap_or(PullPolicy::IfNotPresent)) {
+    let obstacle =
+        |reason: &str, text: String, events| Err(Obstacle::of_container(container, reason, text, events));
+    match store.pull_decision(reference, policy.parse().unwrap_or(PullPolicy::IfNotPresent)) {
         Err(error @ image::Error::Reference { .. }) => {
             let text = message::invalid_name(reference, &error);
             let events =
@@ -171,7 +175,7 @@ fn missing(resource: Resource, named: &Named<'_>) -> Obstacle {
         }
         By::Container(container) => {
             let events = vec![("Failed", format!("Error: {text}"))];
-            Obstacle::of_container(container, "CreateContainerConfigError", text, events)
+            Obstacle::of_container(Some(container), "CreateContainerConfigError", text, events)
         }
         By::Pull => Obstacle::of_pod("FailedToRetrieveImagePullSecret", text),
     }

@@ -8,8 +8,9 @@ use crate::exit::{Context as _, Result};
 use crate::output;
 use crate::world;
 use image::{DockerConfig, PullDecision, PullOptions, PullPolicy, Store, message};
-use k8s_openapi::api::core::v1::{Container, Pod, Secret};
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use manifest::Loaded;
+use manifest::images::{self, PodImage};
 use std::collections::BTreeSet;
 
 /// Pulls what is to be pulled. Whatever is not here then is refused by name.
@@ -19,7 +20,9 @@ pub(crate) fn ensure(global: &Global, loaded: &Loaded) -> Result<()> {
     let mut pulled = BTreeSet::new();
     for pod in loaded.pods() {
         let mut options = None;
-        for (reference, policy) in images(pod) {
+        for PodImage { reference, policy, .. } in pod.spec.iter().flat_map(images::of) {
+            // Validation has seen to it that the policy is known.
+            let policy = policy.parse().unwrap_or(PullPolicy::IfNotPresent);
             if !needs_pull(&store, reference, policy)? || !pulled.insert(reference) {
                 continue;
             }
@@ -55,24 +58,6 @@ pub(crate) fn ensure_one(global: &Global, reference: &str) -> Result<()> {
 fn needs_pull(store: &Store, reference: &str, policy: PullPolicy) -> Result<bool> {
     let decision = store.pull_decision(reference, policy).context(format!("image {reference}"))?;
     Ok(decision == PullDecision::Pull)
-}
-
-/// Images with their policies, those of volumes first, then in the order in which the containers start. Validation has seen to it that they are known.
-fn images(pod: &Pod) -> impl Iterator<Item = (&str, PullPolicy)> {
-    let spec = pod.spec.as_ref();
-    let init = spec.and_then(|spec| spec.init_containers.as_deref()).unwrap_or_default();
-    let all = spec.map(|spec| spec.containers.as_slice()).unwrap_or_default();
-    let image = |container: &'_ Container| {
-        let policy = container.image_pull_policy.as_deref().and_then(|word| word.parse().ok());
-        policy.unwrap_or(PullPolicy::IfNotPresent)
-    };
-    let volumes = spec.and_then(|spec| spec.volumes.as_deref()).unwrap_or_default();
-    let of_volumes = volumes.iter().filter_map(|volume| volume.image.as_ref()).filter_map(|source| {
-        let policy = source.pull_policy.as_deref().and_then(|word| word.parse().ok());
-        Some((source.reference.as_deref()?, policy.unwrap_or(PullPolicy::IfNotPresent)))
-    });
-    let of_containers = init.iter().chain(all).filter_map(move |c| Some((c.image.as_deref()?, image(c))));
-    of_volumes.chain(of_containers)
 }
 
 /// With the pod's `imagePullSecrets`, as far as they are among what was loaded. As for the kubelet, one that is not to be
