@@ -179,8 +179,7 @@ impl Reader {
             let follows = self.wanted.follow;
             // The status first: when that says that nothing more comes, all that came is in the file.
             let read = tokio::task::spawn_blocking(move || {
-                let view = |_| Client::open(&shared.root).and_then(|client| client.get(&pod));
-                let over = !follows || view(()).map_or(true, |view| log_is_over(view.state(), &container));
+                let over = !follows || is_over(&shared.root, &pod, &container);
                 (follow.read(), over, follow)
             });
             let Ok((Ok(records), over, again)) = read.await else { return };
@@ -227,6 +226,12 @@ impl Reader {
         *limit -= bytes.len() as u64;
         (bytes, *limit == 0)
     }
+}
+
+/// Whether nothing more comes to a container's log: it has ended for good, or its pod is not to be had any more.
+pub(crate) fn is_over(root: &agent::Root, pod: &PodKey, container: &str) -> bool {
+    let view = Client::open(root).and_then(|client| client.get(pod));
+    view.map_or(true, |view| log_is_over(view.state(), container))
 }
 
 /// Wakes when a log grows, where the machine has that to give.

@@ -11,7 +11,6 @@ use crate::query::Query;
 use crate::server::Shared;
 use crate::verbs::blocking;
 use agent::Client;
-use agent::client::log_is_over;
 use agent::logs::{Follow, Stream};
 use agent::record::PodKey;
 use hyper::body::Bytes;
@@ -196,8 +195,7 @@ impl Session {
         loop {
             let (root, pod, container) = (self.shared.root.clone(), self.pod.clone(), self.container.clone());
             let read = tokio::task::spawn_blocking(move || {
-                let view = Client::open(&root).and_then(|client| client.get(&pod));
-                let over = view.map_or(true, |view| log_is_over(view.state(), &container));
+                let over = logs::is_over(&root, &pod, &container);
                 (follow.read(), over, follow)
             });
             let (records, over, again) = read.await.map_err(|error| error.to_string())?;

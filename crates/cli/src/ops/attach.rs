@@ -13,7 +13,7 @@ use crate::world::World;
 use crate::{output, pods, process};
 use agent::client::{Client, PodView, Watch};
 use agent::lifecycle::{Current, PodState};
-use agent::logs::{Follow, Followed, LogSource, Stream};
+use agent::logs::{Follow, Followed, LogLine, LogSource, Stream};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::fs::OFlags;
@@ -173,13 +173,15 @@ fn begun_line(logs: &mut Follow) -> Result<Vec<Followed>> {
 
 /// Each stream to ours, byte by byte as it was written.
 fn show(records: Vec<Followed>) -> Result<()> {
-    for Followed { line, .. } in records {
-        let mut content = line.content;
-        content.extend(line.whole.then_some(b'\n'));
-        match line.stream {
-            Stream::Stdout => output::stdout_bytes(&content)?,
-            Stream::Stderr => output::stderr_bytes(&content),
-        }
+    records.into_iter().try_for_each(|record| show_line(record.line))
+}
+
+pub(super) fn show_line(line: LogLine) -> Result<()> {
+    let mut content = line.content;
+    content.extend(line.whole.then_some(b'\n'));
+    match line.stream {
+        Stream::Stdout => output::stdout_bytes(&content)?,
+        Stream::Stderr => output::stderr_bytes(&content),
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use crate::world::World;
 use crate::{output, pods};
 use agent::client::Client;
 use agent::lifecycle::{Current, PodState};
-use agent::logs::{LogReader, Stream};
+use agent::logs::LogReader;
 use k8s_openapi::api::core::v1::{EnvVar, EphemeralContainer};
 use manifest::generate::generated_name;
 use std::time::Duration;
@@ -103,13 +103,6 @@ fn show_log(client: &Client, pod: &agent::client::PodView, name: &str) -> Result
         if lines.is_empty() {
             return Ok(());
         }
-        for line in lines {
-            let mut content = line.content;
-            content.extend(line.whole.then_some(b'\n'));
-            match line.stream {
-                Stream::Stdout => output::stdout_bytes(&content)?,
-                Stream::Stderr => output::stderr_bytes(&content),
-            }
-        }
+        lines.into_iter().try_for_each(attach::show_line)?;
     }
 }

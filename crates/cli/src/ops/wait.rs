@@ -145,19 +145,13 @@ fn until_holds(client: &Client, pod: &PodRef, what: &For, until: Instant) -> Res
     let record = client.view(pod)?.record;
     loop {
         let left = until.saturating_duration_since(Instant::now());
-        let mut failed = None;
         let holds = |status: &agent::status_file::StatusFile| {
             let object = agent::status::pod_with_status(&record.pod, &status.state);
             serde_json::to_value(object).map_err(anyhow::Error::from).and_then(|pod| what.holds(&pod))
         };
         let status = client.wait_until(pod, Some(left), |status| holds(status).unwrap_or(true))?;
-        match holds(&status) {
-            Ok(true) => return Ok(true),
-            Ok(false) => {}
-            Err(error) => failed = Some(error),
-        }
-        if let Some(error) = failed {
-            return Err(Failure::no(error));
+        if holds(&status).map_err(Failure::no)? {
+            return Ok(true);
         }
         if until.saturating_duration_since(Instant::now()).is_zero() {
             return Ok(false);
