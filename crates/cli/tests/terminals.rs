@@ -23,8 +23,6 @@ fn pod(name: &str, script: &str, fields: &str) -> String {
 
 const CTRL_C: &str = "\x03";
 const CTRL_D: &str = "\x04";
-/// The shell's. What is typed earlier than it is shown may be thrown away.
-const PROMPT: &str = "/ # ";
 const CTRL_P_CTRL_Q: &str = "\x10\x11";
 
 #[test]
@@ -33,33 +31,30 @@ fn exec_is_on_our_terminal() {
     world.start(&pod("a", "sleep 1000", "tty: false"));
     let command = world.command(&["exec", "-it", "a", "--", "sh"]);
     let mut terminal = Terminal::start(&command, 33, 77);
-    terminal.type_keys("tty; stty size\n");
+    terminal.type_at_prompt("tty; stty size\n");
     terminal.wait_for("/dev/pts/0\r\n33 77\r\n");
     // In a shell of its own: an interactive one loses a Ctrl-C that meets it just as it makes a child.
-    terminal.type_keys("sh -c 'while :; do stty size; sleep 0.05; done'\n");
+    terminal.type_at_prompt("sh -c 'while :; do stty size; sleep 0.05; done'\n");
     terminal.wait_for("33 77\r\n");
-    terminal.resize(10, 20);
-    terminal.wait_for("10 20\r\n");
-    terminal.type_keys(CTRL_C);
-    terminal.wait_for(PROMPT);
+    terminal.resize(44, 133);
+    terminal.wait_for("44 133\r\n");
     // Ctrl-C reaches what runs there, and not us.
-    terminal.type_keys("sh -c \"echo be''gun; exec sleep 1000\"\n");
+    terminal.type_keys(CTRL_C);
+    terminal.type_at_prompt("sh -c \"echo be''gun; exec sleep 1000\"\n");
     terminal.wait_for("begun\r\n");
     terminal.type_keys(CTRL_C);
-    terminal.wait_for(PROMPT);
-    terminal.type_keys("echo sta''tus=$?\n");
+    terminal.type_at_prompt("echo sta''tus=$?\n");
     terminal.wait_for("status=130\r\n");
     // Ctrl-D ends a program's input, then the shell's.
-    terminal.type_keys("echo re''ady; cat; echo en''ded\n");
+    terminal.type_at_prompt("echo re''ady; cat; echo en''ded\n");
     terminal.wait_for("ready\r\n");
     terminal.type_keys("line\n");
     terminal.wait_for("line\r\nline\r\n");
     terminal.type_keys(CTRL_D);
     terminal.wait_for("ended\r\n");
-    terminal.type_keys("(exit 7)\n");
+    terminal.type_at_prompt("(exit 7)\n");
     terminal.wait_for("(exit 7)\r\n");
-    terminal.wait_for(PROMPT);
-    terminal.type_keys(CTRL_D);
+    terminal.type_at_prompt(CTRL_D);
     assert_eq!(terminal.end().0, 7);
 }
 
@@ -68,10 +63,11 @@ fn a_shell_of_exec_is_left_and_goes_on() {
     let Some(world) = World::isolated("a_shell_of_exec_is_left_and_goes_on") else { return };
     world.start(&pod("a", "sleep 1000", "tty: false"));
     let mut terminal = Terminal::start(&world.command(&["exec", "-it", "a", "--", "sh"]), 24, 80);
-    terminal.type_keys("echo on=$((1+1))\n");
+    terminal.type_at_prompt("echo on=$((1+1))\n");
     terminal.wait_for("on=2\r\n");
-    terminal
-        .type_keys("i=0; while [ ! -e /go ]; do i=$((i+1)); echo $i; sleep 0.01; done; echo over > /out\n");
+    terminal.type_at_prompt(
+        "i=0; while [ ! -e /go ]; do i=$((i+1)); echo $i; sleep 0.01; done; echo over > /out\n",
+    );
     terminal.wait_for("20\r\n");
     terminal.type_keys(CTRL_P_CTRL_Q);
     let (status, rest) = terminal.end();
@@ -142,7 +138,7 @@ fn attach_is_on_the_containers_terminal() {
     second.type_keys("sh -c \"echo x=$x; exec sleep 1000\"\n");
     second.wait_for("x=kept\r\n");
     second.type_keys(CTRL_C);
-    second.wait_for(PROMPT);
+    second.wait_for("/ # ");
     second.type_keys("echo sta''tus=$?; exit 9\n");
     second.wait_for("status=130\r\n");
     assert_eq!(second.end().0, 9);

@@ -65,6 +65,12 @@ impl Terminal {
         self.master.write_all(keys.as_bytes()).unwrap();
     }
 
+    /// Types into a shell once it asks for it: what is typed earlier is the terminal's to read as it is set then, or lost.
+    pub fn type_at_prompt(&mut self, keys: &str) {
+        self.wait_for("/ # ");
+        self.type_keys(keys);
+    }
+
     /// Waits until this is shown, and passes over all up to it; gives what was before it.
     pub fn wait_for(&mut self, text: &str) -> String {
         let deadline = Instant::now() + Duration::from_secs(60);
