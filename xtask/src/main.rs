@@ -30,7 +30,7 @@ usage: cargo xtask COMMAND
   images           assemble the busybox, nginx and bindfs images from Debian packages
   test [ARGS…]     setup, images, then `cargo test --workspace ARGS…`, then see that nothing was left behind
   demo [N…]        setup, images, then the article's experiments on this kernel (all, or those of these numbers)
-  soak [N]         N random sequences (a million) of the model against this kernel; goes on where it stopped
+  soak PART [N]    what the tests do in short, for long: the model, many pods at once, pod after pod (`soak --help`)
   mutants [WORD…]  wrong rules put into a copy of the model, and which test notices each
   bench [ARGS…]    what it costs, beside the programs that do the same (`bench --help`)
   adopt [COMMIT]   the pods of an earlier commit's program (the one before this) under this one

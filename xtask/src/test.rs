@@ -17,6 +17,11 @@ pub(crate) const SKIPPED: &str = "SKIPPED";
 
 /// Runs the tests. `args` are cargo's.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
+    run_with(&[&["--workspace".to_owned()], args].concat(), &[])
+}
+
+/// Runs what `args` choose, with these variables.
+pub(crate) fn run_with(args: &[String], variables: &[(String, String)]) -> Result<ExitCode> {
     setup::run()?;
     if !host::is_root() && host::find("sudo").is_none() {
         bail!("the tests make mounts and namespaces, which needs root: run this as root, or install sudo");
@@ -24,7 +29,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     let images = images::assemble()?;
     let temporary = Temporary::new()?;
     let before = Machine::read()?;
-    let (passed, skipped, totals) = run_cargo(args, &images, &temporary.path)?;
+    let (passed, skipped, totals) = run_cargo(args, variables, &images, &temporary.path)?;
     // Supervisors run from the target directory; everything else has files in the temporary one.
     let ours = [temporary.path.clone(), host::target_dir().join("debug/rhizome")];
     let left = before.leftovers(&ours, &temporary.path)?;
@@ -79,9 +84,14 @@ impl Totals {
 }
 
 /// Whether all tests passed, the lines of those that were skipped, and how many there were.
-fn run_cargo(args: &[String], images: &Path, temporary: &Path) -> Result<(bool, BTreeSet<String>, Totals)> {
+fn run_cargo(
+    args: &[String],
+    variables: &[(String, String)],
+    images: &Path,
+    temporary: &Path,
+) -> Result<(bool, BTreeSet<String>, Totals)> {
     let mut command = host::cargo();
-    command.args(["test", "--workspace"]).args(args);
+    command.arg("test").args(args).envs(variables.iter().map(|(name, value)| (name, value)));
     command.env("RHIZOME_TEST_IMAGES", images).env("TMPDIR", temporary).stdin(Stdio::null());
     command.envs(kubectl::provide_if_possible().map(|path| ("RHIZOME_TEST_KUBECTL", path)));
     if !host::is_root() {

@@ -113,6 +113,36 @@ impl World {
         found
     }
 
+    /// The pids of this root's supervisors.
+    pub fn supervisors(&self) -> Vec<u32> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir("/proc").unwrap() {
+            let path = entry.unwrap().path();
+            let line = std::fs::read(path.join("cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line).replace('\0', " ");
+            if line.contains(&self.root) && line.starts_with("rhizome supervise ") {
+                found.extend(path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok()));
+            }
+        }
+        found
+    }
+
+    /// How many cgroups this root has, in all hierarchies.
+    pub fn cgroups(&self) -> usize {
+        fn below(folder: &Path) -> usize {
+            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+            folders.map(|entry| 1 + below(&entry.path())).sum()
+        }
+        let hash = agent::Root::at(self.root()).root_hash();
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let cgroups = mounts.lines().filter(|line| line.contains(" - cgroup"));
+        cgroups
+            .filter_map(|line| line.split(' ').nth(4))
+            .map(|at| below(&Path::new(at).join("rhizome").join(&hash)))
+            .sum()
+    }
+
     /// Waits until nothing of ours runs or is mounted any more, and that what lies there is only the images.
     pub fn assert_nothing_left(&self) {
         let deadline = Instant::now() + Duration::from_secs(60);

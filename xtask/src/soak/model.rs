@@ -1,4 +1,4 @@
-//! `cargo xtask soak`: the differential test of the model against the running kernel, for as long as wanted.
+//! `cargo xtask soak model`: the differential test of the model against the running kernel, for as long as wanted.
 //!
 //! It goes on where it stopped: a log says which seeds were run, by which version of the generator, on which kernel. The
 //! program is copied before, so that building meanwhile does no harm.
@@ -17,7 +17,7 @@ use crate::host;
 const CHUNK: u64 = 5_000;
 
 const USAGE: &str = "\
-usage: cargo xtask soak [SEQUENCES] [--seed N]
+usage: cargo xtask soak model [SEQUENCES] [--seed N]
 
 Runs SEQUENCES (1000000 unless said) random sequences of mount operations on the running kernel and in the model,
 and compares after every operation, from seed N (1 unless said) or from where the log in target/soak ends.";
@@ -42,7 +42,7 @@ struct Totals {
 }
 
 /// Runs it.
-pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
+pub(super) fn run(args: &[String]) -> Result<ExitCode> {
     if args.iter().any(|arg| arg == "--help" || arg == "-h") {
         println!("{USAGE}");
         return Ok(ExitCode::SUCCESS);
