@@ -11,7 +11,8 @@ use anyhow::{Result, bail};
 const USAGE: &str = "\
 usage: cargo xtask soak PART [ARGS…]
 
-  model [SEQUENCES] [--seed N]   random sequences of mount operations on this kernel and in the model (`model --help`)
+  model [SEQUENCES] [--seed N] [--processes N]
+                                 random sequences of mount operations on this kernel and in the model (`model --help`)
   pods [ROUNDS]                  50 pods started, entered, changed and removed by 16 clients at once; 20 rounds
   churn [LIVES]                  5,000 pods one after the other, by commands and by a node: nothing may grow";
 

@@ -1,32 +1,50 @@
 //! `cargo xtask soak model`: the differential test of the model against the running kernel, for as long as wanted.
 //!
 //! It goes on where it stopped: a log says which seeds were run, by which version of the generator, on which kernel. The
-//! program is copied before, so that building meanwhile does no harm.
+//! program is copied before, so that building meanwhile does no harm. Most of a sequence's time is waiting for the kernel
+//! (each unmount waits for all processors), so that several processes side by side get more done than one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::Mutex;
+use std::thread;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::host;
 
 /// Sequences of one run of the program, after which the log has a line more.
-const CHUNK: u64 = 5_000;
+const CHUNK: u64 = 2_500;
+/// Processes, unless said.
+const PROCESSES: u64 = 2;
 
 const USAGE: &str = "\
-usage: cargo xtask soak model [SEQUENCES] [--seed N]
+usage: cargo xtask soak model [SEQUENCES] [--seed N] [--processes N]
 
 Runs SEQUENCES (1000000 unless said) random sequences of mount operations on the running kernel and in the model,
-and compares after every operation, from seed N (1 unless said) or from where the log in target/soak ends.";
+and compares after every operation, from seed N (1 unless said) or from where the log in target/soak ends, in two
+processes side by side unless said.";
 
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
 struct Asked {
     sequences: u64,
     seed: Option<u64>,
+    processes: u64,
+}
+
+/// What is still to be run, and what was met.
+#[derive(Debug, Default)]
+struct Progress {
+    seed: u64,
+    end: u64,
+    /// Run before, behind a gap that an interruption left.
+    done: BTreeSet<(u64, u64)>,
+    rules: BTreeMap<String, u64>,
+    failed: bool,
 }
 
 /// Sums of the log's lines.
@@ -37,8 +55,22 @@ struct Totals {
     refused: u64,
     comparisons: u64,
     differ: u64,
-    /// One more than the last seed.
-    next: Option<u64>,
+    /// What each line ran: the first seed and one more than the last.
+    ranges: BTreeSet<(u64, u64)>,
+}
+
+impl Totals {
+    /// Where to go on: the first seed that was not run, after the first that was.
+    fn next(&self) -> Option<u64> {
+        let mut ranges = self.ranges.iter();
+        let (_, mut next) = *ranges.next()?;
+        ranges.for_each(|&(from, to)| {
+            if from <= next {
+                next = next.max(to);
+            }
+        });
+        Some(next)
+    }
 }
 
 /// Runs it.
@@ -56,22 +88,18 @@ pub(super) fn run(args: &[String]) -> Result<ExitCode> {
     let program = build(&folder)?;
     let log = folder.join("log");
     let known = totals(&fs::read_to_string(&log).unwrap_or_default());
-    let mut seed = asked.seed.or(known.next).unwrap_or(1);
+    let seed = asked.seed.or(known.next()).unwrap_or(1);
     let end = seed + asked.sequences;
-    let mut rules = BTreeMap::new();
-    while seed < end {
-        let count = CHUNK.min(end - seed);
-        let (line, text, good) = chunk(&program, seed, count)?;
-        append(&log, &line)?;
-        println!("{line}");
-        add_rules(&text, &mut rules);
-        if !good {
-            let path = folder.join(format!("differs-from-{seed}"));
-            fs::write(&path, &text).with_context(|| format!("cannot write {}", path.display()))?;
-            bail!("a sequence differs, or the test could not go on: {}", path.display());
-        }
-        seed += count;
-    }
+    let progress = Mutex::new(Progress { seed, end, done: known.ranges, ..Progress::default() });
+    thread::scope(|scope| {
+        let work = || worker(&folder, &program, &log, &progress);
+        let workers: Vec<_> = (0..asked.processes).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| match worker.join() {
+            Ok(ended) => ended,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    })?;
+    let rules = progress.into_inner().map_err(|_| anyhow!("a worker panicked"))?.rules;
     let all = totals(&fs::read_to_string(&log).context("cannot read the log")?);
     rules.iter().for_each(|(rule, count)| println!("{count:12} {rule}"));
     println!(
@@ -86,13 +114,48 @@ pub(super) fn run(args: &[String]) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Takes chunks until none is left, or one failed.
+fn worker(folder: &Path, program: &Path, log: &Path, progress: &Mutex<Progress>) -> Result<()> {
+    let lock = || progress.lock().map_err(|_| anyhow!("another worker panicked"));
+    loop {
+        let (seed, count) = {
+            let mut progress = lock()?;
+            if progress.failed || progress.seed >= progress.end {
+                return Ok(());
+            }
+            let (seed, count) = (progress.seed, CHUNK.min(progress.end - progress.seed));
+            progress.seed += count;
+            if progress.done.contains(&(seed, seed + count)) {
+                continue;
+            }
+            (seed, count)
+        };
+        let (line, text, good) = chunk(program, seed, count).inspect_err(|_| {
+            if let Ok(mut progress) = lock() {
+                progress.failed = true;
+            }
+        })?;
+        let mut progress = lock()?;
+        append(log, &line)?;
+        println!("{line}");
+        add_rules(&text, &mut progress.rules);
+        if !good {
+            progress.failed = true;
+            let path = folder.join(format!("differs-from-{seed}"));
+            fs::write(&path, &text).with_context(|| format!("cannot write {}", path.display()))?;
+            bail!("a sequence differs, or the test could not go on: {}", path.display());
+        }
+    }
+}
+
 fn parse(args: &[String]) -> Result<Asked> {
-    let mut asked = Asked { sequences: 1_000_000, seed: None };
+    let mut asked = Asked { sequences: 1_000_000, seed: None, processes: PROCESSES };
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let number = |text: &str| text.parse().with_context(|| format!("{text:?} is no number\n{USAGE}"));
         match arg.as_str() {
             "--seed" => asked.seed = Some(number(args.next().map_or("", String::as_str))?),
+            "--processes" => asked.processes = number(args.next().map_or("", String::as_str))?.max(1),
             count => asked.sequences = number(count)?,
         }
     }
@@ -164,7 +227,7 @@ fn totals(log: &str) -> Totals {
         totals.refused += refused;
         totals.comparisons += comparisons;
         totals.differ += differ;
-        totals.next = totals.next.max(Some(seed + sequences));
+        totals.ranges.insert((seed, seed + sequences));
     }
     totals
 }
@@ -183,17 +246,20 @@ mod tests {
             refused: 9043,
             comparisons: 14934,
             differ: 1,
-            next: Some(501),
+            ranges: BTreeSet::from([(1, 301), (301, 501)]),
         };
         assert_eq!(totals(log), expected);
-        assert_eq!(totals("").next, None);
+        assert_eq!(expected.next(), Some(501));
+        let gap = Totals { ranges: BTreeSet::from([(1, 301), (501, 601)]), ..Totals::default() };
+        assert_eq!((gap.next(), totals("").next()), (Some(301), None));
     }
 
     #[test]
     fn arguments() {
         let parse = |args: &[&str]| parse(&args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>());
-        assert_eq!(parse(&[]).unwrap(), Asked { sequences: 1_000_000, seed: None });
-        assert_eq!(parse(&["50", "--seed", "7"]).unwrap(), Asked { sequences: 50, seed: Some(7) });
+        assert_eq!(parse(&[]).unwrap(), Asked { sequences: 1_000_000, seed: None, processes: 2 });
+        let asked = Asked { sequences: 50, seed: Some(7), processes: 3 };
+        assert_eq!(parse(&["50", "--seed", "7", "--processes", "3"]).unwrap(), asked);
         assert!(parse(&["many"]).is_err() && parse(&["--seed"]).is_err());
     }
 }

@@ -26,16 +26,49 @@ pub(crate) struct Kernel {
     namespaces: Vec<Option<OwnedFd>>,
     current: usize,
     handles: HashMap<Handle, OwnedFd>,
+    /// One for each namespace that was read, so that reading neither enters nor opens anything again.
+    readers: Vec<Option<Reader>>,
+    /// A root was changed in this sequence: open mountinfo files would show, and hold, the old one.
+    root_changed: bool,
+}
+
+/// The mountinfo of a namespace.
+struct Reader {
+    file: OwnedFd,
+    bytes: Vec<u8>,
+    table: MountTable,
+}
+
+impl Reader {
+    /// Reads it again; whether it changed.
+    fn refresh(&mut self, scratch: &mut Vec<u8>) -> Result<bool, Errno> {
+        scratch.clear();
+        rustix::fs::seek(&self.file, rustix::fs::SeekFrom::Start(0))?;
+        let mut page = [0; 16384];
+        loop {
+            match rustix::io::read(&self.file, &mut page)? {
+                0 => break,
+                count => scratch.extend_from_slice(&page[..count]),
+            }
+        }
+        if *scratch == self.bytes {
+            return Ok(false);
+        }
+        self.table = MountTable::parse_mountinfo(scratch).expect("the kernel's own");
+        self.bytes.clone_from(scratch);
+        Ok(true)
+    }
 }
 
 impl Kernel {
     /// Makes a private root of its own, with a `/proc` and a directory `/w`, and leaves the machine's mounts behind.
-    /// The process must be in a mount namespace of its own already.
+    /// The process must be in a mount namespace of its own already. Only this once, since changing the root looks at
+    /// every task of the machine.
     pub(crate) fn new() -> Result<Kernel, Errno> {
         let none: Option<&CStr> = None;
         mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
         mount("base", "/tmp", "tmpfs", MountFlags::empty(), none)?;
-        for name in ["/tmp/proc", "/tmp/base"] {
+        for name in ["/tmp/proc", "/tmp/w"] {
             rustix::fs::mkdir(name, Mode::from_raw_mode(0o755))?;
         }
         mount_bind("/proc", "/tmp/proc")?;
@@ -44,23 +77,27 @@ impl Kernel {
         pivot("/tmp")?;
         let proc = rustix::fs::open("/proc", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         let origin = sys::namespace::open_own("mnt")?;
-        Ok(Kernel { proc, origin, namespaces: Vec::new(), current: 0, handles: HashMap::new() })
+        Ok(Kernel {
+            proc,
+            origin,
+            namespaces: Vec::new(),
+            current: 0,
+            handles: HashMap::new(),
+            readers: Vec::new(),
+            root_changed: false,
+        })
     }
 
-    /// Drops all that a sequence left and begins the next one: in a fresh copy, on a fresh root with `/proc` and a
-    /// tmpfs at `/w`.
+    /// Drops all that a sequence left and begins the next one: in a fresh copy, with a fresh tmpfs at `/w`.
     pub(crate) fn begin(&mut self) -> Result<(), Errno> {
         self.handles.clear();
+        self.readers.clear();
+        self.root_changed = false;
         sys::mount::enter_mount_namespace(self.origin.as_fd())?;
         self.namespaces.clear();
         sys::mount::unshare_mounts()?;
+        empty_work_area()?;
         let none: Option<&CStr> = None;
-        mount("base", "/base", "tmpfs", MountFlags::empty(), none)?;
-        for name in ["/base/proc", "/base/w"] {
-            rustix::fs::mkdir(name, Mode::from_raw_mode(0o755))?;
-        }
-        mount_bind("/proc", "/base/proc")?;
-        pivot("/base")?;
         mount("none", "/w", "tmpfs", MountFlags::empty(), none)?;
         self.namespaces.push(Some(sys::namespace::open_own("mnt")?));
         self.current = 0;
@@ -69,6 +106,9 @@ impl Kernel {
 
     /// Does a step.
     pub(crate) fn step(&mut self, step: &Step) -> Result<(), Errno> {
+        if self.root_changed {
+            self.readers.clear();
+        }
         match step {
             Step::Namespace { from, user } => {
                 self.enter(*from)?;
@@ -78,6 +118,9 @@ impl Kernel {
             Step::End { at } => {
                 if self.current == *at {
                     self.enter(0)?;
+                }
+                if let Some(reader) = self.readers.get_mut(*at) {
+                    *reader = None;
                 }
                 self.namespaces.get_mut(*at).and_then(Option::take).ok_or(Errno::BADF)?;
             }
@@ -123,7 +166,10 @@ impl Kernel {
             Op::Unlink { path } => rustix::fs::unlinkat(CWD, path, AtFlags::empty()),
             Op::Rename { from, to } => rustix::fs::rename(from, to),
             Op::ChangeDirectory { path } => rustix::process::chdir(path),
-            Op::ChangeRoot { path } => rustix::process::chroot(path),
+            Op::ChangeRoot { path } => {
+                self.forget_readers();
+                rustix::process::chroot(path)
+            }
             Op::Mount { target, .. } => mount("none", target, "tmpfs", MountFlags::empty(), none),
             Op::Remount { target, attributes, bind } => remount(target, *attributes, *bind),
             Op::Bind { source, target, recursive: false } => mount_bind(source, target),
@@ -140,7 +186,10 @@ impl Kernel {
                 flags.set(UnmountFlags::EXPIRE, *expire);
                 unmount(target, flags)
             }
-            Op::PivotRootTo { new_root, put_old } => rustix::process::pivot_root(new_root, put_old),
+            Op::PivotRootTo { new_root, put_old } => {
+                self.forget_readers();
+                rustix::process::pivot_root(new_root, put_old)
+            }
             other => self.call_with_handles(other),
         }
     }
@@ -188,36 +237,54 @@ impl Kernel {
         Ok(())
     }
 
-    /// The mounts of all namespaces that are alive, in the form in which they are compared.
-    pub(crate) fn snapshot(&mut self) -> Result<Snapshot, Errno> {
-        self.tables().map(comparable)
+    fn forget_readers(&mut self) {
+        self.root_changed = true;
+        self.readers.clear();
     }
 
-    /// The mounts of all namespaces that are alive.
-    pub(crate) fn tables(&mut self) -> Result<Snapshot, Errno> {
-        let mut namespaces = Vec::new();
+    /// Reads the mounts of all namespaces that are alive; whether anything is not as it was at the last reading.
+    pub(crate) fn read(&mut self) -> Result<bool, Errno> {
+        let mut changed = false;
+        let mut scratch = Vec::new();
+        self.readers.resize_with(self.namespaces.len(), || None);
         for at in 0..self.namespaces.len() {
-            if self.namespaces[at].is_some() {
+            if self.namespaces[at].is_none() {
+                continue;
+            }
+            if self.readers[at].is_none() || self.root_changed {
+                self.readers[at] = None;
                 self.enter(at)?;
-                namespaces.push(NamespaceTable { id: NamespaceId(at as u64), mounts: self.table()? });
+                let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+                let file = rustix::fs::openat(&self.proc, "self/mountinfo", flags, Mode::empty())?;
+                self.readers[at] = Some(Reader { file, bytes: Vec::new(), table: MountTable::default() });
+            }
+            if let Some(reader) = &mut self.readers[at] {
+                changed |= reader.refresh(&mut scratch)?;
             }
         }
-        Ok(Snapshot { namespaces })
+        Ok(changed)
     }
 
-    fn table(&self) -> Result<MountTable, Errno> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.proc, "self/mountinfo", flags, Mode::empty())?;
-        let mut bytes = Vec::new();
-        let mut page = [0; 16384];
-        loop {
-            match rustix::io::read(&file, &mut page)? {
-                0 => break,
-                count => bytes.extend_from_slice(&page[..count]),
-            }
-        }
-        Ok(MountTable::parse_mountinfo(&bytes).expect("the kernel's own"))
+    /// The mounts of all namespaces that are alive, as they were last read.
+    pub(crate) fn tables(&self) -> Snapshot {
+        let table = |(at, reader): (usize, &Option<Reader>)| {
+            let mounts = reader.as_ref()?.table.clone();
+            Some(NamespaceTable { id: NamespaceId(at as u64), mounts })
+        };
+        Snapshot { namespaces: self.readers.iter().enumerate().filter_map(table).collect() }
     }
+}
+
+/// Makes the root's `/w` anew. What a sequence did where nothing was mounted on `/w` is left in the root's file system,
+/// which perhaps is read-only now.
+fn empty_work_area() -> Result<(), Errno> {
+    if rustix::fs::rmdir("/w") == Err(Errno::ROFS) {
+        rustix::mount::mount_remount("/", MountFlags::empty(), "")?;
+    }
+    // What is not a directory any more, or not an empty one.
+    let _ = std::fs::remove_file("/w");
+    let _ = std::fs::remove_dir_all("/w");
+    rustix::fs::mkdir("/w", Mode::from_raw_mode(0o755))
 }
 
 /// Makes a mount the root and leaves the old one behind.
@@ -350,11 +417,6 @@ impl Model {
         }
     }
 
-    /// The mounts of all namespaces that are alive, in the form in which they are compared.
-    pub(crate) fn snapshot(&self) -> Snapshot {
-        comparable(self.tables())
-    }
-
     /// The mounts of all namespaces that are alive.
     pub(crate) fn tables(&self) -> Snapshot {
         let table = |at: usize| NamespaceTable {
@@ -374,7 +436,7 @@ pub(crate) fn check_reading_back(tables: &Snapshot) -> Result<(), String> {
 }
 
 /// Numbers mounts, groups and devices by first appearance and leaves out what is not modelled.
-fn comparable(mut snapshot: Snapshot) -> Snapshot {
+pub(crate) fn comparable(mut snapshot: Snapshot) -> Snapshot {
     snapshot.renumber();
     let mut devices: HashMap<Device, u32> = HashMap::new();
     for mount in snapshot.namespaces.iter_mut().flat_map(|namespace| &mut namespace.mounts.mounts) {

@@ -1,7 +1,7 @@
 //! Runs steps in kernel and model side by side, in children, and makes failing sequences small.
 
 use crate::generate::Generator;
-use crate::machine::{Kernel, Model, check_reading_back};
+use crate::machine::{Kernel, Model, check_reading_back, comparable};
 use crate::step::Step;
 use mount_table::{MountTable, Snapshot};
 use rustix::fd::OwnedFd;
@@ -141,13 +141,14 @@ fn side_by_side(
 ) -> Result<(), String> {
     kernel.begin().expect("a fresh beginning");
     let mut model = Model::new();
-    compare(kernel, &model, outcome)?;
+    compare(kernel, &model, true, outcome)?;
     while let Some(step) = next(&model) {
         both_checked(kernel, &mut model, &step, outcome)
             .map(drop)
             .map_err(|what| format!("{step}\n{what}"))?;
     }
-    let tables = kernel.tables().map_err(|errno| format!("the kernel's tables: {errno:?}"))?;
+    compare(kernel, &model, true, outcome)?;
+    let tables = kernel.tables();
     check_reading_back(&tables).map_err(|what| {
         let rows: String = tables.namespaces.iter().map(|table| format!("{}\n", table.mounts)).collect();
         format!("{what}\n{rows}")
@@ -191,15 +192,20 @@ pub(crate) fn both_checked(
     }
     model.world.check_invariants().map_err(|broken| format!("the model's state is broken: {broken}"))?;
     if !is_about_files_only(step) {
-        compare(kernel, model, outcome)?;
+        compare(kernel, model, modelled.is_ok(), outcome)?;
     }
     Ok(modelled)
 }
 
-fn compare(kernel: &mut Kernel, model: &Model, outcome: &mut Outcome) -> Result<(), String> {
+/// Reads all namespaces and compares. After a step that was refused it is enough that the kernel's tables are those of
+/// the comparison before: had the model changed all the same, the next comparison would tell (the last is a full one).
+fn compare(kernel: &mut Kernel, model: &Model, succeeded: bool, outcome: &mut Outcome) -> Result<(), String> {
     outcome.comparisons += 1;
-    let real = kernel.snapshot().map_err(|errno| format!("the kernel's tables: {errno:?}"))?;
-    let modelled = model.snapshot();
+    let changed = kernel.read().map_err(|errno| format!("the kernel's tables: {errno:?}"))?;
+    if !changed && !succeeded {
+        return Ok(());
+    }
+    let (real, modelled) = (comparable(kernel.tables()), comparable(model.tables()));
     if real == modelled { Ok(()) } else { Err(show_difference(&real, &modelled)) }
 }
 
