@@ -64,6 +64,7 @@ pub(crate) fn resumed(mut state: PodState) -> PodState {
 fn abandoned(mut state: PodState, exits: Vec<(String, Exit)>, now: Now) -> PodState {
     // Stopping is what a pod without a supervisor does: no restart follows an exit. The actions are nobody's.
     state.goal = Goal::Stop { kill_at: Uptime(u64::MAX) };
+    state.job.told_to_end = true;
     let state = resumed(state);
     let events = exits.into_iter().map(|(name, exit)| Event::ContainerExited { name, exit });
     let state = events.chain([Event::Tick]).fold(state, |state, event| step(state, event, now).0);

@@ -12,6 +12,7 @@ use k8s_openapi::Metadata;
 use k8s_openapi::api::core::v1::{ConfigMap, EphemeralContainer, Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use manifest::claims::ClaimPlace;
+use manifest::workloads::JobTerms;
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -104,6 +105,8 @@ pub struct NewPod {
     pub secrets: BTreeMap<String, Secret>,
     /// Where claims of the pod's namespace are, by name; others are folders of the root.
     pub claims: BTreeMap<String, ClaimPlace>,
+    /// What its Job asks, if it is of one.
+    pub job: Option<JobTerms>,
 }
 
 impl NewPod {
@@ -124,6 +127,7 @@ impl NewPod {
                 config_maps: of_namespace(loaded.config_maps(), &namespace),
                 secrets: of_namespace(loaded.secrets(), &namespace),
                 claims: loaded.claims.get(&namespace).cloned().unwrap_or_default(),
+                job: loaded.job_of(pod),
             }
         };
         loaded.pods().map(with_objects).collect()
@@ -145,6 +149,9 @@ pub struct PodRecord {
     /// As given at creation, by name; other claims are folders of the root.
     #[serde(default)]
     pub claims: BTreeMap<String, ClaimPlace>,
+    /// What its Job asks, if it is of one.
+    #[serde(default)]
+    pub job: Option<JobTerms>,
 }
 
 impl PodRecord {
@@ -172,13 +179,13 @@ impl PodRecord {
     }
 
     fn new(new: NewPod, uid: &PodUid, now: Timestamp) -> PodRecord {
-        let NewPod { mut pod, config_maps, secrets, claims } = new;
+        let NewPod { mut pod, config_maps, secrets, claims, job } = new;
         pod.metadata.namespace = Some(PodKey::of(&pod).namespace);
         pod.metadata.uid = Some(uid.to_string());
         pod.metadata.creation_timestamp.get_or_insert_with(|| Time(whole_seconds(now)));
         pod.metadata.generation = Some(1);
         pod.status = None;
-        PodRecord { version: RECORD_VERSION, pod, config_maps, secrets, claims }
+        PodRecord { version: RECORD_VERSION, pod, config_maps, secrets, claims, job }
     }
 }
 

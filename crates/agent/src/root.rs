@@ -6,6 +6,7 @@
 //! <lib>/pods/<uid>/pod.json          the record; lock, volumes/, volume-subpaths/, containers/, logs/ beside it
 //! <lib>/images  <lib>/containers     of the rooms `image` and `runtime`
 //! <run>/pods/<uid>/                  supervisor's socket and lock, status.json: gone after a reboot, as its processes are
+//! <run>/jobs/<uid>/                  of a Job with several Pods, while one has a supervisor: its failures, and whose turn it is
 //! <run>/runtime                      of the room `runtime`
 //! ```
 
@@ -33,8 +34,8 @@ pub(crate) const IN_LIB: [&str; 12] = [
     "lock",
 ];
 /// All that can be in its passing folder.
-pub(crate) const IN_RUN: [&str; 7] =
-    ["pods", "runtime", "mends", "node.sock", "node.lock", "shared-paths.json", "keeper.lock"];
+pub(crate) const IN_RUN: [&str; 8] =
+    ["pods", "jobs", "runtime", "mends", "node.sock", "node.lock", "shared-paths.json", "keeper.lock"];
 
 /// Whether an entry of a root's folder is one of these, or a file that is being exchanged, by who writes it.
 pub(crate) fn is_one_of(name: &OsStr, known: &[&str]) -> bool {
@@ -156,6 +157,11 @@ impl Root {
     /// The passing folder of a pod.
     pub fn pod_run(&self, uid: &PodUid) -> PathBuf {
         self.run.join("pods").join(uid.as_str())
+    }
+
+    /// The folder that the supervisors of a Job's Pods have in common while they are there.
+    pub fn job_run(&self, job_uid: &PodUid) -> PathBuf {
+        self.run.join("jobs").join(job_uid.as_str())
     }
 
     /// The folders of claims that are bound to no volume, by namespace.

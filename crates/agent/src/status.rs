@@ -13,7 +13,7 @@ use std::borrow::Cow;
 /// Kubernetes' default for `spec.terminationGracePeriodSeconds`.
 const DEFAULT_GRACE_SECONDS: u64 = 30;
 
-/// What of a Pod its life cycle depends on.
+/// What of a Pod its life cycle depends on; what its Job asks is not in it.
 pub fn rules(pod: &api::Pod) -> Rules {
     let spec = pod.spec.as_ref();
     let key = crate::record::PodKey::of(pod);
@@ -32,6 +32,7 @@ pub fn rules(pod: &api::Pod) -> Rules {
         active_deadline_seconds: spec
             .and_then(|s| s.active_deadline_seconds)
             .and_then(|s| u64::try_from(s).ok()),
+        job: None,
         readiness_gates: spec
             .and_then(|s| s.readiness_gates.as_ref())
             .map(|gates| gates.iter().map(|gate| gate.condition_type.clone()).collect())

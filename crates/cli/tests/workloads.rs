@@ -198,8 +198,96 @@ fn a_job_runs_to_its_end_in_the_foreground() {
         ran.stdout.lines().filter_map(|line| line.split_once("| ")).map(|l| l.1).collect();
     said.sort_unstable();
     assert_eq!(said, ["part 0", "part 1"], "{ran:?}");
-    assert!(ran.stderr.contains("note: Job \"sum\": all 2 Pods run at the same time"), "{ran:?}");
     assert!(started.elapsed() < Duration::from_secs(120));
+    world.assert_nothing_left();
+}
+
+/// A Job with one container that runs a shell command; `/v` is a folder of the host.
+fn job(world: &World, name: &str, policy: &str, spec: &str, script: &str) -> String {
+    let volume = world.volume();
+    let text = format!(
+        "apiVersion: batch/v1\nkind: Job\nmetadata: {{name: {name}}}\nspec:\n  {spec}\n  template:\n    spec:\n      \
+         restartPolicy: {policy}\n      terminationGracePeriodSeconds: 0\n      volumes: [{{name: v, hostPath: {{path: {}}}}}]\n      \
+         containers:\n      - name: main\n        image: busybox\n        command: [sh, -c, '{script}']\n        \
+         volumeMounts: [{{name: v, mountPath: /v}}]\n",
+        volume.display()
+    );
+    world.file(&format!("{name}.yaml"), &text)
+}
+
+fn reason_of(world: &World, pod: &str) -> String {
+    let object: serde_json::Value =
+        serde_json::from_str(&world.run(&["inspect", pod, "-o", "json"]).stdout).expect("JSON");
+    object["status"]["reason"].as_str().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_job_is_tried_again_until_it_ends_well_or_its_limit_is_passed() {
+    let Some(world) = World::isolated("a_job_is_tried_again_until_it_ends_well_or_its_limit_is_passed")
+    else {
+        return;
+    };
+    let script = "echo try; test -e /v/once || { touch /v/once; exit 3; }";
+    let file = job(&world, "twice", "Never", "backoffLimit: 1", script);
+    let ran = world.run(&world.run_args(&[&file]));
+    assert_eq!((ran.status, ran.stdout.matches("try").count()), (0, 2), "{ran:?}");
+    assert!(world.volume().join("once").exists());
+
+    let file = job(&world, "bad", "OnFailure", "backoffLimit: 1", "echo try; exit 4");
+    let ran = world.run(&world.run_args(&["-d", &file]));
+    assert_eq!(ran.status, 0, "{ran:?}");
+    world.remember_pods();
+    let pod = ran.stdout.trim();
+    let ended = world.run(&["wait", "--for=jsonpath={.status.phase}=Failed", pod, "--timeout=60s"]);
+    assert_eq!(ended.status, 0, "{ended:?}");
+    assert_eq!(reason_of(&world, pod), "BackoffLimitExceeded");
+    let inspected = world.run(&["inspect", pod]).stdout;
+    assert!(inspected.contains("restartCount: 1"), "{inspected}");
+
+    // A failure of one Pod is one of the Job's, which ends the other.
+    let script = "test $JOB_COMPLETION_INDEX = 1 && exit 5; exec sleep 1000";
+    let spec = "completions: 2\n  parallelism: 2\n  completionMode: Indexed\n  backoffLimit: 0";
+    let file = job(&world, "pair", "Never", spec, script);
+    let ran = world.run(&world.run_args(&["-d", &file]));
+    let pods = lines(&ran.stdout);
+    assert_eq!(pods.len(), 2, "{ran:?}");
+    for pod in pods {
+        let ended = world.run(&["wait", "--for=jsonpath={.status.phase}=Failed", pod, "--timeout=60s"]);
+        assert_eq!(ended.status, 0, "{pod}: {ended:?}");
+        assert_eq!(reason_of(&world, pod), "BackoffLimitExceeded", "{pod}");
+    }
+    let removed = world.run(&["rm", "-f", "--all"]);
+    assert_eq!(removed.status, 0, "{removed:?}");
+    assert!(!world.root().join("run/jobs").read_dir().is_ok_and(|mut left| left.next().is_some()));
+    world.assert_nothing_left();
+}
+
+#[test]
+fn a_jobs_pods_run_as_many_at_a_time_as_it_says_and_no_longer() {
+    let Some(world) = World::isolated("a_jobs_pods_run_as_many_at_a_time_as_it_says_and_no_longer") else {
+        return;
+    };
+    // Who finds another there has failed.
+    let script = "mkdir /v/busy || exit 9; echo $JOB_COMPLETION_INDEX >> /v/order; sleep 0.3; rmdir /v/busy";
+    let spec = "completions: 4\n  completionMode: Indexed\n  backoffLimit: 0";
+    let file = job(&world, "row", "Never", spec, script);
+    let ran = world.run(&world.run_args(&[&file]));
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let order = std::fs::read_to_string(world.volume().join("order")).unwrap();
+    let mut order = lines(&order);
+    order.sort_unstable();
+    assert_eq!(order, ["0", "1", "2", "3"]);
+
+    let spec = "completions: 2\n  activeDeadlineSeconds: 2";
+    let file = job(&world, "late", "Never", spec, "exec sleep 1000");
+    let ran = world.run(&world.run_args(&["-d", &file]));
+    for pod in lines(&ran.stdout) {
+        let ended = world.run(&["wait", "--for=jsonpath={.status.phase}=Failed", pod, "--timeout=60s"]);
+        assert_eq!(ended.status, 0, "{pod}: {ended:?}");
+        assert_eq!(reason_of(&world, pod), "DeadlineExceeded", "{pod}");
+    }
+    let removed = world.run(&["rm", "-f", "job/late", "job/row"]);
+    assert!([0, 1].contains(&removed.status), "{removed:?}");
     world.assert_nothing_left();
 }
 

@@ -211,7 +211,8 @@ pub fn workload(workload: &mut crate::validate::Workload) {
                 spec.completions = Some(1);
             }
             spec.parallelism.get_or_insert(1);
-            spec.backoff_limit.get_or_insert(6);
+            let of_all = if spec.backoff_limit_per_index.is_some() { i32::MAX } else { 6 };
+            spec.backoff_limit.get_or_insert(of_all);
         }
         _ => {}
     }

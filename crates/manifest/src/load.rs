@@ -15,6 +15,7 @@ use crate::source::{Lines, Position, Source, Span};
 use crate::support::{self, Note, Remark};
 use crate::tree::{self, MAX_BYTES, Node, Value};
 use crate::validate::Workload;
+use crate::workloads::JobTerms;
 use crate::{defaults, validate, workloads};
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -109,6 +110,22 @@ impl Loaded {
     pub fn pods(&self) -> impl Iterator<Item = &Pod> {
         self.objects.iter().filter_map(|loaded| match &loaded.object {
             Object::Pod(pod) => Some(pod.as_ref()),
+            _ => None,
+        })
+    }
+
+    /// The terms of the Job that a Pod is of.
+    #[must_use]
+    pub fn job_of(&self, pod: &Pod) -> Option<JobTerms> {
+        let ("Job", name) = workloads::owner(pod)? else { return None };
+        let namespace = pod.metadata.namespace.as_deref();
+        self.objects.iter().find_map(|loaded| match &loaded.object {
+            Object::Workload(job)
+                if job.metadata.name.as_deref() == Some(name)
+                    && job.metadata.namespace.as_deref() == namespace =>
+            {
+                workloads::job_terms(job)
+            }
             _ => None,
         })
     }

@@ -12,6 +12,7 @@ use k8s_openapi::api::core::v1::{
     EnvVar, EnvVarSource, ObjectFieldSelector, PersistentVolumeClaim, Pod, PodSpec,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Pods of one workload that are made: as many as a large node has, with room. Each is a process at least.
@@ -35,6 +36,39 @@ pub fn count(workload: &Workload) -> usize {
         _ => spec.replicas.unwrap_or(1),
     };
     usize::try_from(count).unwrap_or_default()
+}
+
+/// What a Job asks of its Pods together: their supervisors keep to it, since nobody else is there.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobTerms {
+    /// Worked out from the Job's name, as in its Pods' `ownerReferences`.
+    pub uid: String,
+    /// How many Pods it has.
+    pub pods: u32,
+    /// How many of them run at one time.
+    pub parallelism: u32,
+    /// How many failures it bears.
+    pub backoff_limit: u32,
+    /// Whether that is of each Pod (`backoffLimitPerIndex`), not of all together.
+    pub limit_is_per_pod: bool,
+    /// Seconds from its start to its end, whatever its Pods do.
+    pub active_deadline_seconds: Option<u64>,
+}
+
+/// The terms of a Job with its defaults; none of other kinds.
+#[must_use]
+pub fn job_terms(workload: &Workload) -> Option<JobTerms> {
+    let spec = &workload.spec;
+    let number = |value: Option<i32>| value.and_then(|value| u32::try_from(value).ok());
+    (workload.kind == "Job").then(|| JobTerms {
+        uid: Maker::new(workload).owner.uid,
+        pods: u32::try_from(count(workload)).unwrap_or(u32::MAX),
+        parallelism: number(spec.parallelism).unwrap_or(1).max(1),
+        backoff_limit: number(spec.backoff_limit_per_index.or(spec.backoff_limit)).unwrap_or(6),
+        limit_is_per_pod: spec.backoff_limit_per_index.is_some(),
+        active_deadline_seconds: spec.active_deadline_seconds.and_then(|s| u64::try_from(s).ok()),
+    })
 }
 
 /// What a workload makes.
@@ -180,9 +214,6 @@ impl<'a> Maker<'a> {
         spec: &mut PodSpec,
         taken: &mut BTreeSet<String>,
     ) {
-        // All start together, so that each Pod's deadline is the Job's.
-        let deadlines = [self.workload.spec.active_deadline_seconds, spec.active_deadline_seconds];
-        spec.active_deadline_seconds = deadlines.into_iter().flatten().min();
         let labels = metadata.labels.get_or_insert_default();
         for prefix in ["", "batch.kubernetes.io/"] {
             labels.insert(format!("{prefix}controller-uid"), self.owner.uid.clone());
@@ -344,8 +375,16 @@ mod tests {
         assert_eq!(count(json!({"parallelism": 3})), 3);
         assert_eq!(count(json!({"completions": 4, "parallelism": 2})), 4);
         assert_eq!(count(json!({"completions": 4, "parallelism": 0})), 0);
-        let timed = made("Job", json!({"activeDeadlineSeconds": 5})).remove(0);
-        assert_eq!(timed.spec.unwrap().active_deadline_seconds, Some(5));
+        let workload = json!({"kind": "Job", "metadata": {"name": "j"}, "spec": {
+            "completions": 4, "completionMode": "Indexed", "backoffLimitPerIndex": 2, "activeDeadlineSeconds": 5,
+            "template": {"spec": {"containers": []}},
+        }});
+        let mut job: Workload = serde_json::from_value(workload).unwrap();
+        crate::defaults::workload(&mut job);
+        let terms = job_terms(&job).unwrap();
+        assert_eq!((terms.pods, terms.parallelism, terms.backoff_limit), (4, 1, 2));
+        assert_eq!((terms.limit_is_per_pod, terms.active_deadline_seconds), (true, Some(5)));
+        assert_eq!(job.spec.backoff_limit, Some(i32::MAX));
         let indexed = made("Job", json!({"completions": 2, "completionMode": "Indexed"}));
         let pod = indexed[1].spec.as_ref().unwrap();
         assert!(names(&indexed)[1].starts_with("web-1-"), "{:?}", names(&indexed));

@@ -99,7 +99,8 @@ pub fn progress(state: &PodState) -> Progress {
     };
     // Init containers may wait for another pod, which nobody could start while we wait for them.
     let initializing = state.containers.iter().any(|c| c.kind.is_init() && was_started(c));
-    match state.done() || initializing || state.mains().all(was_started) {
+    let waits = matches!(state.stage, Stage::Queued { .. } | Stage::Again { .. });
+    match state.done() || waits || initializing || state.mains().all(was_started) {
         true => Progress::Started,
         false => Progress::Starting,
     }

@@ -234,6 +234,9 @@ impl Client {
             }
         };
         self.unpin(&pod.uid)?;
+        if let Some(job) = record.ok().and_then(|record| record.job) {
+            supervisor::forget_job(&self.root, &job);
+        }
         record::forget(&self.root, &pod.uid, &pod.key)?;
         let kept_layers = pinned::release(&self.root).unwrap_or_else(|error| {
             tracing::warn!(%error, "kept layers");

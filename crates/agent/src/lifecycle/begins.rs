@@ -1,6 +1,7 @@
 //! A pod's way from nothing to containers that run.
 
 use super::events::SCHEDULED;
+use super::job::JobState;
 use super::probes::Probing;
 use super::rules::Kind;
 use super::state::{ContainerState, Current, Goal, Stage, waiting};
@@ -17,10 +18,27 @@ impl Life {
         }
         self.state.goal = Goal::Run;
         self.state.started_at = Some(self.now.wall);
+        self.state.job = JobState { begun: Some(self.now.uptime), ..JobState::default() };
+        self.reset_containers();
+        if !self.queue() {
+            self.set_up();
+        }
+        let rules = &self.state.rules;
+        let place = format!("{}/{} to {}", rules.pod_namespace, rules.pod_name, rules.node);
+        self.note(SCHEDULED, format!("Successfully assigned {place}"), None);
+    }
+
+    /// The way to containers that run begins here.
+    pub(super) fn set_up(&mut self) {
         self.state.begun = Some(self.now.uptime);
+        self.state.stage = Stage::Volumes { retry_at: None, delay_ms: FIRST_RETRY_MS };
+        self.actions.push(Action::SetUpVolumes);
+    }
+
+    /// No container has begun, as far as this life of the pod goes.
+    pub(super) fn reset_containers(&mut self) {
         self.state.verdict = None;
         self.state.initialized = false;
-        self.state.stage = Stage::Volumes { retry_at: None, delay_ms: FIRST_RETRY_MS };
         let reason = self.state.rules.reason_before_start();
         let ran_once = |c: &&mut ContainerState| c.kind == Kind::Ephemeral && c.made > 0;
         for container in self.state.containers.iter_mut().filter(|c| !ran_once(c)) {
@@ -32,10 +50,6 @@ impl Life {
             container.back_off = BackOff::default();
             container.create_back_off = BackOff::default();
         }
-        self.actions.push(Action::SetUpVolumes);
-        let rules = &self.state.rules;
-        let place = format!("{}/{} to {}", rules.pod_namespace, rules.pod_name, rules.node);
-        self.note(SCHEDULED, format!("Successfully assigned {place}"), None);
     }
 
     /// Takes in a container that was added to the spec.

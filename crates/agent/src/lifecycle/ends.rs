@@ -36,6 +36,7 @@ impl Life {
         };
         let again = goal == Goal::Run && policy.restarts(run.exit_code);
         let id = container.id.clone();
+        let failed = exit.code != 0 && kind != Kind::Sidecar;
         let mut backing_off = false;
         if again {
             let delay_ms = container.back_off.delay_after(now.uptime);
@@ -57,6 +58,9 @@ impl Life {
             container.current = Current::Terminated { run };
         }
         self.actions.push(Action::RemoveContainer { id });
+        if again && failed {
+            self.count_failed_run();
+        }
         if backing_off {
             let message = format!("Back-off restarting failed container {name} in pod {pod}");
             self.warn("BackOff", message, None, Some(name));
@@ -84,11 +88,17 @@ impl Life {
 
     /// Ends a pod that has been there for longer than it may (`activeDeadlineHandler` of the kubelet).
     pub(super) fn end_overdue(&mut self) {
-        if self.state.overdue_at().is_some_and(|at| at <= self.now.uptime) {
-            let message = "Pod was active on the node longer than the specified deadline".to_owned();
-            self.note(DEADLINE_EXCEEDED, message.clone(), None);
-            self.condemn(DEADLINE_EXCEEDED, message, None);
+        if self.state.overdue_at().is_none_or(|at| at > self.now.uptime) {
+            return;
         }
+        let of_job = self.state.job_overdue_at().is_some_and(|at| at <= self.now.uptime);
+        let message = match of_job {
+            true => "Job was active longer than specified deadline",
+            false => "Pod was active on the node longer than the specified deadline",
+        };
+        self.note(DEADLINE_EXCEEDED, message.to_owned(), None);
+        let verdict = Verdict { reason: DEADLINE_EXCEEDED.to_owned(), message: message.to_owned() };
+        self.condemn(verdict, None);
     }
 
     /// Ends a pod that uses more of the disk than it may.
@@ -97,11 +107,12 @@ impl Life {
             return;
         }
         self.warn(EVICTED, message.clone(), None, None);
-        self.condemn(EVICTED, message, Some(EVICTION_GRACE_SECONDS));
+        let verdict = Verdict { reason: EVICTED.to_owned(), message };
+        self.condemn(verdict, Some(EVICTION_GRACE_SECONDS));
     }
 
-    fn condemn(&mut self, reason: &str, message: String, grace_seconds: Option<u64>) {
-        self.state.verdict = Some(Verdict { reason: reason.to_owned(), message });
+    pub(super) fn condemn(&mut self, verdict: Verdict, grace_seconds: Option<u64>) {
+        self.state.verdict = Some(verdict);
         self.stop(grace_seconds);
     }
 
@@ -117,6 +128,7 @@ impl Life {
         self.state.sandbox_ready = false;
         if self.state.stage == Stage::Ending {
             self.state.stage = Stage::Done;
+            self.try_again();
         }
     }
 

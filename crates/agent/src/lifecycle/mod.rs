@@ -14,6 +14,7 @@ mod begins;
 mod ends;
 mod events;
 mod hooks;
+mod job;
 mod order;
 mod phase;
 mod probes;
@@ -23,6 +24,8 @@ mod state;
 pub use back_off::BackOff;
 pub(crate) use events::SCHEDULED;
 pub use events::{LIMITED, PodEvent, VOLUME_WARNING};
+pub use job::JobState;
+pub(crate) use job::takes_turns;
 pub(crate) use phase::DISRUPTION_TARGET;
 pub use phase::Phase;
 pub use probes::Outcome;
@@ -201,6 +204,16 @@ pub enum Event {
         /// Its rules.
         rules: Box<ContainerRules>,
     },
+    /// Whether the pod of a Job may run now.
+    Turn {
+        /// Else it asks again.
+        has_come: bool,
+    },
+    /// The other Pods of its Job have failed.
+    OthersFailed {
+        /// How often, all of them together.
+        times: u32,
+    },
     /// End the pod.
     Stop {
         /// Seconds until what still runs is killed; none takes the pod's own.
@@ -229,6 +242,8 @@ pub enum Event {
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
+    /// Ask whether the pod of a Job may run now; answered by `Turn`.
+    AskForTurn,
     /// Make the volumes; answered by `VolumesReady` or `VolumesFailed`.
     SetUpVolumes,
     /// Run the sandbox; answered by `SandboxReady` or `SandboxFailed`.
@@ -314,7 +329,12 @@ impl Life {
             Event::Probed { name, attempt, probe, outcome } => self.probed(&name, attempt, probe, outcome),
             Event::HookDone { name, attempt, hook, failure } => self.hook_done(&name, attempt, hook, failure),
             Event::Added { rules } => self.add(*rules),
-            Event::Stop { grace_seconds } => self.stop(grace_seconds),
+            Event::Turn { has_come } => self.turn_told(has_come),
+            Event::OthersFailed { times } => self.state.job.of_others = times,
+            Event::Stop { grace_seconds } => {
+                self.state.job.told_to_end = true;
+                self.stop(grace_seconds);
+            }
             Event::Evict { message } => self.evict(message),
             Event::SandboxStopped => self.sandbox_stopped(),
             Event::Warning { reason, message, hint } => self.warn(&reason, message, hint, None),
@@ -326,16 +346,19 @@ impl Life {
     fn go_on(&mut self) {
         if self.state.goal == Goal::Run {
             self.end_overdue();
+            self.end_failed_job();
             self.wind_down();
         }
         if self.state.goal == Goal::Run {
+            self.resume_job();
             self.retry_set_up();
             self.start_due();
         }
         self.end_on();
         self.order_hooks();
         self.probe_due();
-        let at_work = !matches!(self.state.stage, Stage::New | Stage::Ending | Stage::Done);
+        let waits = self.state.goal == Goal::Run && matches!(self.state.stage, Stage::Again { .. });
+        let at_work = !waits && !matches!(self.state.stage, Stage::New | Stage::Ending | Stage::Done);
         if at_work && self.state.containers.iter().all(|c| self.is_at_rest(c)) {
             self.state.stage = Stage::Ending;
             self.actions.push(Action::StopSandbox);

@@ -45,8 +45,10 @@ impl PodState {
     pub(super) fn overdue_at(&self) -> Option<Uptime> {
         let at_work =
             self.goal == Goal::Run && !matches!(self.stage, Stage::New | Stage::Ending | Stage::Done);
-        let seconds = self.rules.active_deadline_seconds.filter(|_| at_work)?;
-        Some(self.begun?.plus_ms(seconds.saturating_mul(1000)))
+        let waits = matches!(self.stage, Stage::Queued { .. } | Stage::Again { .. });
+        let own = self.rules.active_deadline_seconds.filter(|_| !waits).zip(self.begun);
+        let own = own.map(|(seconds, begun)| begun.plus_ms(seconds.saturating_mul(1000)));
+        own.into_iter().chain(self.job_overdue_at()).min().filter(|_| at_work)
     }
 
     /// When [`super::Event::Tick`] is due, if nothing else happens before.
@@ -66,7 +68,8 @@ impl PodState {
             }
             _ => None,
         });
-        set_up.into_iter().chain(self.overdue_at()).chain(start).chain(end).chain(self.next_probe()).min()
+        let set_up = set_up.into_iter().chain(self.job_due_at());
+        set_up.chain(self.overdue_at()).chain(start).chain(end).chain(self.next_probe()).min()
     }
 }
 

@@ -37,6 +37,12 @@ impl PodState {
         let over =
             matches!(self.stage, Stage::Ending | Stage::Done) || matches!(self.goal, Goal::Stop { .. });
         let something_runs = self.containers.iter().any(ContainerState::alive);
+        if self.goal == Goal::Run && matches!(self.stage, Stage::Queued { .. } | Stage::Again { .. }) {
+            return Phase::Pending;
+        }
+        if self.verdict.is_some() && over && !something_runs {
+            return Phase::Failed;
+        }
         if !self.is_initialized() {
             return if over && !something_runs { Phase::Failed } else { Phase::Pending };
         }

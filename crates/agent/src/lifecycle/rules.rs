@@ -1,5 +1,6 @@
 //! What of a Pod's spec its life depends on.
 
+use manifest::workloads::JobTerms;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// `restartPolicy`, of a pod or of a container.
@@ -160,6 +161,9 @@ pub struct Rules {
     /// `spec.activeDeadlineSeconds`
     #[serde(default)]
     pub active_deadline_seconds: Option<u64>,
+    /// What its Job asks, if it is of one.
+    #[serde(default)]
+    pub job: Option<JobTerms>,
     /// The conditions that `spec.readinessGates` names.
     #[serde(default)]
     pub readiness_gates: Vec<String>,

@@ -2,6 +2,7 @@
 
 use super::back_off::BackOff;
 use super::events::PodEvent;
+use super::job::JobState;
 use super::probes::Probing;
 use super::rules::{HookKind, Kind, Rules};
 use super::{Exit, Uptime};
@@ -242,6 +243,18 @@ pub enum Goal {
 pub enum Stage {
     /// Nothing was done yet.
     New,
+    /// Of a Job whose other Pods run: it waits for its turn.
+    #[serde(rename_all = "camelCase")]
+    Queued {
+        /// When it asks next; none while it does.
+        ask_at: Option<Uptime>,
+    },
+    /// Of a Job, and has failed: nothing of it runs until the next try.
+    #[serde(rename_all = "camelCase")]
+    Again {
+        /// When that is.
+        retry_at: Uptime,
+    },
     /// The volumes are being made; with a time: the last try failed and this is when the next one comes.
     #[serde(rename_all = "camelCase")]
     Volumes {
@@ -302,6 +315,9 @@ pub struct PodState {
     /// The same, for what is waited for.
     #[serde(default)]
     pub begun: Option<Uptime>,
+    /// How it stands as one of a Job.
+    #[serde(default)]
+    pub job: JobState,
     /// Why it was ended by the node, if it was.
     #[serde(default)]
     pub verdict: Option<Verdict>,
@@ -333,6 +349,7 @@ impl PodState {
             stage: Stage::New,
             started_at: None,
             begun: None,
+            job: JobState::default(),
             verdict: None,
             sandbox_ready: false,
             initialized: false,

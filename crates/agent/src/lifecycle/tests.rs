@@ -1,5 +1,7 @@
 //! Tables of what a pod does: events in, states and actions out.
 
+mod job;
+
 use super::events::MAX_EVENTS;
 use super::*;
 use expect_test::{Expect, expect};

@@ -104,6 +104,12 @@ impl Supervisor {
                 self.queue.push_back(Event::Warning { reason: "FailedMount".into(), message, hint });
             }
         }
+        let failures = self.state().job.failures;
+        if let Some(job) = &mut self.job {
+            job.take_over(failures);
+        }
+        // Its turn goes on, unless another has taken it meanwhile.
+        self.ask_for_turn();
         self.queue.push_back(Event::Tick);
         Ok(())
     }
@@ -400,6 +406,7 @@ impl Supervisor {
             message => message,
         };
         let exit = Exit { message, ..exit };
+        self.look_at_job(read_now().uptime);
         self.queue.push_back(Event::ContainerExited { name: name.to_owned(), exit });
     }
 

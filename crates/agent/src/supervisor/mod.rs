@@ -11,11 +11,13 @@
 
 mod acts;
 mod clients;
+mod job;
 mod live;
 mod tasks;
 
 pub(crate) use acts::chain;
 pub(crate) use clients::socket_path;
+pub(crate) use job::forget as forget_job;
 
 use crate::clock::read_now;
 use crate::disk_usage::Limits;
@@ -27,6 +29,7 @@ use crate::status_file::StatusFile;
 use crate::volumes::Volumes;
 use crate::volumes::node_files::NodeFiles;
 use clients::{Clients, Wants};
+use job::JobFolder;
 use k8s_openapi::api::core::v1::EphemeralContainer;
 use live::Live;
 use manifest::cri;
@@ -283,6 +286,9 @@ struct Supervisor {
     /// What of the disk the pod may use, and when what it does is measured next.
     limits: Limits,
     measured_next: Uptime,
+    /// What it has in common with the supervisors of its Job's other Pods, and when it looks there next.
+    job: Option<JobFolder>,
+    job_next: Uptime,
     signals: Signals,
     clients: Clients,
     /// Containers were made since memory was given back.
@@ -293,6 +299,7 @@ struct Supervisor {
 /// The rules of a pod on this node.
 fn rules(record: &PodRecord) -> Rules {
     let mut rules = crate::status::rules(&record.pod);
+    rules.job = record.job.clone();
     if rules.node.is_empty() {
         rules.node = rustix::system::uname().nodename().to_string_lossy().into_owned();
     }
@@ -326,6 +333,9 @@ impl Supervisor {
         let fresh = StatusFile::new(PodState::new(rules(&record)));
         let fresh = fresh.map_err(system("read the boot's id"))?;
         let limits = Limits::of(&record.pod);
+        let shared = record.job.as_ref().filter(|terms| terms.pods > 1);
+        let job = shared.map(|terms| JobFolder::join(&root, terms)).transpose();
+        let job = job.map_err(system("join the pods of the job"))?;
         let mut supervisor = Supervisor {
             dirs: root.runtime_dirs(),
             root,
@@ -340,6 +350,8 @@ impl Supervisor {
             tasks: Tasks::default(),
             limits,
             measured_next: Uptime(0),
+            job,
+            job_next: Uptime(0),
             signals,
             clients,
             swollen: true,
@@ -391,6 +403,9 @@ impl Supervisor {
             }
             self.settle();
         }
+        if let Some(job) = self.job.take() {
+            job.leave();
+        }
         self.clients.linger(LINGER);
     }
 
@@ -423,6 +438,7 @@ impl Supervisor {
         let now = read_now().uptime;
         self.queue.extend(self.tasks.expire(now));
         self.measure(now);
+        self.look_at_job(now);
         if self.state().next_deadline().is_some_and(|at| at <= now) {
             self.queue.push_back(Event::Tick);
         }
@@ -450,7 +466,7 @@ impl Supervisor {
 
     fn timeout(&self) -> Option<Timespec> {
         let deadlines = self.state().next_deadline().into_iter().chain(self.tasks.next_deadline());
-        let deadline: Option<Uptime> = deadlines.chain(self.measure_at()).min();
+        let deadline: Option<Uptime> = deadlines.chain(self.measure_at()).chain(self.look_at_job_at()).min();
         // Rounded up by a millisecond, so that the deadline has passed when it wakes.
         let ms = deadline.map(|at| at.0.saturating_sub(read_now().uptime.0).saturating_add(1));
         let calm = self.swollen.then_some(CALM_MS);
@@ -552,6 +568,7 @@ impl Supervisor {
         if self.file.state != before {
             self.publish(lasting);
         }
+        self.count_failures();
         if stop {
             self.clients.answer_stop(&self.file);
         }
@@ -570,6 +587,7 @@ impl Supervisor {
     fn act(&mut self, action: Action) {
         tracing::debug!(?action, "action");
         match action {
+            Action::AskForTurn => self.ask_for_turn(),
             Action::SetUpVolumes => self.set_up_volumes(),
             Action::RunSandbox => self.run_sandbox(),
             Action::StartContainer { name, attempt } => self.start_container(&name, attempt),

@@ -1,7 +1,7 @@
 //! What of the workload kinds this version runs: a row for every field of their specs, as data. Their Pod templates are
 //! what the table of Pods says.
 
-use super::{Checked, Done, NoMeaning, Refused, Remark, Row, Values, Verdict, Walk, line, pod_at, row};
+use super::{Checked, Done, NoMeaning, Refused, Row, Values, Verdict, Walk, line, pod_at, row};
 use crate::field::{FieldErrors, Path};
 use crate::tree::Node;
 use crate::validate::Workload;
@@ -62,26 +62,26 @@ const JOB: &[Row] = &[
     row(
         "spec.parallelism",
         Done,
-        "with completions, whose Pods all run at the same time, only 0 makes a difference",
+        "so many Pods at one time, the others wait for their turn; without completions so many Pods that work on one queue",
     ),
-    row("spec.completions", Done, "so many Pods, all at the same time"),
-    row("spec.activeDeadlineSeconds", Done, "of each Pod, from its start"),
+    row("spec.completions", Done, "so many Pods, each of which has to end well"),
+    row("spec.activeDeadlineSeconds", Done, "from the Job's start, its Pods' waits and tries included"),
     row("spec.podFailurePolicy", Refused, ""),
     row("spec.successPolicy", Refused, ""),
     row(
         "spec.backoffLimit",
-        NoMeaning,
-        "a Pod that fails is not made anew; restartPolicy OnFailure starts its containers again",
+        Done,
+        "a Pod that failed is started again, the same Pod, after 10 s, 20 s, … 10 min; with restartPolicy OnFailure its containers are. One failure more than this ends the Job: all its Pods",
     ),
-    row("spec.backoffLimitPerIndex", NoMeaning, "as backoffLimit"),
-    row("spec.maxFailedIndexes", NoMeaning, "as backoffLimit"),
+    row("spec.backoffLimitPerIndex", Done, "likewise, of each Pod; the others go on"),
+    row("spec.maxFailedIndexes", Refused, ""),
     row("spec.selector", NoMeaning, "nobody looks for Pods by it"),
     row("spec.manualSelector", NoMeaning, "nobody looks for Pods by it"),
     row("spec.template", Checked, TEMPLATE),
     row("spec.ttlSecondsAfterFinished", NoMeaning, "a Job that has ended stays until it is removed"),
     row("spec.completionMode", Done, ""),
     row("spec.suspend", Values(&["false"]), ""),
-    row("spec.podReplacementPolicy", NoMeaning, "as backoffLimit"),
+    row("spec.podReplacementPolicy", NoMeaning, "a Pod is started again when it has ended"),
     row("spec.managedBy", Refused, ""),
 ];
 
@@ -96,6 +96,11 @@ const KINDS: [(&str, &str, &str, &[Row]); 5] = [
 
 /// What is said of a kind that is not run.
 pub(crate) fn not_run(kind: &str) -> String {
+    if kind == "CronJob" {
+        return "CronJob is not supported: nothing here makes Pods by the clock. A Job of its jobTemplate runs; \
+                let cron or a systemd timer run it"
+            .to_owned();
+    }
     let kinds: Vec<&str> = KINDS.iter().map(|(kind, ..)| *kind).collect();
     format!("{kind} is not supported yet by this version of rhizome, which runs Pod, {}", kinds.join(", "))
 }
@@ -151,11 +156,6 @@ fn count(workload: &Workload, verdict: &mut Verdict) {
         let text =
             format!("{count} Pods are more than this version of rhizome runs of one workload ({MAX_PODS})");
         verdict.errors.other(&Path::new("spec").child(field), &text);
-    }
-    let (parallelism, completions) = (workload.spec.parallelism, workload.spec.completions);
-    if workload.kind == "Job" && count > 0 && parallelism.is_some_and(|at_once| Some(at_once) < completions) {
-        let text = format!("all {count} Pods run at the same time, whatever parallelism says");
-        verdict.remarks.push(Remark::Other(text));
     }
 }
 

@@ -44,8 +44,10 @@ pub struct WorkloadSpec {
     pub completions: Option<i32>,
     /// A Job's seconds.
     pub active_deadline_seconds: Option<i64>,
-    /// A Job's tries.
+    /// A Job's failures that it bears.
     pub backoff_limit: Option<i32>,
+    /// The same for each of its indexes.
+    pub backoff_limit_per_index: Option<i32>,
     /// Seconds that an ended Job is kept.
     pub ttl_seconds_after_finished: Option<i32>,
     /// The service of a StatefulSet's Pods.
@@ -167,10 +169,17 @@ fn job(errors: &mut FieldErrors, path: &Path, spec: &WorkloadSpec) {
         ("completions", number(spec.completions)),
         ("activeDeadlineSeconds", spec.active_deadline_seconds),
         ("backoffLimit", number(spec.backoff_limit)),
+        ("backoffLimitPerIndex", number(spec.backoff_limit_per_index)),
         ("ttlSecondsAfterFinished", number(spec.ttl_seconds_after_finished)),
     ];
     counts(errors, path, &fields);
     completion_mode(errors, path, spec);
+    if let Some(limit) = spec.backoff_limit_per_index
+        && spec.completion_mode.as_deref() != Some("Indexed")
+    {
+        let here = path.child("backoffLimitPerIndex");
+        errors.invalid(&here, limit, "requires indexed completion mode");
+    }
     template(errors, path, spec);
     let policy = spec.template.spec.as_ref().map_or("", |spec| text(&spec.restart_policy));
     let here = path.child("template").child("spec").child("restartPolicy");
