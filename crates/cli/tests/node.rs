@@ -8,18 +8,13 @@ mod support;
 #[path = "support/world.rs"]
 mod world;
 
-use node::{Node, masked};
+use node::{Node, columns, masked};
 use rustix::process::Signal;
 use serde_json::Value;
 
 /// The machine's own name, by which its node goes.
 fn node_name(node: &Node) -> String {
     node.ok(&["get", "nodes", "-o", "jsonpath={.items[0].metadata.name}"])
-}
-
-/// Columns of a table, a blank between them, so that names of other lengths do not matter.
-fn columns(text: &str) -> String {
-    masked(text).lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ") + "\n").collect()
 }
 
 #[test]
@@ -742,7 +737,7 @@ fn kubectl_explains_and_lists_what_there_is() {
     );
     node.refused(&["explain", "pod.foo"], "error: field \"foo\" does not exist\n");
     let resources = columns(&node.ok(&["api-resources"]));
-    let expected = "NAME SHORTNAMES APIVERSION NAMESPACED KIND\nconfigmaps cm v1 true ConfigMap\nevents ev v1 true Event\nnamespaces ns v1 false Namespace\nnodes no v1 false Node\npods po v1 true Pod\nsecrets v1 true Secret\nserviceaccounts sa v1 true ServiceAccount\ndaemonsets ds apps/v1 true DaemonSet\n";
+    let expected = "NAME SHORTNAMES APIVERSION NAMESPACED KIND\nconfigmaps cm v1 true ConfigMap\nevents ev v1 true Event\nnamespaces ns v1 false Namespace\nnodes no v1 false Node\npersistentvolumeclaims pvc v1 true PersistentVolumeClaim\npersistentvolumes pv v1 false PersistentVolume\npods po v1 true Pod\nsecrets v1 true Secret\nserviceaccounts sa v1 true ServiceAccount\ndaemonsets ds apps/v1 true DaemonSet\n";
     assert_eq!(resources, expected);
     assert_eq!(node.ok(&["api-versions"]), "apps/v1\nv1\n");
 }

@@ -54,18 +54,29 @@ pub fn bind(
     volumes: &[&PersistentVolume],
     claims: &[&PersistentVolumeClaim],
 ) -> Vec<Result<ClaimPlace, Unbound>> {
+    let place = |found: Option<usize>| found.map_or(ClaimPlace::Folder, |index| place(volumes[index]));
+    choose(volumes, claims).into_iter().map(|found| found.map(place)).collect()
+}
+
+/// The index of each claim's volume, in the claims' order; none where no volume fits and a provisioner could make one. Each
+/// volume goes to one claim at most.
+#[must_use]
+pub fn choose(
+    volumes: &[&PersistentVolume],
+    claims: &[&PersistentVolumeClaim],
+) -> Vec<Result<Option<usize>, Unbound>> {
     let mut taken = vec![false; volumes.len()];
-    let mut places: Vec<Option<Result<ClaimPlace, Unbound>>> = vec![None; claims.len()];
+    let mut found: Vec<Option<Result<Option<usize>, Unbound>>> = vec![None; claims.len()];
     // Who names a volume, or is named by one, comes before those who take what fits.
     for by_name in [true, false] {
-        for (claim, place) in claims.iter().zip(&mut places).filter(|(_, place)| place.is_none()) {
+        for (claim, found) in claims.iter().zip(&mut found).filter(|(_, found)| found.is_none()) {
             let named = is_named(claim, volumes);
             if named == by_name {
-                *place = Some(bind_one(claim, volumes, &mut taken));
+                *found = Some(choose_one(claim, volumes, &mut taken));
             }
         }
     }
-    places.into_iter().map(|place| place.unwrap_or(Ok(ClaimPlace::Folder))).collect()
+    found.into_iter().map(|found| found.unwrap_or(Ok(None))).collect()
 }
 
 fn spec_of(claim: &PersistentVolumeClaim) -> PersistentVolumeClaimSpec {
@@ -85,15 +96,20 @@ fn reference(volume: &PersistentVolume) -> Option<&ObjectReference> {
     volume.spec.as_ref()?.claim_ref.as_ref()
 }
 
-fn refers(reference: &ObjectReference, claim: &PersistentVolumeClaim) -> bool {
-    reference.name == claim.metadata.name && reference.namespace == claim.metadata.namespace
+/// Whether a volume's reference is to this claim, and not to an earlier one of its name.
+#[must_use]
+pub fn refers(reference: &ObjectReference, claim: &PersistentVolumeClaim) -> bool {
+    let (meant, has) = (reference.uid.as_deref().unwrap_or_default(), claim.metadata.uid.as_deref());
+    reference.name == claim.metadata.name
+        && reference.namespace == claim.metadata.namespace
+        && (meant.is_empty() || has.is_none_or(|uid| uid == meant))
 }
 
-fn bind_one(
+fn choose_one(
     claim: &PersistentVolumeClaim,
     volumes: &[&PersistentVolume],
     taken: &mut [bool],
-) -> Result<ClaimPlace, Unbound> {
+) -> Result<Option<usize>, Unbound> {
     let spec = spec_of(claim);
     let named = spec.volume_name.as_deref().unwrap_or_default();
     let found = if named.is_empty() {
@@ -104,14 +120,16 @@ fn bind_one(
     match found {
         Some(index) => {
             taken[index] = true;
-            Ok(place(volumes[index]))
+            Ok(Some(index))
         }
         None if spec.storage_class_name.as_deref() == Some("") => Err(Unbound::NoVolume),
-        None => Ok(ClaimPlace::Folder),
+        None => Ok(None),
     }
 }
 
-fn place(volume: &PersistentVolume) -> ClaimPlace {
+/// Where the files of a claim are that is bound to a volume.
+#[must_use]
+pub fn place(volume: &PersistentVolume) -> ClaimPlace {
     let spec = volume.spec.clone().unwrap_or_default();
     match (spec.host_path, spec.local) {
         (Some(source), _) => ClaimPlace::HostPath(source),
@@ -306,6 +324,16 @@ mod tests {
             named(json!({"volumeName": "x"})),
             "Cannot bind to requested volume \"x\": requested PV is too small"
         );
+    }
+
+    #[test]
+    fn a_volume_that_was_another_claims_is_not_given_to_one_of_the_same_name() {
+        let of = |uid: &str| json!({"claimRef": {"name": "a", "namespace": "default", "uid": uid}});
+        let volumes = [volume_of("x", "1Gi", of("old")), volume_of("y", "2Gi", of("new"))];
+        let mut claim = claim_of("a", "1Gi", json!({}));
+        claim.metadata.uid = Some("new".into());
+        assert_eq!(bound(&volumes, std::slice::from_ref(&claim)), ["/y"]);
+        assert_eq!(bound(&volumes[..1], &[claim]), ["folder"]);
     }
 
     #[test]

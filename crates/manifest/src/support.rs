@@ -369,6 +369,18 @@ pub fn workload_errors(
     workload(made, node, left_out).errors
 }
 
+/// What of a valid PersistentVolume cannot be done.
+#[must_use]
+pub fn persistent_volume_errors(node: &Node, left_out: &HashSet<String>) -> FieldErrors {
+    persistent_volume(node, left_out).errors
+}
+
+/// What of a valid PersistentVolumeClaim cannot be done.
+#[must_use]
+pub fn claim_errors(node: &Node, left_out: &HashSet<String>) -> FieldErrors {
+    claim(node, left_out).errors
+}
+
 /// The same for a Pod, or the template of one, that stands at `base`.
 fn pod_at(base: &Path, pod: &Pod, node: &Node, left_out: &HashSet<String>) -> (Verdict, Vec<String>) {
     let mut found = Walk::new(PODS, base, left_out);

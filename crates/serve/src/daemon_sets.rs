@@ -1,7 +1,7 @@
 //! DaemonSets: one pod each, since there is one node. The pod is made from the template, of its generation, and made again
 //! when it is deleted or the template changes; it goes with its DaemonSet.
 //!
-//! One task looks after all of them, whenever something in the store has changed.
+//! It is looked at all of them whenever something in the store has changed ([`crate::controllers`]).
 
 use crate::decode::{DeleteOptions, workload_of};
 use crate::delete;
@@ -13,30 +13,11 @@ use crate::store::{Durability, Next, WriteError};
 use crate::verbs::create_object;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The label by which a pod is known to be of a template's generation, as in Kubernetes.
 const GENERATION: &str = "pod-template-generation";
-/// Changes that come in this time are looked at together.
-const TOGETHER: Duration = Duration::from_millis(20);
-
-/// Looks after all of them until the node ends.
-pub(crate) async fn keep(shared: Arc<Shared>) {
-    let mut changed = shared.store.subscribe();
-    changed.mark_changed();
-    loop {
-        tokio::select! {
-            news = changed.changed() => if news.is_err() { return },
-            () = shared.ended() => return,
-        }
-        tokio::time::sleep(TOGETHER).await;
-        changed.mark_unchanged();
-        let shared = shared.clone();
-        let _ = tokio::task::spawn_blocking(move || look_at_all(&shared)).await;
-    }
-}
-
-fn look_at_all(shared: &Arc<Shared>) {
+/// Brings the pods to what their DaemonSets are.
+pub(crate) fn look_at_all(shared: &Arc<Shared>) {
     let sets: Vec<(Key, Value)> = shared
         .store
         .list(Resource::DaemonSets, None)

@@ -89,6 +89,8 @@ pub(crate) fn object(
         Resource::Secrets => place.typed::<api::Secret>(decoded.json)?,
         Resource::Namespaces => place.typed::<api::Namespace>(decoded.json)?,
         Resource::Nodes => place.typed::<api::Node>(decoded.json)?,
+        Resource::PersistentVolumeClaims => place.typed::<api::PersistentVolumeClaim>(decoded.json)?,
+        Resource::PersistentVolumes => place.typed::<api::PersistentVolume>(decoded.json)?,
         Resource::ServiceAccounts => place.typed::<api::ServiceAccount>(decoded.json)?,
         Resource::DaemonSets => place.typed::<apps::DaemonSet>(decoded.json)?,
         Resource::Events => return Err(ApiError::method_not_allowed()),
@@ -343,6 +345,36 @@ impl Kind for api::Node {
     }
     fn wrong(&self) -> FieldErrors {
         validate::cluster_metadata(&self.metadata, false)
+    }
+}
+
+impl Kind for api::PersistentVolume {
+    fn metadata(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+    fn fill_in(&mut self) {
+        defaults::persistent_volume(self);
+    }
+    fn wrong(&self) -> FieldErrors {
+        validate::persistent_volume(self)
+    }
+    fn unsupported(&self, place: &Place<'_>) -> FieldErrors {
+        support::persistent_volume_errors(place.node, place.unknown)
+    }
+}
+
+impl Kind for api::PersistentVolumeClaim {
+    fn metadata(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+    fn fill_in(&mut self) {
+        defaults::claim(self);
+    }
+    fn wrong(&self) -> FieldErrors {
+        validate::claim(self)
+    }
+    fn unsupported(&self, place: &Place<'_>) -> FieldErrors {
+        support::claim_errors(place.node, place.unknown)
     }
 }
 

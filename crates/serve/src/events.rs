@@ -1,4 +1,4 @@
-//! Events: what happened to pods, as objects that are kept for an hour and only in memory, as they tell of what was.
+//! Events: what happened to pods and volumes, as objects that are kept for an hour and only in memory, as they tell of what was.
 
 use crate::kinds::Resource;
 use crate::object::{self, Key, text};
@@ -10,9 +10,18 @@ use serde_json::{Value, json};
 /// How long an event is kept, as by the API server.
 const KEPT_SECONDS: i64 = 3600;
 
-/// Something that happened to a pod.
+/// Who tells of something; the names are those of a cluster's components.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reporter {
+    Kubelet,
+    Scheduler,
+    VolumeController,
+}
+
+/// Something that happened to an object.
 #[derive(Debug, Clone)]
 pub(crate) struct Happened<'a> {
+    pub(crate) by: Reporter,
     pub(crate) warning: bool,
     pub(crate) reason: &'a str,
     pub(crate) message: &'a str,
@@ -23,7 +32,7 @@ pub(crate) struct Happened<'a> {
 }
 
 impl<'a> Happened<'a> {
-    /// Now, once, told by the node.
+    /// Now, once, told by the kubelet.
     pub(crate) fn now(
         warning: bool,
         reason: &'a str,
@@ -31,7 +40,8 @@ impl<'a> Happened<'a> {
         container: Option<&'a str>,
     ) -> Happened<'a> {
         let now = Timestamp::now();
-        Happened { warning, reason, message, container, first: now, last: now, count: 1 }
+        let by = Reporter::Kubelet;
+        Happened { by, warning, reason, message, container, first: now, last: now, count: 1 }
     }
 }
 
@@ -53,16 +63,21 @@ pub(crate) fn put(store: &Store, event: &api::Event) {
 }
 
 /// Records what happened; the same that happened again is counted.
-pub(crate) fn record(store: &Store, node: &str, pod: &Value, what: &Happened<'_>) {
-    let (namespace, name) = (text(pod, "/metadata/namespace"), text(pod, "/metadata/name"));
-    let key = Key::new(Resource::Events, namespace, &format!("{name}.{:016x}", identity(pod, what)));
+pub(crate) fn record(store: &Store, node: &str, object: &Value, what: &Happened<'_>) {
+    let (namespace, name) = (text(object, "/metadata/namespace"), text(object, "/metadata/name"));
+    // Of what is in no namespace it is told in this one.
+    let namespace = if namespace.is_empty() { "default" } else { namespace };
+    let key = Key::new(Resource::Events, namespace, &format!("{name}.{:016x}", identity(object, what)));
     let recorded = store.change::<WriteError>(&key, Durability::Passing, |now| {
-        let mut event = event(node, pod, what, &key);
+        let mut event = event(node, object, what, &key);
         if let Some(now) = now {
             // Told by us more than once: counted here. On the supervisor's record it is counted there.
-            let counted = now["count"].as_u64().unwrap_or(1);
+            let counted = now["count"].as_u64().or_else(|| now["series"]["count"].as_u64()).unwrap_or(1);
             let again = what.count == 1 && what.last > last_seen(&now) && what.first == what.last;
-            if again {
+            if again && what.by == Reporter::Scheduler {
+                event["series"] = json!({"count": counted + 1, "lastObservedTime": micro_text(what.last)});
+                event["eventTime"] = now["eventTime"].clone();
+            } else if again {
                 event["count"] = json!(counted + 1);
                 event["firstTimestamp"] = now["firstTimestamp"].clone();
             }
@@ -76,34 +91,40 @@ pub(crate) fn record(store: &Store, node: &str, pod: &Value, what: &Happened<'_>
 }
 
 fn last_seen(event: &Value) -> Timestamp {
-    let times = ["/lastTimestamp", "/eventTime", "/metadata/creationTimestamp"];
+    let times = ["/lastTimestamp", "/series/lastObservedTime", "/eventTime", "/metadata/creationTimestamp"];
     let time = times.iter().find_map(|pointer| text(event, pointer).parse().ok());
     time.unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-/// What makes an event the same as another: the pod, the words, the container.
-fn identity(pod: &Value, what: &Happened<'_>) -> u64 {
-    let parts = [text(pod, "/metadata/uid"), what.reason, what.message, what.container.unwrap_or_default()];
+/// A time as the API writes it where it counts microseconds.
+fn micro_text(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
+}
+
+/// What makes an event the same as another: the object, the words, the container.
+fn identity(object: &Value, what: &Happened<'_>) -> u64 {
+    let parts =
+        [text(object, "/metadata/uid"), what.reason, what.message, what.container.unwrap_or_default()];
     let bytes = parts.iter().flat_map(|part| part.bytes().chain([0]));
     bytes
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-fn event(node: &str, pod: &Value, what: &Happened<'_>, key: &Key) -> Value {
+fn event(node: &str, object: &Value, what: &Happened<'_>, key: &Key) -> Value {
     let mut about = json!({
-        "kind": "Pod",
-        "namespace": key.namespace,
-        "name": text(pod, "/metadata/name"),
-        "uid": text(pod, "/metadata/uid"),
-        "apiVersion": "v1",
-        "resourceVersion": text(pod, "/metadata/resourceVersion"),
+        "kind": text(object, "/kind"),
+        "namespace": text(object, "/metadata/namespace"),
+        "name": text(object, "/metadata/name"),
+        "uid": text(object, "/metadata/uid"),
+        "apiVersion": text(object, "/apiVersion"),
+        "resourceVersion": text(object, "/metadata/resourceVersion"),
     });
     if let Some(container) = what.container {
-        let init = object::items(pod, "/spec/initContainers").iter().any(|c| c["name"] == container);
+        let init = object::items(object, "/spec/initContainers").iter().any(|c| c["name"] == container);
         let list = if init { "initContainers" } else { "containers" };
         about["fieldPath"] = format!("spec.{list}{{{container}}}").into();
     }
-    json!({
+    let mut event = json!({
         "kind": "Event",
         "apiVersion": "v1",
         "metadata": {
@@ -115,15 +136,35 @@ fn event(node: &str, pod: &Value, what: &Happened<'_>, key: &Key) -> Value {
         "involvedObject": about,
         "reason": what.reason,
         "message": what.message,
-        "source": {"component": "kubelet", "host": node},
-        "firstTimestamp": object::time_text(what.first),
-        "lastTimestamp": object::time_text(what.last),
-        "count": what.count,
         "type": if what.warning { "Warning" } else { "Normal" },
-        "eventTime": null,
-        "reportingComponent": "kubelet",
-        "reportingInstance": node,
-    })
+    });
+    let told = match what.by {
+        Reporter::Scheduler => json!({
+            "source": {}, "firstTimestamp": null, "lastTimestamp": null,
+            "eventTime": micro_text(what.first), "action": "Scheduling",
+            "reportingComponent": "default-scheduler", "reportingInstance": format!("default-scheduler-{node}"),
+        }),
+        Reporter::Kubelet | Reporter::VolumeController => {
+            let (component, host) = match what.by {
+                Reporter::VolumeController => ("persistentvolume-controller", ""),
+                _ => ("kubelet", node),
+            };
+            let mut source = json!({"component": component});
+            if !host.is_empty() {
+                source["host"] = host.into();
+            }
+            json!({
+                "source": source,
+                "firstTimestamp": object::time_text(what.first), "lastTimestamp": object::time_text(what.last),
+                "count": what.count, "eventTime": null,
+                "reportingComponent": component, "reportingInstance": host,
+            })
+        }
+    };
+    if let (Value::Object(event), Value::Object(told)) = (&mut event, told) {
+        event.extend(told);
+    }
+    event
 }
 
 /// Forgets what is older than an hour.
@@ -144,7 +185,8 @@ mod tests {
     fn what_happens_again_is_counted_and_named_once() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("journal")).unwrap();
-        let pod = json!({"metadata": {"name": "a", "namespace": "default", "uid": "u"}, "spec": {}});
+        let pod =
+            json!({"kind": "Pod", "metadata": {"name": "a", "namespace": "default", "uid": "u"}, "spec": {}});
         for second in 0..3 {
             let now = Timestamp::from_second(second).unwrap();
             let what =

@@ -1,7 +1,7 @@
 //! What a pod needs before it can be made: its images, by their pull policies, and the ConfigMaps and Secrets that it names;
 //! or the obstacle, in the kubelet's words.
 
-use crate::events::{self, Happened};
+use crate::events::{self, Happened, Reporter};
 use crate::kinds::Resource;
 use crate::object::Key;
 use crate::server::Shared;
@@ -25,13 +25,23 @@ pub(crate) struct Obstacle {
     pub(crate) message: String,
     /// Reasons and messages of the warnings to be told.
     pub(crate) events: Vec<(String, String)>,
+    /// Who tells them: what the scheduler tells keeps the pod from being any node's.
+    pub(crate) by: Reporter,
 }
 
 impl Obstacle {
     pub(crate) fn of_pod(reason: &str, message: impl Into<String>) -> Obstacle {
         let message = message.into();
         let events = vec![(reason.to_owned(), message.clone())];
-        Obstacle { container: None, reason: reason.to_owned(), message, events }
+        Obstacle { container: None, reason: reason.to_owned(), message, events, by: Reporter::Kubelet }
+    }
+
+    /// Why a pod cannot be this node's, in the words of a cluster's scheduler that has no other.
+    pub(crate) fn of_scheduling(why: &str) -> Obstacle {
+        let message = format!(
+            "0/1 nodes are available: {why}. no new claims to deallocate, preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+        );
+        Obstacle { by: Reporter::Scheduler, ..Obstacle::of_pod("FailedScheduling", message) }
     }
 
     fn of_container(
@@ -41,7 +51,8 @@ impl Obstacle {
         events: Vec<(&str, String)>,
     ) -> Obstacle {
         let events = events.into_iter().map(|(reason, message)| (reason.to_owned(), message)).collect();
-        Obstacle { container: container.map(str::to_owned), reason: reason.to_owned(), message, events }
+        let by = Reporter::Kubelet;
+        Obstacle { container: container.map(str::to_owned), reason: reason.to_owned(), message, events, by }
     }
 }
 

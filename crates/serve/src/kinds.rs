@@ -9,6 +9,8 @@ pub(crate) enum Resource {
     Events,
     Namespaces,
     Nodes,
+    PersistentVolumeClaims,
+    PersistentVolumes,
     Pods,
     Secrets,
     ServiceAccounts,
@@ -53,12 +55,14 @@ const POD_PARTS: &[Subresource] = &[
 
 impl Resource {
     /// All, in the order of discovery.
-    pub(crate) const EVERY: [Resource; 8] = [
+    pub(crate) const EVERY: [Resource; 10] = [
         Resource::ConfigMaps,
         Resource::DaemonSets,
         Resource::Events,
         Resource::Namespaces,
         Resource::Nodes,
+        Resource::PersistentVolumeClaims,
+        Resource::PersistentVolumes,
         Resource::Pods,
         Resource::Secrets,
         Resource::ServiceAccounts,
@@ -84,6 +88,8 @@ impl Resource {
             Resource::Events => &EVENTS,
             Resource::Namespaces => &NAMESPACES,
             Resource::Nodes => &NODES,
+            Resource::PersistentVolumeClaims => &CLAIMS,
+            Resource::PersistentVolumes => &VOLUMES,
             Resource::Pods => &PODS,
             Resource::Secrets => &SECRETS,
             Resource::ServiceAccounts => &SERVICE_ACCOUNTS,
@@ -163,6 +169,25 @@ static NODES: About = About {
     short_names: &["no"],
     verbs: NODE,
     schema: "v1.Node",
+    ..CORE
+};
+static CLAIMS: About = About {
+    plural: "persistentvolumeclaims",
+    singular: "persistentvolumeclaim",
+    kind: "PersistentVolumeClaim",
+    short_names: &["pvc"],
+    subresources: &[Subresource { name: "status", kind: "PersistentVolumeClaim", verbs: &["get"] }],
+    schema: "v1.PersistentVolumeClaim",
+    ..CORE
+};
+static VOLUMES: About = About {
+    plural: "persistentvolumes",
+    singular: "persistentvolume",
+    kind: "PersistentVolume",
+    namespaced: false,
+    short_names: &["pv"],
+    subresources: &[Subresource { name: "status", kind: "PersistentVolume", verbs: &["get"] }],
+    schema: "v1.PersistentVolume",
     ..CORE
 };
 static PODS: About = About {

@@ -27,6 +27,8 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+mod claims;
+mod controllers;
 mod daemon_sets;
 mod decode;
 mod delete;

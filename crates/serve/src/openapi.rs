@@ -150,6 +150,8 @@ fn add_schema(resource: Resource, generator: &mut SchemaGenerator) {
         Resource::Events => generator.subschema_for::<api::Event>(),
         Resource::Namespaces => generator.subschema_for::<api::Namespace>(),
         Resource::Nodes => generator.subschema_for::<api::Node>(),
+        Resource::PersistentVolumeClaims => generator.subschema_for::<api::PersistentVolumeClaim>(),
+        Resource::PersistentVolumes => generator.subschema_for::<api::PersistentVolume>(),
         Resource::Pods => generator.subschema_for::<api::Pod>(),
         Resource::Secrets => generator.subschema_for::<api::Secret>(),
         Resource::ServiceAccounts => generator.subschema_for::<api::ServiceAccount>(),

@@ -1,13 +1,14 @@
 //! What the kubelet does: brings each pod that is stored to life through `agent`, writes what becomes of it into its
 //! status, and ends it when it is to go. One task a pod, which sleeps until its supervisor or the store has news.
 //!
-//! Steps of a pod: 1. it is bound to this node; 2. its images are pulled, and the ConfigMaps and Secrets that it names are
+//! Steps of a pod: 1. the volumes of its claims are waited for, and it is bound to this node; 2. its images are pulled, and the ConfigMaps and Secrets that it names are
 //! waited for; 3. it is handed to `agent` under the uid that it has here, and started; 4. its supervisor is followed, and
 //! replaced if it was killed; 5. it is stopped, removed there, and then here. A node that is killed in between finds at its
 //! next start where it was: by what is in the store, and by what `agent` has under the pod's uid.
 
+use crate::claims;
 use crate::error::with_causes;
-use crate::events::{self, Happened};
+use crate::events::{self, Happened, Reporter};
 use crate::images::{self, Obstacle};
 use crate::kinds::Resource;
 use crate::object::{self, Key, text};
@@ -192,19 +193,18 @@ impl Worker {
             })
         });
         removed.map_err(|error| ClientError::Wait(std::io::Error::other(error)))?;
-        self.shared.pod_is_gone(&self.key);
+        self.shared.is_gone(&self.key);
         Ok(())
     }
 
     /// Everything that a pod needs before it is made, and then that. False if it is to go before.
     async fn prepare(&self) -> agent::client::Result<bool> {
-        self.bind(Durability::Passing);
         let mut pause = RETRY_FIRST;
         while self.going().is_none() {
             let Some(object) = self.object() else { return Ok(false) };
             let Ok(pod) = serde_json::from_value::<api::Pod>(object) else { return Ok(false) };
             let gathered = tokio::select! {
-                gathered = self.gather(&pod) => gathered,
+                gathered = self.gather(pod.clone()) => gathered,
                 // A pull that is under way goes on: another pod may want the image.
                 () = self.until_going() => break,
             };
@@ -228,12 +228,16 @@ impl Worker {
         }
     }
 
-    /// Images, ConfigMaps and Secrets.
-    async fn gather(&self, pod: &api::Pod) -> Result<NewPod, Obstacle> {
-        self.set_status(&waiting_status(pod, None));
-        let new = images::with_objects(&self.shared.store, pod)?;
+    /// Claims, without which it is no node's; images, ConfigMaps and Secrets.
+    async fn gather(&self, mut pod: api::Pod) -> Result<NewPod, Obstacle> {
+        let claims = claims::of_pod(&self.shared.store, &pod)?;
+        self.bind(Durability::Passing);
+        pod.spec.get_or_insert_default().node_name = Some(self.shared.facts.name.clone());
+        self.set_status(&waiting_status(&pod, None));
+        let mut new = images::with_objects(&self.shared.store, &pod)?;
+        new.claims = claims;
         let shared = self.shared.clone();
-        let (then, secrets) = (pod.clone(), new.secrets.clone());
+        let (then, secrets) = (pod, new.secrets.clone());
         let pulled = tokio::task::spawn_blocking(move || images::ensure(&shared, &then, &secrets)).await;
         pulled.unwrap_or_else(|error| Err(Obstacle::of_pod("Failed", error.to_string())))?;
         Ok(new)
@@ -246,8 +250,12 @@ impl Worker {
     }
 
     fn say_obstacle(&self, pod: &api::Pod, obstacle: &Obstacle) {
-        for (reason, message) in &obstacle.events {
-            self.tell(true, reason, message, obstacle.container.as_deref());
+        if let Some(object) = self.object() {
+            for (reason, message) in &obstacle.events {
+                let told = Happened::now(true, reason, message, obstacle.container.as_deref());
+                let what = Happened { by: obstacle.by, ..told };
+                events::record(&self.shared.store, &self.shared.facts.name, &object, &what);
+            }
         }
         self.set_status(&waiting_status(pod, Some(obstacle)));
     }
@@ -405,6 +413,9 @@ fn waiting_status(pod: &api::Pod, obstacle: Option<&Obstacle>) -> Value {
     let (state, _) = step(PodState::new(agent::status::rules(pod)), Event::Begin, now);
     let mut status = serde_json::to_value(agent::status::pod_status(pod, &state)).unwrap_or_default();
     let Some(obstacle) = obstacle else { return status };
+    if obstacle.by == Reporter::Scheduler {
+        return unscheduled_status(pod, &status["qosClass"], &obstacle.message);
+    }
     for list in ["initContainerStatuses", "containerStatuses"] {
         for container in status[list].as_array_mut().into_iter().flatten() {
             if obstacle.container.as_deref() == container["name"].as_str() {
@@ -414,6 +425,19 @@ fn waiting_status(pod: &api::Pod, obstacle: Option<&Obstacle>) -> Value {
         }
     }
     status
+}
+
+/// The status of a pod that is no node's.
+fn unscheduled_status(pod: &api::Pod, qos_class: &Value, why: &str) -> Value {
+    let before = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let since = before.filter(|c| c.type_ == "PodScheduled" && c.status == "False");
+    let since = since.filter_map(|c| c.last_transition_time.as_ref()).next().map(|time| time.0);
+    let condition = json!({
+        "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": why,
+        "observedGeneration": 1,
+        "lastTransitionTime": object::time_text(since.unwrap_or_else(Timestamp::now)),
+    });
+    json!({"phase": "Pending", "qosClass": qos_class, "conditions": [condition]})
 }
 
 /// Takes pods in that `agent` has and the store has not: made by `rhizome run` in the same root.

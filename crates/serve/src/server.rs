@@ -1,6 +1,6 @@
 //! The node: its folder, its lock, its doors, and what goes on beside the requests.
 
-use crate::daemon_sets;
+use crate::controllers;
 use crate::delete::{self, LASTING_NAMESPACES};
 use crate::error::{NodeError, file};
 use crate::events;
@@ -181,7 +181,7 @@ async fn serve(
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let doors = tokio::spawn(listen(shared.clone(), tcp, tls, unix, places));
     tokio::spawn(keep_up(shared.clone(), config.manifests.clone()));
-    tokio::spawn(daemon_sets::keep(shared.clone()));
+    tokio::spawn(controllers::keep(shared.clone()));
     ready(&Ready { kubeconfig, address, socket: socket.clone() });
     notify::tell("READY=1");
     tokio::select! {
@@ -372,8 +372,8 @@ impl Shared {
         }
     }
 
-    /// To be called when a pod's object was removed.
-    pub(crate) fn pod_is_gone(self: &Arc<Self>, key: &Key) {
+    /// To be called when an object that has an end of its own was removed.
+    pub(crate) fn is_gone(self: &Arc<Self>, key: &Key) {
         self.end_namespace(&key.namespace);
     }
 

@@ -116,6 +116,30 @@ fn columns(resource: Resource) -> &'static [Column] {
             ("Data", "", false, "How many keys it has."),
             AGE,
         ],
+        Resource::PersistentVolumes => &[
+            NAME,
+            ("Capacity", "", false, "How much there is room for."),
+            ("Access Modes", "", false, "The ways in which it may be used."),
+            ("Reclaim Policy", "", false, "What becomes of it when its claim goes."),
+            ("Status", "", false, "Whether it is a claim's."),
+            ("Claim", "", false, "The claim that it is bound to."),
+            ("StorageClass", "", false, "The class that a claim has to ask for."),
+            ("VolumeAttributesClass", "", false, "Has no meaning on one machine."),
+            ("Reason", "", false, "Why it is in its state."),
+            AGE,
+            ("VolumeMode", "", true, "Whether it is a file system or a device."),
+        ],
+        Resource::PersistentVolumeClaims => &[
+            NAME,
+            ("Status", "", false, "Whether it has a volume."),
+            ("Volume", "", false, "The volume that it is bound to."),
+            ("Capacity", "", false, "What the volume has."),
+            ("Access Modes", "", false, "The ways in which the volume may be used."),
+            ("StorageClass", "", false, "The class that it asks for."),
+            ("VolumeAttributesClass", "", false, "Has no meaning on one machine."),
+            AGE,
+            ("VolumeMode", "", true, "Whether it asks for a file system or a device."),
+        ],
         Resource::ServiceAccounts => &[NAME, ("Secrets", "", false, "How many secrets it has."), AGE],
     }
 }
@@ -225,6 +249,8 @@ fn cells(resource: Resource, object: &Value, now: Timestamp) -> Value {
         Resource::Events => event_cells(object, now),
         Resource::ConfigMaps => json!([name(), (count("data") + count("binaryData")).to_string(), age()]),
         Resource::Secrets => json!([name(), text(object, "/type"), count("data").to_string(), age()]),
+        Resource::PersistentVolumes => volume_cells(object, age()),
+        Resource::PersistentVolumeClaims => claim_cells(object, age()),
         Resource::ServiceAccounts => json!([name(), count("secrets").to_string(), age()]),
     }
 }
@@ -238,6 +264,66 @@ fn pairs(map: &Value) -> String {
         .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
         .collect();
     if pairs.is_empty() { "<none>".to_owned() } else { pairs.join(",") }
+}
+
+fn volume_cells(volume: &Value, age: String) -> Value {
+    let claim = match volume["spec"].get("claimRef") {
+        Some(claim) => format!("{}/{}", text(claim, "/namespace"), text(claim, "/name")),
+        None => String::new(),
+    };
+    json!([
+        text(volume, "/metadata/name"),
+        text(volume, "/spec/capacity/storage"),
+        access_modes(items(volume, "/spec/accessModes")),
+        text(volume, "/spec/persistentVolumeReclaimPolicy"),
+        phase_or_going(volume),
+        claim,
+        text(volume, "/spec/storageClassName"),
+        unset(text(volume, "/spec/volumeAttributesClassName")),
+        text(volume, "/status/reason"),
+        age,
+        unset(text(volume, "/spec/volumeMode")),
+    ])
+}
+
+fn claim_cells(claim: &Value, age: String) -> Value {
+    let volume = text(claim, "/spec/volumeName");
+    // What it has is told of one that has a volume.
+    let (capacity, modes) = match volume {
+        "" => ("", String::new()),
+        _ => (text(claim, "/status/capacity/storage"), access_modes(items(claim, "/status/accessModes"))),
+    };
+    json!([
+        text(claim, "/metadata/name"),
+        phase_or_going(claim),
+        volume,
+        capacity,
+        modes,
+        text(claim, "/spec/storageClassName"),
+        unset(text(claim, "/spec/volumeAttributesClassName")),
+        age,
+        unset(text(claim, "/spec/volumeMode")),
+    ])
+}
+
+fn phase_or_going(object: &Value) -> &str {
+    if crate::object::is_going(object) { "Terminating" } else { text(object, "/status/phase") }
+}
+
+fn unset(text: &str) -> &str {
+    if text.is_empty() { "<unset>" } else { text }
+}
+
+/// `RWO,RWX`, each once and in the API server's order.
+fn access_modes(modes: &[Value]) -> String {
+    let all = [
+        ("ReadWriteOnce", "RWO"),
+        ("ReadOnlyMany", "ROX"),
+        ("ReadWriteMany", "RWX"),
+        ("ReadWriteOncePod", "RWOP"),
+    ];
+    let there = all.iter().filter(|(mode, _)| modes.iter().any(|had| had == mode));
+    there.map(|(_, short)| *short).collect::<Vec<_>>().join(",")
 }
 
 fn roles(node: &Value) -> String {

@@ -1,6 +1,7 @@
 //! Writing: create and update. What is answered is on the disk.
 
 use crate::accept::Form;
+use crate::claims;
 use crate::decode::{self, Format, Given};
 use crate::error::{ApiError, Result};
 use crate::http::Answer;
@@ -134,6 +135,7 @@ fn begin(resource: Resource, object: &mut Value) {
             });
         }
         Resource::Namespaces => object["status"] = json!({"phase": "Active"}),
+        Resource::PersistentVolumeClaims | Resource::PersistentVolumes => claims::begin(resource, object),
         _ => {}
     }
 }
@@ -266,6 +268,8 @@ pub(crate) fn replaced(resource: Resource, now: &Value, given: Given) -> Result<
         }
         Resource::DaemonSets => daemon_set_update(now, &mut object),
         Resource::ConfigMaps | Resource::Secrets => immutable_data(now, &object),
+        Resource::PersistentVolumeClaims => claim_update(now, &object),
+        Resource::PersistentVolumes => volume_update(now, &object),
         _ => FieldErrors::default(),
     };
     if errors.is_empty() {
@@ -341,6 +345,34 @@ fn daemon_set_update(now: &Value, object: &mut Value) -> FieldErrors {
     if !same(&now["spec"], &object["spec"]) {
         let generation = now["metadata"]["generation"].as_i64().unwrap_or(1);
         object::set_metadata(object, "generation", Some(json!(generation + 1)));
+    }
+    errors
+}
+
+/// A claim may only be told, once, which volume is to be its.
+fn claim_update(now: &Value, object: &Value) -> FieldErrors {
+    let mut errors = FieldErrors::default();
+    let mut compared = object["spec"].clone();
+    if text(now, "/spec/volumeName").is_empty() {
+        compared["volumeName"] = now["spec"]["volumeName"].clone();
+    }
+    if !same(&compared, &now["spec"]) {
+        let why = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
+        errors.forbidden(&Path::new("spec"), why);
+    }
+    errors
+}
+
+fn volume_update(now: &Value, object: &Value) -> FieldErrors {
+    let mut errors = FieldErrors::default();
+    let spec = Path::new("spec");
+    if ["hostPath", "local"].iter().any(|source| !same(&now["spec"][*source], &object["spec"][*source])) {
+        let why = "spec.persistentvolumesource is immutable after creation";
+        errors.forbidden(&spec.child("persistentvolumesource"), why);
+    }
+    if !same(&now["spec"]["volumeMode"], &object["spec"]["volumeMode"]) {
+        let mode = object["spec"]["volumeMode"].clone();
+        errors.invalid(&spec.child("volumeMode"), mode, "field is immutable");
     }
     errors
 }

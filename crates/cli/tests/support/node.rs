@@ -234,6 +234,11 @@ pub fn masked(text: &str) -> String {
     out
 }
 
+/// Columns of a table, a blank between them, so that names of other lengths do not matter.
+pub fn columns(text: &str) -> String {
+    masked(text).lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ") + "\n").collect()
+}
+
 fn mask_word(word: &str) -> String {
     let bare = word.trim_matches(['"', ',', '(', ')']);
     let masked = if is_age(bare) {

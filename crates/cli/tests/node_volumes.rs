@@ -1,0 +1,162 @@
+//! The volumes of the node's pods, as the real kubectl sees them: PersistentVolumes and claims. What is expected is what
+//! kubectl and an API server 1.36 say on a cluster without a default storage class.
+
+#[path = "support/node.rs"]
+mod node;
+mod support;
+#[path = "support/world.rs"]
+mod world;
+
+use node::{Node, columns};
+
+fn with_claim(claim: &str) -> String {
+    format!(
+        "apiVersion: v1
+kind: Pod
+metadata: {{name: user}}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: main
+    image: busybox
+    command: [sh, -c, 'echo written > /data/by-pod; sleep 1000']
+    volumeMounts: [{{name: data, mountPath: /data, mountPropagation: HostToContainer}}]
+  volumes: [{{name: data, persistentVolumeClaim: {{claimName: {claim}}}}}]
+"
+    )
+}
+
+const CLAIM: &str = "apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: data}
+spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+";
+
+fn volume(name: &str, path: &str, more: &str) -> String {
+    format!(
+        "apiVersion: v1
+kind: PersistentVolume
+metadata: {{name: {name}}}
+spec: {{capacity: {{storage: 2Gi}}, accessModes: [ReadWriteOnce, ReadOnlyMany], hostPath: {{path: {path}}}{more}}}
+"
+    )
+}
+
+#[test]
+fn a_pod_waits_for_its_claim_and_the_claim_for_a_volume() {
+    let Some(node) = Node::start("a_pod_waits_for_its_claim_and_the_claim_for_a_volume") else { return };
+    let create = |manifest: &str| node.with_input(&["create", "-f", "-"], manifest.as_bytes()).stdout;
+    assert_eq!(create(&with_claim("data")), "pod/user created\n");
+    let why = |text: &str| {
+        format!(
+            "0/1 nodes are available: {text}. no new claims to deallocate, preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+        )
+    };
+    let condition = ["get", "pod", "user", "-o", "jsonpath={.status.conditions[0].message}"];
+    node.until(&condition, |text| text == why("persistentvolumeclaim \"data\" not found"));
+    assert_eq!(
+        columns(&node.ok(&["get", "pods", "-o", "wide"])),
+        "NAME READY STATUS RESTARTS AGE IP NODE NOMINATED NODE READINESS GATES\nuser 0/1 Pending 0 AGE <none> <none> <none> <none>\n"
+    );
+    assert_eq!(create(CLAIM), "persistentvolumeclaim/data created\n");
+    node.until(&condition, |text| text == why("pod has unbound immediate PersistentVolumeClaims"));
+    assert_eq!(
+        columns(&node.ok(&["get", "pvc"])),
+        "NAME STATUS VOLUME CAPACITY ACCESS MODES STORAGECLASS VOLUMEATTRIBUTESCLASS AGE\ndata Pending <unset> AGE\n"
+    );
+    let told = [
+        "get",
+        "events",
+        "-o",
+        "jsonpath={range .items[*]}{.involvedObject.kind} {.type} {.reason} {.source.component}{.reportingComponent}: {.message}{\"\\n\"}{end}",
+    ];
+    node.until(&told, |text| {
+        text.contains("PersistentVolumeClaim Normal FailedBinding persistentvolume-controllerpersistentvolume-controller: no persistent volumes available for this claim and no storage class is set\n")
+    });
+    assert!(
+        node.ok(&told).contains("Pod Warning FailedScheduling default-scheduler: 0/1 nodes are available: ")
+    );
+    // A volume that is made in time ends the waiting.
+    let path = node.world.volume().display().to_string();
+    assert_eq!(create(&volume("disk", &path, "")), "persistentvolume/disk created\n");
+    node.wait_ready(&["user"]);
+    assert_eq!(node.world.on_host(&format!("cat {path}/by-pod")).stdout, "written\n");
+    assert_eq!(
+        columns(&node.ok(&["get", "pv,pvc", "-o", "wide"])),
+        "NAME CAPACITY ACCESS MODES RECLAIM POLICY STATUS CLAIM STORAGECLASS VOLUMEATTRIBUTESCLASS REASON AGE VOLUMEMODE\n\
+         persistentvolume/disk 2Gi RWO,ROX Retain Bound default/data <unset> AGE Filesystem\n\n\
+         NAME STATUS VOLUME CAPACITY ACCESS MODES STORAGECLASS VOLUMEATTRIBUTESCLASS AGE VOLUMEMODE\n\
+         persistentvolumeclaim/data Bound disk 2Gi RWO,ROX <unset> AGE Filesystem\n"
+    );
+    let described = node.ok(&["describe", "pvc", "data"]);
+    for line in [
+        "Status:        Bound",
+        "Volume:        disk",
+        "Finalizers:    [kubernetes.io/pvc-protection]",
+        "Used By:       user",
+    ] {
+        assert!(described.lines().any(|found| found == line), "{line} in {described}");
+    }
+    // It receives what the host mounts, as asked: a claim is a hostPath in every respect.
+    node.world
+        .on_host(&format!("mkdir -p {path}/sub && mount -t tmpfs x {path}/sub && touch {path}/sub/arrived"));
+    assert_eq!(node.ok(&["exec", "user", "--", "ls", "/data/sub"]), "arrived\n");
+    node.world.on_host(&format!("umount {path}/sub"));
+}
+
+#[test]
+fn what_is_used_stays_until_it_is_not() {
+    let Some(mut node) = Node::start("what_is_used_stays_until_it_is_not") else { return };
+    let path = node.world.volume().display().to_string();
+    let all = [
+        volume("disk", &path, ", storageClassName: fast"),
+        CLAIM.replace("spec: {", "spec: {storageClassName: fast, "),
+        with_claim("data"),
+    ];
+    node.with_input(&["create", "-f", "-"], all.join("---\n").as_bytes());
+    node.wait_ready(&["user"]);
+    node.ok(&["delete", "pvc", "data", "--wait=false"]);
+    node.ok(&["delete", "pv", "disk", "--wait=false"]);
+    let states = ["get", "pv,pvc", "--no-headers"];
+    let going = "persistentvolume/disk 2Gi RWO,ROX Retain Terminating default/data fast <unset> AGE\npersistentvolumeclaim/data Terminating disk 2Gi RWO,ROX fast <unset> AGE\n";
+    assert_eq!(columns(&node.ok(&states)), going);
+    node.end(rustix::process::Signal::KILL);
+    node.run();
+    assert_eq!(columns(&node.ok(&states)), going, "bound for good");
+    node.ok(&["delete", "pod", "user"]);
+    node.until(&states, str::is_empty);
+    // A volume whose claim has gone is nobody else's before it is freed; and a namespace takes its claims with it.
+    node.ok(&["create", "namespace", "dev"]);
+    node.with_input(&["create", "-f", "-"], volume("kept", &path, "").as_bytes());
+    node.with_input(&["create", "-n", "dev", "-f", "-"], CLAIM.as_bytes());
+    let phase = ["get", "pv", "kept", "-o", "jsonpath={.status.phase}"];
+    node.until(&phase, |text| text == "Bound");
+    node.ok(&["delete", "namespace", "dev"]);
+    node.until(&phase, |text| text == "Released");
+    node.with_input(&["create", "-f", "-"], CLAIM.as_bytes());
+    let claimed = ["get", "pvc", "data", "-o", "jsonpath={.status.phase} {.spec.volumeName}"];
+    node.until(&["get", "events", "-o", "jsonpath={.items[*].reason}"], |text| {
+        text.contains("FailedBinding")
+    });
+    assert_eq!(node.ok(&claimed), "Pending ");
+    node.ok(&[
+        "patch",
+        "pv",
+        "kept",
+        "--type=json",
+        "-p",
+        "[{\"op\": \"remove\", \"path\": \"/spec/claimRef\"}]",
+    ]);
+    node.until(&claimed, |text| text == "Bound kept");
+    let refused = node.kubectl(&["patch", "pvc", "data", "-p", "{\"spec\": {\"storageClassName\": \"x\"}}"]);
+    assert_eq!(
+        refused.stderr,
+        "The PersistentVolumeClaim \"data\" is invalid: spec: Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n"
+    );
+    // Nothing of it is deleted, and that is said.
+    node.ok(&["patch", "pv", "kept", "-p", "{\"spec\": {\"persistentVolumeReclaimPolicy\": \"Delete\"}}"]);
+    node.ok(&["delete", "pvc", "data"]);
+    node.until(&phase, |text| text == "Failed");
+    assert!(node.ok(&["describe", "pv", "kept"]).contains("VolumeFailedDelete"));
+    node.ok(&["delete", "pv", "kept"]);
+}
