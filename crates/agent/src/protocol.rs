@@ -8,14 +8,17 @@ use crate::status_file::StatusFile;
 use k8s_openapi::api::core::v1::EphemeralContainer;
 use serde::{Deserialize, Serialize};
 
-/// The version spoken here. 2 has `attach`, 3 has `addEphemeralContainer`.
-pub const PROTOCOL_VERSION: u32 = 3;
+/// The version spoken here. 2 has `attach`, 3 has `addEphemeralContainer`, 4 has `takeObjects`.
+pub const PROTOCOL_VERSION: u32 = 4;
 
 /// The first version with [`Request::Attach`].
 pub const ATTACH_SINCE: u32 = 2;
 
 /// The first version with [`Request::AddEphemeralContainer`].
 pub const EPHEMERAL_SINCE: u32 = 3;
+
+/// The first version with [`Request::TakeObjects`].
+pub const OBJECTS_SINCE: u32 = 4;
 
 /// The longest line that a supervisor takes.
 pub const MAX_REQUEST_BYTES: usize = 64 * 1024;
@@ -58,6 +61,9 @@ pub enum Request {
         /// Validated and defaulted; its image is here.
         container: Box<EphemeralContainer>,
     },
+    /// What the pod's ConfigMaps, Secrets, labels and annotations are now lies beside its record (they may be longer than a
+    /// line): answered with the status once they are in the record and in the volumes.
+    TakeObjects,
 }
 
 /// A line from the supervisor.

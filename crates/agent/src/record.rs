@@ -178,6 +178,30 @@ impl PodRecord {
         Ok(())
     }
 
+    /// Takes over what [`leave_objects`] has left, here and on the disk.
+    ///
+    /// # Errors
+    /// It cannot be read or written; then nothing has changed.
+    pub(crate) fn take_objects(&mut self, root: &Root, uid: &PodUid) -> Result<(), RecordError> {
+        let path = objects_path(root, uid);
+        let objects = atomic_file::read_json::<PodObjects>(&path).map_err(state("read", &path))?;
+        // Taken by an earlier request already: it was the latest.
+        let Some(objects) = objects else { return Ok(()) };
+        let mut changed = self.clone();
+        let PodObjects { config_maps, secrets, labels, annotations } = objects;
+        (changed.config_maps, changed.secrets) = (config_maps, secrets);
+        let metadata = &mut changed.pod.metadata;
+        metadata.labels = (!labels.is_empty()).then_some(labels);
+        // What they ask of rhizome was asked when the pod was made, and has been done.
+        let had = metadata.annotations.take().unwrap_or_default();
+        let asked = had.into_iter().filter(|(key, _)| PodObjects::is_ours(key));
+        let annotations: BTreeMap<_, _> = annotations.into_iter().chain(asked).collect();
+        metadata.annotations = (!annotations.is_empty()).then_some(annotations);
+        write_record(root, uid, &changed)?;
+        *self = changed;
+        std::fs::remove_file(&path).map_err(state("remove", &path))
+    }
+
     fn new(new: NewPod, uid: &PodUid, now: Timestamp) -> PodRecord {
         let NewPod { mut pod, config_maps, secrets, claims, job } = new;
         pod.metadata.namespace = Some(PodKey::of(&pod).namespace);
@@ -187,6 +211,52 @@ impl PodRecord {
         pod.status = None;
         PodRecord { version: RECORD_VERSION, pod, config_maps, secrets, claims, job }
     }
+}
+
+/// What of a pod may change while it runs.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodObjects {
+    /// By name.
+    pub config_maps: BTreeMap<String, ConfigMap>,
+    /// By name.
+    pub secrets: BTreeMap<String, Secret>,
+    /// Of the pod.
+    pub labels: BTreeMap<String, String>,
+    /// Of the pod; but for those that rhizome reads or writes itself, which stay.
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl PodObjects {
+    /// As a record, or a pod that is to be one, has them.
+    #[must_use]
+    pub fn of(
+        pod: &Pod,
+        config_maps: BTreeMap<String, ConfigMap>,
+        secrets: BTreeMap<String, Secret>,
+    ) -> PodObjects {
+        let mut annotations = pod.metadata.annotations.clone().unwrap_or_default();
+        annotations.retain(|key, _| !PodObjects::is_ours(key));
+        let labels = pod.metadata.labels.clone().unwrap_or_default();
+        PodObjects { config_maps, secrets, labels, annotations }
+    }
+
+    fn is_ours(annotation: &str) -> bool {
+        annotation.starts_with("rhizome.dev/")
+    }
+}
+
+fn objects_path(root: &Root, uid: &PodUid) -> PathBuf {
+    root.pod_lib(uid).join("objects.json")
+}
+
+/// Leaves for a pod's supervisor what of it has changed; the last counts.
+///
+/// # Errors
+/// It cannot be written.
+pub(crate) fn leave_objects(root: &Root, uid: &PodUid, objects: &PodObjects) -> Result<(), RecordError> {
+    let path = objects_path(root, uid);
+    atomic_file::write_json(&path, objects, Survives::Process).map_err(state("write", &path))
 }
 
 /// The API's times have no fractions of a second.

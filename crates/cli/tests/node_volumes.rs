@@ -160,3 +160,67 @@ fn what_is_used_stays_until_it_is_not() {
     assert!(node.ok(&["describe", "pv", "kept"]).contains("VolumeFailedDelete"));
     node.ok(&["delete", "pv", "kept"]);
 }
+
+#[test]
+fn what_changes_in_a_config_map_reaches_the_pods_that_run() {
+    let Some(node) = Node::start("what_changes_in_a_config_map_reaches_the_pods_that_run") else { return };
+    node.ok(&["create", "configmap", "words", "--from-literal=key=one", "--from-literal=gone=x"]);
+    node.ok(&["create", "secret", "generic", "hidden", "--from-literal=key=one"]);
+    let pod = "apiVersion: v1
+kind: Pod
+metadata: {name: reader, labels: {of: before}}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: main
+    image: busybox
+    command: [sleep, '1000']
+    env: [{name: KEY, valueFrom: {configMapKeyRef: {name: words, key: key}}}]
+    volumeMounts:
+    - {name: words, mountPath: /words}
+    - {name: words, mountPath: /alone, subPath: key}
+    - {name: all, mountPath: /all}
+  volumes:
+  - {name: words, configMap: {name: words}}
+  - name: all
+    projected:
+      sources:
+      - secret: {name: hidden}
+      - downwardAPI: {items: [{path: of, fieldRef: {fieldPath: \"metadata.labels['of']\"}}]}
+";
+    node.with_input(&["create", "-f", "-"], pod.as_bytes());
+    node.wait_ready(&["reader"]);
+    let inside = |script: &str| node.ok(&["exec", "reader", "--", "sh", "-c", script]);
+    let shown = "cd /words; cat key; ls; cat /alone /all/key /all/of; echo $KEY";
+    assert_eq!(inside(shown), "onegone\nkey\noneonebeforeone\n");
+    // Who has a file open reads on in it; who opens one gets the new ones, all of them at once.
+    let before = inside("readlink /words/..data");
+    node.ok(&[
+        "patch",
+        "configmap",
+        "words",
+        "-p",
+        "{\"data\": {\"key\": \"two\", \"gone\": null, \"new\": \"y\"}}",
+    ]);
+    let begun = std::time::Instant::now();
+    node.until(&["exec", "reader", "--", "cat", "/words/key"], |text| text == "two");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(30), "{:?}", begun.elapsed());
+    assert_ne!(inside("readlink /words/..data"), before);
+    node.ok(&["patch", "secret", "hidden", "-p", "{\"stringData\": {\"key\": \"two\"}}"]);
+    node.ok(&["label", "pod", "reader", "of=after", "--overwrite"]);
+    node.until(&["exec", "reader", "--", "cat", "/all/key", "/all/of"], |text| text == "twoafter");
+    // A file by itself and a variable are what they were.
+    assert_eq!(inside(shown), "twokey\nnew\nonetwoafterone\n");
+    // What is missing is told, and what there was stays.
+    node.ok(&["delete", "configmap", "words"]);
+    let told =
+        ["get", "events", "--field-selector", "reason=FailedMount", "-o", "jsonpath={.items[*].message}"];
+    node.until(&told, |text| {
+        text == "MountVolume.SetUp failed for volume \"words\" : configmap \"words\" not found"
+    });
+    assert_eq!(inside("cat /words/key"), "two");
+    assert_eq!(
+        node.ok(&["get", "pod", "reader", "-o", "jsonpath={.status.containerStatuses[0].restartCount}"]),
+        "0"
+    );
+}

@@ -404,8 +404,25 @@ pub(crate) fn delete_options(body: &[u8], format: Format) -> Result<DeleteOption
         return Ok(DeleteOptions::default());
     }
     let about = About { kind: "DeleteOptions", ..*Resource::Pods.about() };
+    delete_options_of(&manifest::decode::any(&parse(&about, body, format)?))
+}
+
+/// Reads an Eviction of this pod: how it is to be deleted.
+pub(crate) fn eviction(body: &[u8], format: Format, pod: &str) -> Result<DeleteOptions> {
+    let about = About { kind: "Eviction", ..*Resource::Pods.about() };
     let value = manifest::decode::any(&parse(&about, body, format)?);
     let kind = text(&value, "/kind");
+    if !["", "Eviction"].contains(&kind) {
+        return Err(ApiError::bad_request(format!("{kind} cannot be handled as a Eviction")));
+    }
+    if text(&value, "/metadata/name") != pod {
+        return Err(ApiError::bad_request("name in URL does not match name in Eviction object"));
+    }
+    value.get("deleteOptions").map_or_else(|| Ok(DeleteOptions::default()), delete_options_of)
+}
+
+fn delete_options_of(value: &Value) -> Result<DeleteOptions> {
+    let kind = text(value, "/kind");
     if !["", "DeleteOptions"].contains(&kind) {
         return Err(ApiError::bad_request(format!("{kind} cannot be handled as a DeleteOptions")));
     }

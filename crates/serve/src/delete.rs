@@ -14,6 +14,7 @@ use crate::selector::Selector;
 use crate::server::Shared;
 use crate::store::{Durability, Next, Stored};
 use crate::verbs::{blocking, dry_run};
+use hyper::StatusCode;
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -50,6 +51,23 @@ pub(crate) async fn one(
     Ok(Answer::json(&json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details,
     })))
+}
+
+/// Deletes a pod as `kubectl drain` asks for it: there are no disruption budgets that could speak against it.
+pub(crate) async fn evict(
+    shared: &Arc<Shared>,
+    key: &Key,
+    query: &Query,
+    body: &[u8],
+    content_type: &str,
+) -> Result<Answer> {
+    let mut options = decode::eviction(body, decode::format(content_type)?, &key.name)?;
+    options.dry_run |= dry_run("CreateOptions", query)?;
+    let (shared, key) = (shared.clone(), key.clone());
+    blocking(move || delete(&shared, &key, &options)).await?;
+    let status =
+        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
+    Ok(Answer::json(&status).code(StatusCode::CREATED))
 }
 
 /// Deletes all that are meant.

@@ -139,10 +139,10 @@ pub(crate) fn hash(document: &Value) -> String {
 }
 
 fn aggregated_resource(about: &About) -> Value {
-    let kind = |kind: &str| json!({"group": about.group, "version": about.version, "kind": kind});
     let mut object = Map::new();
     object.insert("resource".into(), about.plural.into());
-    object.insert("responseKind".into(), kind(about.kind));
+    let kind = json!({"group": about.group, "version": about.version, "kind": about.kind});
+    object.insert("responseKind".into(), kind);
     object.insert("scope".into(), if about.namespaced { "Namespaced" } else { "Cluster" }.into());
     object.insert("singularResource".into(), about.singular.into());
     object.insert("verbs".into(), json!(about.verbs));
@@ -151,7 +151,11 @@ fn aggregated_resource(about: &About) -> Value {
     let parts: Vec<Value> = about
         .subresources
         .iter()
-        .map(|sub| json!({"subresource": sub.name, "responseKind": kind(sub.kind), "verbs": sub.verbs}))
+        .map(|sub| {
+            let (group, version) = sub.group_version.unwrap_or((about.group, about.version));
+            let kind = json!({"group": group, "version": version, "kind": sub.kind});
+            json!({"subresource": sub.name, "responseKind": kind, "verbs": sub.verbs})
+        })
         .collect();
     if !parts.is_empty() {
         object.insert("subresources".into(), parts.into());
@@ -179,10 +183,14 @@ pub(crate) fn group_version(group: &str, version: &str) -> Answer {
         insert_unless_empty(&mut object, "categories", about.categories);
         resources.push(Value::Object(object));
         for sub in about.subresources {
-            resources.push(json!({
+            let mut object = json!({
                 "name": format!("{}/{}", about.plural, sub.name), "singularName": "",
                 "namespaced": about.namespaced, "kind": sub.kind, "verbs": sub.verbs,
-            }));
+            });
+            if let Some((group, version)) = sub.group_version {
+                (object["group"], object["version"]) = (group.into(), version.into());
+            }
+            resources.push(object);
         }
     }
     let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };

@@ -373,6 +373,12 @@ async fn part(
     match (subresource, method) {
         ("log", "GET") => logs::log(shared, key, query).await,
         ("status", "GET") => list::get(&shared.store, key, query, accept::form(accept)?),
+        ("eviction", "POST") => {
+            let content_type = request.headers().get(header::CONTENT_TYPE);
+            let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or("").to_owned();
+            let body = body(request).await?;
+            delete::evict(shared, key, query, &body, &content_type).await
+        }
         ("exec" | "attach", "GET" | "POST") => {
             let session = Session::of(shared, key, query, subresource == "exec")?;
             let upgrade = request.headers().get(header::UPGRADE).and_then(|value| value.to_str().ok());

@@ -39,6 +39,12 @@ pub(crate) struct Subresource {
     pub(crate) name: &'static str,
     pub(crate) kind: &'static str,
     pub(crate) verbs: &'static [&'static str],
+    /// Of the kind, where that is not the object's.
+    pub(crate) group_version: Option<(&'static str, &'static str)>,
+}
+
+const fn part(name: &'static str, kind: &'static str, verbs: &'static [&'static str]) -> Subresource {
+    Subresource { name, kind, verbs, group_version: None }
 }
 
 const ALL: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
@@ -47,10 +53,11 @@ const NODE: &[&str] = &["get", "list", "patch", "update", "watch"];
 const EVENT: &[&str] = &["delete", "deletecollection", "get", "list", "watch"];
 
 const POD_PARTS: &[Subresource] = &[
-    Subresource { name: "attach", kind: "PodAttachOptions", verbs: &["create", "get"] },
-    Subresource { name: "exec", kind: "PodExecOptions", verbs: &["create", "get"] },
-    Subresource { name: "log", kind: "Pod", verbs: &["get"] },
-    Subresource { name: "status", kind: "Pod", verbs: &["get"] },
+    part("attach", "PodAttachOptions", &["create", "get"]),
+    Subresource { group_version: Some(("policy", "v1")), ..part("eviction", "Eviction", &["create"]) },
+    part("exec", "PodExecOptions", &["create", "get"]),
+    part("log", "Pod", &["get"]),
+    part("status", "Pod", &["get"]),
 ];
 
 impl Resource {
@@ -145,7 +152,7 @@ static DAEMON_SETS: About = About {
     kind: "DaemonSet",
     short_names: &["ds"],
     categories: &["all"],
-    subresources: &[Subresource { name: "status", kind: "DaemonSet", verbs: &["get"] }],
+    subresources: &[part("status", "DaemonSet", &["get"])],
     schema: "apps.DaemonSet",
     ..CORE
 };
@@ -176,7 +183,7 @@ static CLAIMS: About = About {
     singular: "persistentvolumeclaim",
     kind: "PersistentVolumeClaim",
     short_names: &["pvc"],
-    subresources: &[Subresource { name: "status", kind: "PersistentVolumeClaim", verbs: &["get"] }],
+    subresources: &[part("status", "PersistentVolumeClaim", &["get"])],
     schema: "v1.PersistentVolumeClaim",
     ..CORE
 };
@@ -186,7 +193,7 @@ static VOLUMES: About = About {
     kind: "PersistentVolume",
     namespaced: false,
     short_names: &["pv"],
-    subresources: &[Subresource { name: "status", kind: "PersistentVolume", verbs: &["get"] }],
+    subresources: &[part("status", "PersistentVolume", &["get"])],
     schema: "v1.PersistentVolume",
     ..CORE
 };

@@ -17,11 +17,12 @@ use crate::server::Shared;
 use crate::store::{Durability, Next, WriteError};
 use agent::client::{Client, ClientError, PodRef, Watch};
 use agent::lifecycle::{Event, Now, PodEvent, PodState, Uptime, step};
-use agent::record::{NewPod, PodKey, PodUid, RecordError};
+use agent::record::{NewPod, PodKey, PodObjects, PodUid, RecordError};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as api;
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::Interest;
@@ -32,6 +33,13 @@ use tokio::sync::Notify;
 const RETRY_FIRST: Duration = Duration::from_secs(2);
 const RETRY_MOST: Duration = Duration::from_secs(120);
 
+/// What of a pod's object says that `agent` has had it. Nobody else writes it, and it is in the journal from then on.
+const HANDED_OVER: &str = "/status/observedGeneration";
+
+fn mark_handed_over(object: &mut Value) {
+    object["status"]["observedGeneration"] = json!(1);
+}
+
 /// The tasks, by pod.
 #[derive(Debug, Default)]
 pub(crate) struct Workers {
@@ -39,6 +47,12 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
+    /// Wakes every pod: the node has changed.
+    pub(crate) fn wake_all(&self) {
+        let wakes = self.wakes.lock().unwrap_or_else(PoisonError::into_inner);
+        wakes.values().for_each(|wake| wake.notify_one());
+    }
+
     /// Wakes every pod of a namespace: something that one of them may wait for has come.
     pub(crate) fn wake_namespace(&self, namespace: &str) {
         let wakes = self.wakes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -81,8 +95,8 @@ struct Worker {
     key: Key,
     pod: PodRef,
     wake: Arc<Notify>,
-    /// Whether it was bound to this node, and so handed to `agent`, before we began.
-    was_bound: bool,
+    /// Whether it was handed to `agent` before we began.
+    was_handed_over: bool,
     /// When we began.
     begun: Instant,
 }
@@ -104,7 +118,7 @@ impl Worker {
             pod: PodRef { key: pod_key, uid },
             wake: wake.clone(),
             begun: Instant::now(),
-            was_bound: !text(&object, "/spec/nodeName").is_empty(),
+            was_handed_over: object.pointer(HANDED_OVER).is_some(),
         })
     }
 
@@ -150,9 +164,9 @@ impl Worker {
         match self.agent(move |client| client.view(&pod)).await {
             Ok(_) => {
                 // Killed between handing it over and writing that down.
-                self.bind(Durability::Lasting);
+                self.note_hand_over();
             }
-            Err(error) if is_gone(&error) && self.was_bound => return self.forget(),
+            Err(error) if is_gone(&error) && self.was_handed_over => return self.forget(),
             Err(error) if is_gone(&error) => {
                 if !self.prepare().await? {
                     return self.forget();
@@ -164,9 +178,18 @@ impl Worker {
     }
 
     /// Says in the object that it is this node's.
-    fn bind(&self, durability: Durability) {
+    fn bind(&self) {
         let node = self.shared.facts.name.clone();
-        self.change(durability, |object| object["spec"]["nodeName"] = node.into());
+        self.change(Durability::Passing, |object| object["spec"]["nodeName"] = node.into());
+    }
+
+    /// Says on the disk that `agent` has the pod: if it has it no more at our next start, it was removed there.
+    fn note_hand_over(&self) {
+        let node = self.shared.facts.name.clone();
+        self.change(Durability::Lasting, |object| {
+            object["spec"]["nodeName"] = node.into();
+            mark_handed_over(object);
+        });
     }
 
     /// Changes the object, if it is still this pod's.
@@ -203,6 +226,12 @@ impl Worker {
         while self.going().is_none() {
             let Some(object) = self.object() else { return Ok(false) };
             let Ok(pod) = serde_json::from_value::<api::Pod>(object) else { return Ok(false) };
+            let named = pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref());
+            if named.is_some_and(|node| *node != self.shared.facts.name) {
+                // Another node's, of which there is none.
+                self.until_going().await;
+                break;
+            }
             let gathered = tokio::select! {
                 gathered = self.gather(pod.clone()) => gathered,
                 // A pull that is under way goes on: another pod may want the image.
@@ -222,6 +251,20 @@ impl Worker {
         Ok(false)
     }
 
+    /// Whether no pods are taken (`kubectl cordon`), unless they tolerate that.
+    fn is_cordoned(&self, pod: &api::Pod) -> bool {
+        let node = self.shared.store.get(&Key::new(Resource::Nodes, "", &self.shared.facts.name));
+        let tolerates = |t: &api::Toleration| {
+            let key = t.key.as_deref().unwrap_or_default();
+            let effect = t.effect.as_deref().unwrap_or_default();
+            let all = key.is_empty() && t.operator.as_deref() == Some("Exists");
+            (all || key == "node.kubernetes.io/unschedulable") && ["", "NoSchedule"].contains(&effect)
+        };
+        let tolerations = pod.spec.iter().flat_map(|spec| spec.tolerations.iter().flatten());
+        node.is_some_and(|node| node.value()["spec"]["unschedulable"] == true)
+            && !tolerations.into_iter().any(tolerates)
+    }
+
     async fn until_going(&self) {
         while self.going().is_none() {
             self.wake.notified().await;
@@ -231,7 +274,10 @@ impl Worker {
     /// Claims, without which it is no node's; images, ConfigMaps and Secrets.
     async fn gather(&self, mut pod: api::Pod) -> Result<NewPod, Obstacle> {
         let claims = claims::of_pod(&self.shared.store, &pod)?;
-        self.bind(Durability::Passing);
+        if pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_none()) && self.is_cordoned(&pod) {
+            return Err(Obstacle::of_scheduling("1 node(s) were unschedulable"));
+        }
+        self.bind();
         pod.spec.get_or_insert_default().node_name = Some(self.shared.facts.name.clone());
         self.set_status(&waiting_status(&pod, None));
         let mut new = images::with_objects(&self.shared.store, &pod)?;
@@ -245,7 +291,7 @@ impl Worker {
 
     async fn hand_over(&self, new: NewPod) -> agent::client::Result<()> {
         self.agent(move |client| client.create(vec![new])).await?;
-        self.bind(Durability::Lasting);
+        self.note_hand_over();
         Ok(())
     }
 
@@ -275,6 +321,9 @@ impl Worker {
                 view => view?,
             };
             let record = view.record.pod.clone();
+            let had = PodObjects::of(&record, view.record.config_maps.clone(), view.record.secrets.clone());
+            told.objects = digest(&had);
+            drop(had);
             self.show(&record, view.state(), &mut told).await;
             match (self.going(), view.state().done(), view.supervised) {
                 (Some(going), done, supervised) if done || !supervised => {
@@ -319,6 +368,7 @@ impl Worker {
         loop {
             let state = watch.latest().state.clone();
             self.show(record, &state, told).await;
+            self.refresh(told).await;
             if watch.latest().state.done() || watch.wake_fd().is_none() {
                 return Ok(());
             }
@@ -339,6 +389,36 @@ impl Worker {
                     Ok(watch)
                 })
                 .await?;
+        }
+    }
+
+    /// Gives the pod what its ConfigMaps, Secrets, labels and annotations are now, if that is not what it has.
+    async fn refresh(&self, told: &mut Told) {
+        let pod = self.object().and_then(|object| serde_json::from_value::<api::Pod>(object).ok());
+        let Some(now) = pod.filter(|pod| pod.metadata.deletion_timestamp.is_none()) else { return };
+        let new = match images::with_objects(&self.shared.store, &now) {
+            Ok(new) => new,
+            // It keeps what it has. What only a container's variables are made from is told when one is made.
+            Err(missing) => {
+                let again = told.missing.replace(missing.message.clone()) == Some(missing.message.clone());
+                if missing.container.is_none() && !again {
+                    self.tell(true, &missing.reason, &missing.message, None);
+                }
+                return;
+            }
+        };
+        told.missing = None;
+        let objects = PodObjects::of(&now, new.config_maps, new.secrets);
+        let wanted = digest(&objects);
+        if wanted == told.objects {
+            return;
+        }
+        let pod = self.pod.clone();
+        match self.agent(move |client| client.update_objects(&pod, &objects)).await {
+            Ok(_) => told.objects = wanted,
+            Err(error) => {
+                tracing::warn!(pod = %self.key, error = %with_causes(&error), "the pod keeps its old contents");
+            }
         }
     }
 
@@ -367,7 +447,7 @@ impl Worker {
         }
         told.events.clone_from(&state.events);
         let phase = state.phase().as_str();
-        if phase == "Running" && !told.ran && !self.was_bound {
+        if phase == "Running" && !told.ran && !self.was_handed_over {
             self.shared.counters.started(self.begun.elapsed());
         }
         told.ran |= phase == "Running";
@@ -383,6 +463,18 @@ struct Told {
     propagation: Option<Found>,
     /// Whether it has been seen to run.
     ran: bool,
+    /// What the pod has been given, as [`digest`] has it.
+    objects: u64,
+    /// What of it is missing now.
+    missing: Option<String>,
+}
+
+/// A number that changes with what a pod is given.
+fn digest(objects: &PodObjects) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    // A value of ours always has a JSON.
+    serde_json::to_vec(objects).unwrap_or_default().hash(&mut hasher);
+    hasher.finish()
 }
 
 /// To wait for a supervisor's word; none where there is no supervisor. Nothing is read from it: the watch does that.
@@ -412,6 +504,9 @@ fn waiting_status(pod: &api::Pod, obstacle: Option<&Obstacle>) -> Value {
     let now = Now { wall: Timestamp::now(), uptime: Uptime(0) };
     let (state, _) = step(PodState::new(agent::status::rules(pod)), Event::Begin, now);
     let mut status = serde_json::to_value(agent::status::pod_status(pod, &state)).unwrap_or_default();
+    if let Some(status) = status.as_object_mut() {
+        status.shift_remove("observedGeneration");
+    }
     let Some(obstacle) = obstacle else { return status };
     if obstacle.by == Reporter::Scheduler {
         return unscheduled_status(pod, &status["qosClass"], &obstacle.message);
@@ -455,6 +550,7 @@ pub(crate) fn adopt(shared: &Arc<Shared>) {
         let Ok(mut object) = serde_json::to_value(&record.pod) else { continue };
         object["spec"]["nodeName"] = shared.facts.name.clone().into();
         object["status"] = json!({"phase": "Pending"});
+        mark_handed_over(&mut object);
         shared.ensure_namespace(&name.namespace);
         let adopted = shared.store.change::<WriteError>(&key, Durability::Lasting, |now| {
             Ok(if now.is_some() { Next::Keep } else { Next::Put(object) })

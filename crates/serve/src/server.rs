@@ -368,6 +368,7 @@ impl Shared {
             Resource::Pods => pods::look_after(self, key),
             Resource::ConfigMaps | Resource::Secrets => self.pods.wake_namespace(&key.namespace),
             Resource::Namespaces => self.end_namespace(&key.name),
+            Resource::Nodes => self.pods.wake_all(),
             _ => {}
         }
     }

@@ -20,11 +20,23 @@ impl Client {
         pod: &PodRef,
         container: api::EphemeralContainer,
     ) -> Result<StatusFile> {
+        let container = Box::new(self.check_ephemeral(pod, container)?);
+        let request = Request::AddEphemeralContainer { container };
+        self.ask_for_change(pod, EPHEMERAL_SINCE, "run a container", &request)
+    }
+
+    /// Asks a pod's supervisor for what is answered with the status.
+    pub(super) fn ask_for_change(
+        &self,
+        pod: &PodRef,
+        since: u32,
+        to: &str,
+        request: &Request,
+    ) -> Result<StatusFile> {
         let talk = |source| ClientError::Talk { pod: pod.key.clone(), source };
         let refused = |reason: String| ClientError::Refused { pod: pod.key.clone(), reason };
-        let container = self.check_ephemeral(pod, container)?;
-        let mut connection = self.connect_since(pod, EPHEMERAL_SINCE, "run a container")?;
-        connection.ask(&Request::AddEphemeralContainer { container: Box::new(container) }).map_err(talk)?;
+        let mut connection = self.connect_since(pod, since, to)?;
+        connection.ask(request).map_err(talk)?;
         let line = connection.wait_for_line(ANSWER_TIMEOUT).map_err(talk)?;
         let line = line.ok_or_else(|| talk(io::ErrorKind::UnexpectedEof.into()))?;
         match serde_json::from_slice(&line).map_err(|e| talk(e.into()))? {

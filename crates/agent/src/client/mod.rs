@@ -13,6 +13,7 @@ mod ephemeral;
 mod error;
 mod foreground;
 mod logs;
+mod objects;
 mod reset;
 mod watch;
 

@@ -6,9 +6,10 @@ use crate::clock::read_now;
 use crate::lifecycle::{ContainerState, Event, Exit, LIMITED, NotCreated, VOLUME_WARNING};
 use crate::logs::{LogWriter, log_path};
 use crate::node::Node;
+use crate::record::PodRecord;
 use crate::status_file::StatusFile;
 use crate::volumes::host_path::os_words;
-use crate::volumes::{PodVolumes, node_files, pinned};
+use crate::volumes::{PodVolumes, VolumeError, node_files, pinned};
 use image::Image;
 use k8s_openapi::api::core::v1 as api;
 use manifest::cri::{self, EnvSources, Mount, NodeFacts, ResolvedVolumes};
@@ -69,6 +70,16 @@ impl Supervisor {
         self.queue.extend(self.volumes.warnings.iter().map(warning));
         self.volumes.warnings.clear();
         self.queue.push_back(event);
+    }
+
+    /// Writes what has changed since `before` into the volumes that are made.
+    pub(super) fn refresh_volumes(&mut self, before: &PodRecord) {
+        let failed = self.pod_volumes().refresh(&self.volumes, before, read_now().wall);
+        let warning = |error: VolumeError| {
+            let (message, hint) = (chain(&error), error.hint());
+            Event::Warning { reason: "FailedMount".into(), message, hint }
+        };
+        self.queue.extend(failed.into_iter().map(warning));
     }
 
     /// Takes over the containers of a supervisor that was killed: what runs is held again, what has ended since is told to

@@ -52,6 +52,8 @@ pub(super) enum Wants {
     Input(String),
     /// One more container.
     Container(Box<EphemeralContainer>),
+    /// Other contents.
+    Objects,
 }
 
 /// One of them.
@@ -242,6 +244,7 @@ impl Client {
             Ok(Request::AddEphemeralContainer { container }) => {
                 self.wants = Some(Wants::Container(container))
             }
+            Ok(Request::TakeObjects) => self.wants = Some(Wants::Objects),
             Err(error) => self.push(&Answer::Error { message: error.to_string() }),
         }
         None

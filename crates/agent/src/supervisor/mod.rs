@@ -488,6 +488,7 @@ impl Supervisor {
                         self.clients.answer_attach(*id, input);
                     }
                     Some(Wants::Container(container)) => self.take_container(*id, *container),
+                    Some(Wants::Objects) => self.take_objects(*id),
                 }
             }
             Source::Exit(name) => self.take_exit(name),
@@ -522,6 +523,16 @@ impl Supervisor {
         }
         self.clients.answer_wish(client, Ok(&self.file));
         actions.into_iter().for_each(|action| self.act(action));
+    }
+
+    /// Takes other contents of ConfigMaps and Secrets in: first into the record, then into the volumes that are made.
+    fn take_objects(&mut self, client: u64) {
+        let before = self.record.clone();
+        let taken = self.record.take_objects(&self.root, &self.uid).map_err(|e| chain(&e));
+        if taken.is_ok() {
+            self.refresh_volumes(&before);
+        }
+        self.clients.answer_wish(client, taken.map(|()| &self.file));
     }
 
     fn take_signals(&mut self) {

@@ -39,26 +39,9 @@ impl PodVolumes<'_> {
     /// A volume below the pod's own folder.
     fn make_own(&self, volume: &api::Volume, now: Timestamp) -> Result<ResolvedVolume, VolumeError> {
         let of = VolumeError::of(volume);
-        let name = volume.name.as_str();
-        let objects = || EnvSources::new(&self.record.config_maps, &self.record.secrets);
         let host_path = if let Some(source) = &volume.empty_dir {
             self.make_empty_dir(volume, source).map_err(of)?
-        } else if let Some(source) = &volume.config_map {
-            let object = self.record.config_maps.get(&source.name);
-            let files = volume_files::config_map_files(name, source, object)?;
-            self.write_files(volume, &files, now).map_err(of)?
-        } else if let Some(source) = &volume.secret {
-            let object = source.secret_name.as_ref().and_then(|name| self.record.secrets.get(name));
-            let files = volume_files::secret_files(name, source, object)?;
-            self.write_files(volume, &files, now).map_err(of)?
-        } else if let Some(source) = &volume.downward_api {
-            let (node, items) = (Node::read(self.root), source.items.as_deref().unwrap_or_default());
-            let (pod, mode) = (&self.record.pod, source.default_mode);
-            let files = volume_files::downward_api_files(name, items, mode, pod, &node.facts())?;
-            self.write_files(volume, &files, now).map_err(of)?
-        } else if let Some(source) = &volume.projected {
-            let (node, pod) = (Node::read(self.root), &self.record.pod);
-            let files = volume_files::projected_files(name, source, &objects(), pod, &node.facts())?;
+        } else if let Some(files) = self.files(volume)? {
             self.write_files(volume, &files, now).map_err(of)?
         } else if volume.ephemeral.is_some() {
             self.volume_folder(volume).map_err(of)?
@@ -70,8 +53,32 @@ impl PodVolumes<'_> {
         Ok(ResolvedVolume { host_path, read_only: is_read_only(volume) })
     }
 
+    /// The files of a volume that is nothing but files of ours.
+    pub(super) fn files(
+        &self,
+        volume: &api::Volume,
+    ) -> Result<Option<Vec<volume_files::VolumeFile>>, VolumeError> {
+        let (name, pod) = (volume.name.as_str(), &self.record.pod);
+        let files = if let Some(source) = &volume.config_map {
+            volume_files::config_map_files(name, source, self.record.config_maps.get(&source.name))
+        } else if let Some(source) = &volume.secret {
+            let object = source.secret_name.as_ref().and_then(|name| self.record.secrets.get(name));
+            volume_files::secret_files(name, source, object)
+        } else if let Some(source) = &volume.downward_api {
+            let (node, items) = (Node::read(self.root), source.items.as_deref().unwrap_or_default());
+            volume_files::downward_api_files(name, items, source.default_mode, pod, &node.facts())
+        } else if let Some(source) = &volume.projected {
+            let node = Node::read(self.root);
+            let objects = EnvSources::new(&self.record.config_maps, &self.record.secrets);
+            volume_files::projected_files(name, source, &objects, pod, &node.facts())
+        } else {
+            return Ok(None);
+        };
+        Ok(Some(files?))
+    }
+
     /// The folder of a volume with its files; in memory where they may be secret, so that they never reach the disk.
-    fn write_files(
+    pub(super) fn write_files(
         &self,
         volume: &api::Volume,
         files: &[volume_files::VolumeFile],

@@ -260,10 +260,7 @@ impl PodVolumes<'_> {
         let first_time = !self.ledger_path().exists();
         for volume in volumes {
             let resolved = self.make(volume, now, &mut made.warnings)?;
-            if let Some(ownership) = self.ownership(volume, first_time) {
-                let given = ownership.give(&resolved.host_path);
-                given.map_err(|(path, e)| VolumeError::of(volume)(io_cause("give to fsGroup", &path)(e)))?;
-            }
+            self.give(volume, first_time, &resolved.host_path)?;
             made.resolved.insert(volume.name.clone(), resolved);
         }
         for volume in volumes {
@@ -282,6 +279,36 @@ impl PodVolumes<'_> {
             self.note_before(volumes, &made).map_err(VolumeError::of(first))?;
         }
         Ok(made)
+    }
+
+    /// Writes those of the `made` volumes anew that are files of ours and not what they were by the record `before`; what
+    /// could not be, which keeps what it had.
+    pub fn refresh(&self, made: &Volumes, before: &PodRecord, now: Timestamp) -> Vec<VolumeError> {
+        let was = PodVolumes { record: before, ..*self };
+        let volumes = self.spec().and_then(|s| s.volumes.as_deref()).unwrap_or_default();
+        let there = volumes.iter().filter(|volume| made.resolved.contains_key(&volume.name));
+        there.filter_map(|volume| self.refresh_one(volume, &was, now).err()).collect()
+    }
+
+    fn refresh_one(
+        &self,
+        volume: &api::Volume,
+        was: &PodVolumes<'_>,
+        now: Timestamp,
+    ) -> Result<(), VolumeError> {
+        let Some(files) = self.files(volume)? else { return Ok(()) };
+        if was.files(volume).is_ok_and(|before| before.as_ref() == Some(&files)) {
+            return Ok(());
+        }
+        let folder = self.write_files(volume, &files, now).map_err(VolumeError::of(volume))?;
+        self.give(volume, false, &folder)
+    }
+
+    /// Gives a volume to the pod's fsGroup, if that is to have it.
+    fn give(&self, volume: &api::Volume, first_time: bool, path: &Path) -> Result<(), VolumeError> {
+        let Some(ownership) = self.ownership(volume, first_time) else { return Ok(()) };
+        let given = ownership.give(path);
+        given.map_err(|(path, e)| VolumeError::of(volume)(io_cause("give to fsGroup", &path)(e)))
     }
 
     /// How a volume is given to the pod's fsGroup, if it is: not what the user has on the host, nor an image.
