@@ -25,6 +25,7 @@ use crate::{Mount, MountId, MountTable, NamespaceId, NamespaceTable, Snapshot, t
 use document::{Kind, Version};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 /// Every mount namespace of a machine that its reader could see, at one moment.
@@ -216,12 +217,39 @@ impl Node {
     }
 
     /// Only the mounts, for the model: the host's namespace first.
+    ///
+    /// Namespaces are read one after the other, and the kernel gives a mount's id to the next one as soon as it is free:
+    /// what was met in an earlier namespace has an id of its own in a later one, above all others.
     pub fn to_snapshot(&self) -> Snapshot {
         let table = |view: &NamespaceView| NamespaceTable { id: view.id, mounts: view.mounts.clone() };
         let is_host = |view: &&NamespaceView| Some(view.id) == self.host;
         let host = self.namespaces.iter().filter(is_host);
         let others = self.namespaces.iter().filter(|view| !is_host(view));
-        Snapshot { namespaces: host.chain(others).map(table).collect() }
+        let mut namespaces: Vec<NamespaceTable> = host.chain(others).map(table).collect();
+        number_apart(&mut namespaces);
+        Snapshot { namespaces }
+    }
+}
+
+/// Gives the mounts of a namespace that have an id of an earlier one another.
+fn number_apart(namespaces: &mut [NamespaceTable]) {
+    let rows = namespaces.iter().flat_map(|namespace| &namespace.mounts.mounts);
+    let mut next = rows.map(|row| row.id.0).max().map_or(0, |last| last.saturating_add(1));
+    let mut met: HashSet<MountId> = HashSet::new();
+    for namespace in namespaces {
+        let rows = &mut namespace.mounts.mounts;
+        let mut others: HashMap<MountId, MountId> = HashMap::new();
+        for row in rows.iter().filter(|row| met.contains(&row.id)) {
+            others.entry(row.id).or_insert_with(|| {
+                next = next.saturating_add(1);
+                MountId(next - 1)
+            });
+        }
+        if !others.is_empty() {
+            let other = |id: MountId| others.get(&id).copied().unwrap_or(id);
+            rows.iter_mut().for_each(|row| (row.id, row.parent) = (other(row.id), other(row.parent)));
+        }
+        met.extend(rows.iter().map(|row| row.id));
     }
 }
 

@@ -276,3 +276,23 @@ fn differences_of_one_boot_and_of_two() {
     assert!(matches!(&mounts[0], MountChange::Unmounted { mount } if mount.mount_point == Path::new("/mnt")));
     assert_eq!(mounts.len(), 3);
 }
+
+#[test]
+fn ids_that_were_given_twice_while_a_node_was_read_are_kept_apart() {
+    let mut node = Node::new(Timestamp::UNIX_EPOCH, String::new());
+    let view = |id: u64, text: &str| NamespaceView::new(NamespaceId(id), table(text));
+    node.namespaces = vec![
+        view(1, "5 1 8:1 / / rw - ext4 /dev/sda rw\n7 5 0:9 / /old rw - tmpfs t rw\n"),
+        view(
+            2,
+            "6 1 0:8 / / rw - tmpfs c rw\n7 6 0:7 / /new rw - tmpfs u rw\n9 7 0:6 / /new/in rw - tmpfs v rw\n",
+        ),
+    ];
+    let snapshot = node.to_snapshot();
+    let ids = |at: usize| -> Vec<(u64, u64)> {
+        let rows = &snapshot.namespaces[at].mounts.mounts;
+        rows.iter().map(|row| (row.id.0, row.parent.0)).collect()
+    };
+    assert_eq!(ids(0), [(5, 1), (7, 5)]);
+    assert_eq!(ids(1), [(6, 1), (10, 6), (9, 10)]);
+}
