@@ -953,6 +953,8 @@ Examples:
   rhizome simulate script.txt
   printf 'mkdir /a\\nmount -t tmpfs none /a\\n' | rhizome simulate -
   rhizome simulate -o json script.txt | jq .namespaces.host
+  rhizome simulate --html walk.html script.txt
+                                          The picture of each step, in a browser
   rhizome simulate --here script.txt      Beginning with the mounts of this machine
   rhizome simulate --check script.txt     Also on the running kernel, in throw-away namespaces")]
 pub(crate) struct Simulate {
@@ -971,6 +973,12 @@ pub(crate) struct Simulate {
     /// Also run it on the running kernel, in throw-away namespaces, and compare after every line
     #[arg(long, conflicts_with_all = ["here", "snapshot"])]
     pub(crate) check: bool,
+    /// Write the picture of each step into FILE, as a page to walk through
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) html: Option<PathBuf>,
+    /// Write the pictures of all steps into FILE, below each other
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) svg: Option<PathBuf>,
     /// Output format
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Document::Table)]
     pub(crate) output: Document,

@@ -36,6 +36,28 @@ fn the_document_of_a_script() {
 }
 
 #[test]
+fn pictures_are_written_beside_the_answer() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (svg, html) = (file("steps.svg"), file("steps.html"));
+    let script = b"mkdir /a\nmount -t tmpfs none /a\numount /a\n";
+    let ran = run_with_input(&["simulate", "--svg", &svg, "--html", &html, "-"], script);
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
+    assert!(ran.stdout.contains("namespace host"), "{}", ran.stdout);
+    assert_eq!(
+        std::fs::read_to_string(&svg).unwrap().matches("<svg").count(),
+        4,
+        "the beginning and two steps"
+    );
+    assert_eq!(std::fs::read_to_string(&html).unwrap().matches("<svg").count(), 3);
+    let ran = run_with_input(&["simulate", "--svg", "/no/such/folder/x.svg", "-"], script);
+    assert_eq!(
+        (ran.status, ran.stderr.as_str()),
+        (2, "error: writing /no/such/folder/x.svg: No such file or directory\n")
+    );
+}
+
+#[test]
 fn an_error_in_a_script_shows_where() {
     let ran = run_with_input(&["simulate", "-"], b"mkdir /a\n@b mount --bind /a /a\n");
     assert_eq!((ran.status, ran.stdout.as_str()), (2, ""));

@@ -26,7 +26,7 @@ pub(crate) fn run(global: &Global, args: &args::Graph) -> Result {
             namespaces.extend(node::resolve(&node, global, word)?.iter().map(|view| view.id));
         }
     }
-    let focus = Focus { path: path.as_deref(), namespaces: &namespaces, all: args.all };
+    let focus = Focus { path: path.as_deref(), namespaces: &namespaces, all: args.all, ..Focus::default() };
     let graph = of_node(&node, host.id, focus);
     let title = args.title.clone().unwrap_or_else(|| title(live, path.as_deref()));
     match args.output {

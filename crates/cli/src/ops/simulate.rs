@@ -4,7 +4,7 @@ use crate::args::{self, Document, Global, NodeSource, Object};
 use crate::exit::{Context as _, Exit, Failure, Result};
 use crate::simulate_check::{self, Report};
 use crate::{node, output};
-use explain::simulate::{Script, ScriptError, Simulation};
+use explain::simulate::{Outcome, PICTURES_MAX, Script, ScriptError, Simulation};
 use jiff::Timestamp;
 use mount_table::{NamespaceTable, NamespaceView, Node, Snapshot};
 use serde_json::json;
@@ -24,7 +24,10 @@ pub(crate) fn run(global: &Global, args: &args::Simulate) -> Result {
     let script =
         Script::parse_with(&text, simulation.names()).map_err(|error| wrong(&args.script, &error))?;
     let report = if args.check { Some(simulate_check::check(&script)?) } else { None };
-    let outcome = simulation.run(&script);
+    let outcome = match args.svg.is_some() || args.html.is_some() {
+        true => draw(simulation, &script, args)?,
+        false => simulation.run(&script),
+    };
     let mut document = view::simulation::document(&outcome);
     if let Some(report) = &report {
         document["check"] = json!({
@@ -52,6 +55,27 @@ pub(crate) fn run(global: &Global, args: &args::Simulate) -> Result {
         Some(Report { stopped: Some(_), .. }) => Exit(2),
         _ => Exit::YES,
     })
+}
+
+/// Runs the script and writes its pictures.
+fn draw(simulation: Simulation, script: &Script, args: &args::Simulate) -> Result<Outcome> {
+    let (outcome, pictures) = simulation.run_drawn(script);
+    if pictures.len() == PICTURES_MAX {
+        output::note(&format!("only the first {PICTURES_MAX} pictures are drawn"));
+    }
+    let title = match args.script.file_name() {
+        Some(name) if args.script != Path::new("-") => name.to_string_lossy().into_owned(),
+        _ => "A script of mount commands".to_owned(),
+    };
+    let write =
+        |path: &Path, text: String| std::fs::write(path, text).context(format!("writing {}", path.display()));
+    if let Some(path) = &args.svg {
+        write(path, view::graph::steps_svg(&outcome, &pictures, &title))?;
+    }
+    if let Some(path) = &args.html {
+        write(path, view::graph::steps_html(&outcome, &pictures, &title))?;
+    }
+    Ok(outcome)
 }
 
 /// What came of the check, for reading.

@@ -1,15 +1,16 @@
 //! Namespaces that look alike become one; then rows get their places.
 
 use super::select::Chosen;
-use super::{Graph, Group, Kind, Port, Row, Space};
+use super::{Change, Focus, Graph, Group, Kind, Port, Row, Space};
 use crate::topology::{At, Topology};
-use mount_table::PeerGroup;
+use mount_table::{Mount, PeerGroup};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// As many namespaces are drawn one by one.
 const FEW: usize = 12;
-/// The most rows of a namespace that are shown.
+/// The most rows of a namespace that are shown: of a node, and of the steps of a script.
 const ROWS_MAX: usize = 16;
+const ROWS_MAX_OF_STEP: usize = 40;
 
 pub(super) fn graph(
     topology: &Topology<'_>,
@@ -17,9 +18,9 @@ pub(super) fn graph(
     chosen: &[Chosen],
     layers: &BTreeMap<usize, usize>,
     left_out: usize,
-    all: bool,
+    focus: Focus<'_>,
 ) -> Graph {
-    let all = all || layers.len() <= FEW;
+    let all = focus.all || layers.len() <= FEW;
     let mut order: Vec<usize> = layers.keys().copied().collect();
     order.sort_by_key(|namespace| {
         (layers[namespace], *namespace != host, topology.name(*namespace).to_owned())
@@ -38,15 +39,17 @@ pub(super) fn graph(
     }
     let mut ports: HashMap<At, Port> = HashMap::new();
     for (index, (namespace, _)) in shown.iter().enumerate() {
-        for (row, at) in chosen[*namespace].rows.iter().take(ROWS_MAX).enumerate() {
-            ports.insert(*at, (index, row));
+        for (row, at) in drawn(topology, &chosen[*namespace].rows, focus).into_iter().enumerate() {
+            ports.insert(at, (index, row));
         }
     }
     let spaces = shown.into_iter().map(|(namespace, alike)| {
-        let rows = &chosen[namespace].rows;
+        let rows = drawn(topology, &chosen[namespace].rows, focus);
         let row = |at: &At| {
+            let mount = topology.mount(*at);
             let copy_of = chosen[namespace].copy_of.get(at).and_then(|source| ports.get(source));
-            row(topology, *at, copy_of.map(|(_, row)| *row))
+            let change = focus.marks.and_then(|marks| *marks.get(&mount.id)?);
+            Row { copy_of: copy_of.map(|(_, row)| *row), change, ..Row::of(mount) }
         };
         Space {
             name: topology.name(namespace).to_owned(),
@@ -57,8 +60,8 @@ pub(super) fn graph(
             },
             layer: layers[&namespace],
             alike,
-            mounts: rows.iter().take(ROWS_MAX).map(row).collect(),
-            more: rows.len().saturating_sub(ROWS_MAX),
+            mounts: rows.iter().map(row).collect(),
+            more: chosen[namespace].rows.len() - rows.len(),
         }
     });
     let spaces: Vec<Space> = spaces.collect();
@@ -91,17 +94,50 @@ fn look(topology: &Topology<'_>, layer: usize, namespace: usize, chosen: &Chosen
     look
 }
 
-fn row(topology: &Topology<'_>, at: At, copy_of: Option<usize>) -> Row {
-    let mount = topology.mount(at);
-    Row {
-        id: mount.id.0,
-        path: mount.mount_point.to_string_lossy().into_owned(),
-        file_system: format!("{} {}", mount.fs_type, mount.source),
-        root: mount.root.to_string_lossy().into_owned(),
-        propagation: mount.propagation.in_words(),
-        shared: mount.propagation.shared.map(|group| group.0),
-        master: mount.propagation.master.map(|group| group.0),
-        copy_of,
+/// The rows that there is room for: those in which something changed come before the others.
+fn drawn(topology: &Topology<'_>, rows: &[At], focus: Focus<'_>) -> Vec<At> {
+    let Some(marks) = focus.marks else { return rows.iter().take(ROWS_MAX).copied().collect() };
+    let changed = |at: &At| matches!(marks.get(&topology.mount(*at).id), Some(Some(_)));
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    order.sort_by_key(|index| !changed(&rows[*index]));
+    order.truncate(ROWS_MAX_OF_STEP);
+    order.sort_unstable();
+    order.into_iter().map(|index| rows[index]).collect()
+}
+
+impl Row {
+    fn of(mount: &Mount) -> Row {
+        Row {
+            id: mount.id.0,
+            path: mount.mount_point.to_string_lossy().into_owned(),
+            file_system: format!("{} {}", mount.fs_type, mount.source),
+            root: mount.root.to_string_lossy().into_owned(),
+            propagation: mount.propagation.in_words(),
+            shared: mount.propagation.shared.map(|group| group.0),
+            master: mount.propagation.master.map(|group| group.0),
+            copy_of: None,
+            change: None,
+        }
+    }
+}
+
+impl Space {
+    /// A namespace of which nothing is shown that is still there.
+    pub(super) fn of_nothing(name: &str) -> Space {
+        let name = name.to_owned();
+        Space { name, kind: Kind::Other, layer: 1, alike: Vec::new(), mounts: Vec::new(), more: 0 }
+    }
+
+    /// Adds what was there before.
+    pub(super) fn add_gone<'a>(&mut self, rows: impl Iterator<Item = &'a Mount>) {
+        for mount in rows {
+            if self.mounts.len() < 2 * ROWS_MAX_OF_STEP {
+                let change = Some(Change::Gone);
+                self.mounts.push(Row { change, shared: None, master: None, ..Row::of(mount) });
+            } else {
+                self.more += 1;
+            }
+        }
     }
 }
 

@@ -9,8 +9,9 @@ mod layers;
 mod select;
 
 use crate::topology::Topology;
-use mount_table::{MountTable, NamespaceId, Node};
+use mount_table::{Mount, MountId, MountTable, NamespaceId, Node};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// What to look at; nothing means all.
@@ -22,6 +23,25 @@ pub struct Focus<'a> {
     pub namespaces: &'a [NamespaceId],
     /// Show every namespace, also those that look alike, and those that only have private copies of the host's mounts.
     pub all: bool,
+    /// Every mount, tied to something or not, also those that are covered.
+    pub every: bool,
+    /// Mounts that are shown whatever they are tied to, and what has just become of them.
+    pub marks: Option<&'a Marks>,
+}
+
+/// By mount, what has just become of it; nothing for one that only is to be shown.
+pub type Marks = BTreeMap<MountId, Option<Change>>;
+
+/// What has just become of a mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Change {
+    /// It came.
+    New,
+    /// It was there, and is otherwise or elsewhere.
+    Changed,
+    /// It is there no longer: the row says what it was, and no line leads to it.
+    Gone,
 }
 
 /// A picture.
@@ -86,6 +106,9 @@ pub struct Row {
     pub master: Option<u64>,
     /// The mount of the host that it is a copy of, without being tied to it: its place in the host's list.
     pub copy_of: Option<usize>,
+    /// What has just become of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub change: Option<Change>,
 }
 
 /// A mount of the picture: the namespace's place and the row's.
@@ -124,9 +147,39 @@ pub fn of_tables(tables: &[(String, MountTable)]) -> Graph {
     of(&Topology::of_tables(tables), 0, Focus { all: true, ..Focus::default() })
 }
 
+/// The picture of what became of tables in a step: what came, changed and went is marked. `every`: with the mounts that
+/// are tied to nothing and are not marked.
+pub fn of_step(
+    before: &[(String, MountTable)],
+    after: &[(String, MountTable)],
+    marks: &Marks,
+    every: bool,
+) -> Graph {
+    if after.is_empty() {
+        return Graph::default();
+    }
+    let focus = Focus { all: true, every, marks: Some(marks), ..Focus::default() };
+    let mut graph = of(&Topology::of_tables(after), 0, focus);
+    for (name, table) in before {
+        let gone = |row: &&Mount| marks.get(&row.id) == Some(&Some(Change::Gone));
+        let mut gone = table.mounts.iter().filter(gone).peekable();
+        if gone.peek().is_none() {
+            continue;
+        }
+        let place = graph.spaces.iter().position(|space| space.name == *name);
+        let place = place.unwrap_or_else(|| {
+            graph.spaces.push(Space::of_nothing(name));
+            graph.spaces.len() - 1
+        });
+        // Behind the others, whose places the lines know.
+        graph.spaces[place].add_gone(gone);
+    }
+    graph
+}
+
 fn of(topology: &Topology<'_>, host: usize, focus: Focus<'_>) -> Graph {
     let chosen = select::rows(topology, host, focus);
     let layered = layers::layers(topology, host, &chosen);
     let left_out = topology.count() - layered.len();
-    alike::graph(topology, host, &chosen, &layered, left_out, focus.all)
+    alike::graph(topology, host, &chosen, &layered, left_out, focus)
 }

@@ -53,6 +53,8 @@ pub(super) fn rows(topology: &Topology<'_>, host: usize, focus: Focus<'_>) -> Ve
     let scope = scope(topology, host, focus);
     let mut chosen = vec![Chosen::default(); topology.count()];
     let is_wanted = |at: At| topology.is_visible(at) && is_in_focus(topology, host, at, focus.path);
+    let is_kept =
+        |at: At| focus.every || focus.marks.is_some_and(|marks| marks.contains_key(&topology.mount(at).id));
     let mut sources: BTreeSet<At> = BTreeSet::new();
     for &namespace in &scope {
         // A process that went its own way with all of the host's mounts (unshare) has copies of each.
@@ -65,7 +67,7 @@ pub(super) fn rows(topology: &Topology<'_>, host: usize, focus: Focus<'_>) -> Ve
         if apart {
             continue;
         }
-        for at in topology.rows(namespace).filter(|at| is_wanted(*at)) {
+        for at in topology.rows(namespace).filter(|at| is_wanted(*at) || is_kept(*at)) {
             let tied = is_tied(topology, at, &scope);
             let given = focus.path.is_none()
                 && GIVEN.iter().any(|path| topology.mount(at).mount_point == Path::new(path));
@@ -75,7 +77,7 @@ pub(super) fn rows(topology: &Topology<'_>, host: usize, focus: Focus<'_>) -> Ve
                 sources.insert(source);
                 chosen[namespace].copy_of.insert(at, source);
             }
-            if tied || copied.is_some() {
+            if tied || copied.is_some() || is_kept(at) {
                 chosen[namespace].rows.push(at);
             }
         }

@@ -10,6 +10,7 @@
 
 mod mount;
 mod options;
+mod pictures;
 mod run;
 mod script;
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod tests;
 mod tools;
 mod words;
 
+pub use pictures::{PICTURES_MAX, Picture};
 pub use run::{Call, Event, Fault, Outcome, Row, Simulation, Step, rows, simulate};
 pub use script::{HOST, Line, MAX_LINES, Script};
 

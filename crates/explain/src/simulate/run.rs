@@ -131,7 +131,7 @@ pub struct Simulation {
     world: World,
     namespaces: Vec<(String, TaskId)>,
     /// Whether all of the world is known: else it is one that was read off a machine, as far as that can be read.
-    known: bool,
+    pub(super) known: bool,
     /// Namespaces whose mounts may be locked: they belong to another user namespace than the host's.
     foreign: BTreeSet<NamespaceId>,
 }

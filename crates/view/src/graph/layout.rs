@@ -117,7 +117,7 @@ fn box_width(graph: &Graph, index: usize) -> f64 {
     let space = &graph.spaces[index];
     let (name, count) = head(graph, index);
     let rows = space.mounts.iter().map(|row| {
-        let first = width(&short(&row.path)) + 3 + width(&tag(row));
+        let first = width(&short(&row.path)) + 3 + width(&tag(row)).max(4);
         first.max(width(&second_line(row)))
     });
     let columns = rows.chain([width(&name) + 3 + width(&count) + 10]).max().unwrap_or(0).max(22);

@@ -11,10 +11,12 @@
 
 mod html;
 mod layout;
+mod steps;
 mod svg;
 mod text;
 
 pub use html::html;
+pub use steps::{steps_html, steps_svg};
 pub use svg::svg;
 pub use text::text;
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::text::Paint;
 use expect_test::expect;
 use explain::graph::of_tables;
-use explain::simulate::{Script, simulate};
+use explain::simulate::{PICTURES_MAX, Script, Simulation, simulate};
 
 fn graph(script: &str) -> Graph {
     of_tables(&simulate(&Script::parse(script).unwrap()).namespaces)
@@ -76,4 +76,62 @@ fn boxes_do_not_touch_and_lines_end_at_boxes() {
             assert!(!crossed, "{stub:?}");
         }
     }
+}
+
+#[test]
+fn steps_show_what_came_changed_and_went() {
+    use explain::graph::Change::{self, Changed, Gone, New};
+    let script = "mkdir /a /b\nmount -t tmpfs one /a\nmount --make-shared /a\nmount --bind /a /b\numount /a\numount /c\n\
+                  ns copy\n@copy umount /b";
+    let (outcome, pictures) = Simulation::default().run_drawn(&Script::parse(script).unwrap());
+    let marked = |graph: &Graph| -> Vec<(String, Change)> {
+        let rows = graph.spaces.iter().flat_map(|space| {
+            space.mounts.iter().map(move |row| (format!("{}:{}", space.name, row.path), row.change))
+        });
+        rows.filter_map(|(place, change)| Some((place, change?))).collect()
+    };
+    let told: Vec<_> = pictures
+        .iter()
+        .map(|picture| (picture.step.map(|step| outcome.steps[step].line), marked(&picture.graph)))
+        .collect();
+    let one = |place: &str, change| vec![(place.to_owned(), change)];
+    let expected = [
+        (None, vec![]),
+        (Some(2), one("host:/a", New)),
+        (Some(3), one("host:/a", Changed)),
+        (Some(4), one("host:/b", New)),
+        (Some(5), one("host:/a", Gone)),
+        (Some(7), [one("copy:/", New), one("copy:/b", New)].concat()),
+        (Some(8), one("copy:/b", Gone)),
+    ];
+    assert_eq!(told, expected, "lines that change no mount have no picture");
+    let page = steps_html(&outcome, &pictures, "title");
+    assert_eq!(page.matches("<svg").count(), pictures.len());
+    assert_eq!(page.matches("<style>").count(), 1);
+    assert!(page.contains("data-picture=\"4\"><span class=\"no\">6</span><code>umount /c</code><span class=\"bad\">ENOENT</span>"));
+    let picture = steps_svg(&outcome, &pictures, "title");
+    assert_eq!(picture.matches("<svg").count(), pictures.len() + 1);
+    assert_eq!(picture.matches("class=\"legend\"").count(), 1);
+}
+
+#[test]
+fn hostile_lines_stay_text() {
+    let script = "mkdir '/</script><script>alert(1)</script>' '/]]>'\nmount -t tmpfs '\"><svg onload=x>' '/</script><script>alert(1)</script>'";
+    let (outcome, pictures) = Simulation::default().run_drawn(&Script::parse(script).unwrap());
+    let page = steps_html(&outcome, &pictures, "</title><script>");
+    assert_eq!((page.matches("<script").count(), page.matches("</script").count()), (1, 1));
+    assert_eq!(page.matches("<svg").count(), pictures.len());
+    let picture = steps_svg(&outcome, &pictures, "</svg><script>");
+    assert!(!picture.contains("<script") && !picture.contains("onload=x>"));
+}
+
+#[test]
+fn a_long_script_has_pictures_up_to_a_bound() {
+    let lines = "mount --make-shared /\nmount --make-private /\n".repeat(PICTURES_MAX);
+    let (outcome, pictures) = Simulation::default().run_drawn(&Script::parse(&lines).unwrap());
+    assert_eq!((outcome.steps.len(), pictures.len()), (2 * PICTURES_MAX, PICTURES_MAX));
+    // The steps after that keep the last one.
+    let last =
+        format!("data-picture=\"{}\"><span class=\"no\">{}</span>", PICTURES_MAX - 1, 2 * PICTURES_MAX);
+    assert!(steps_html(&outcome, &pictures, "").contains(&last));
 }
