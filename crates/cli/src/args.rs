@@ -925,7 +925,7 @@ pub(crate) struct Plan {
     /// On a node that was taken away with `rhizome snapshot` (or a JSON list of {id, mounts}, of which the first is it)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "here")]
     pub(crate) snapshot: Option<PathBuf>,
-    /// Follow the rules of Linux VERSION: 6.1, 6.12, 6.18 or 7 [default: the running kernel's]
+    /// Follow the rules of Linux VERSION: 6.1, 6.6, 6.12, 6.18 or 7 [default: the running kernel's]
     #[arg(long, value_name = "VERSION")]
     pub(crate) kernel: Option<String>,
     /// Once all containers run, do this line of a script (see simulate); @POD/CONTAINER runs it in a container
@@ -967,7 +967,7 @@ pub(crate) struct Simulate {
     /// Begin with the mount namespaces of this machine: ours is `host`, a container's POD/CONTAINER, another's ns:ID
     #[arg(long)]
     pub(crate) here: bool,
-    /// Follow the rules of Linux VERSION: 6.1, 6.12, 6.18 or 7 [default: the running kernel's]
+    /// Follow the rules of Linux VERSION: 6.1, 6.6, 6.12, 6.18 or 7 [default: the running kernel's]
     #[arg(long, value_name = "VERSION", conflicts_with = "check")]
     pub(crate) kernel: Option<String>,
     /// Also run it on the running kernel, in throw-away namespaces, and compare after every line

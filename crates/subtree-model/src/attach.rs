@@ -312,7 +312,7 @@ impl World {
     }
 
     fn push_up(&mut self, pushed: MountIx, newcomer: MountIx, effects: &mut Effects) {
-        let onto = self.mounts.topmost(newcomer);
+        let onto = if self.kernel.tucks_onto_the_root() { newcomer } else { self.mounts.topmost(newcomer) };
         self.place(pushed, onto, self.mounts[onto].root);
         if self.kernel.tuck_passes_lock() {
             self.mounts[newcomer].locked |= self.mounts[pushed].locked;

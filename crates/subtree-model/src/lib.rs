@@ -44,7 +44,7 @@
 //!
 //! # How it is kept true
 //!
-//! `tests/kernel` gives the same operations to the running kernel (6.17 or 6.18, as root, in mount namespaces of its
+//! `tests/kernel` gives the same operations to the running kernel (6.1 or 6.18, as root, in mount namespaces of its
 //! own) and to the model, and compares errors, trees, groups, masters and the order of creation after each: cases
 //! that read as documentation (`tests/kernel/cases`), then random sequences. `RHIZOME_MODEL_SEQUENCES` and
 //! `RHIZOME_MODEL_SEED` ask for more or others; a difference is printed as a small case, which
@@ -82,6 +82,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod unmount;
+mod unmount_by_marks;
 mod walk;
 mod world;
 

@@ -72,7 +72,7 @@ impl World {
         }
     }
 
-    fn make_alone(&mut self, mount: MountIx, unbindable: bool, effects: &mut Effects) {
+    pub(crate) fn make_alone(&mut self, mount: MountIx, unbindable: bool, effects: &mut Effects) {
         self.leave_group(mount, effects);
         self.mounts.leave_master(mount);
         self.mounts[mount].unbindable = unbindable;

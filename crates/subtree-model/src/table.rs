@@ -64,7 +64,8 @@ impl World {
     /// * namespaces that are not in the snapshot and detached trees: none; the owner of every namespace: the
     ///   initial user namespace;
     /// * the contents of file systems: every path exists and is of the kind that is needed;
-    /// * two mounts that have the same device number share one file system.
+    /// * two mounts that have the same device number share one file system;
+    /// * two mounts at one place of one parent (only before Linux 6.17): the later in the table lies on the earlier.
     ///
     /// # Errors
     /// Tables that no kernel can have printed.

@@ -70,6 +70,9 @@ impl World {
         for &mount in &set {
             self.mounts[mount].stage = Stage::Taken;
         }
+        if self.kernel.unmounts_by_marks() {
+            return self.unmount_by_marks(set, how, propagate, effects);
+        }
         let own = set.len();
         if propagate {
             let received = self.received_unmounts(&set, effects);
@@ -84,6 +87,10 @@ impl World {
             };
             self.take_out(mount, how, rule, effects);
         }
+        self.forget_unmounted(set);
+    }
+
+    pub(crate) fn forget_unmounted(&mut self, set: Vec<MountIx>) {
         for &mount in &set {
             self.mounts[mount].stage = Stage::Idle;
         }
@@ -327,7 +334,7 @@ impl World {
     }
 
     /// Out of the namespace and, unless it stays connected to an unmounted parent, from its place.
-    fn take_out(&mut self, mount: MountIx, how: How, rule: RuleId, effects: &mut Effects) {
+    pub(crate) fn take_out(&mut self, mount: MountIx, how: How, rule: RuleId, effects: &mut Effects) {
         let namespace = std::mem::replace(&mut self.mounts[mount].namespace, NamespaceIx::NONE);
         if let Some(namespace) = namespace.get() {
             self.namespaces[namespace.0 as usize].mounts -= 1;
@@ -335,7 +342,9 @@ impl World {
             effects.push(rule, Change::Detached { mount: self.id(mount), namespace });
         }
         let Some(parent) = self.mounts[mount].parent.get() else { return };
-        let parent_is_unmounted = self.mounts[parent].namespace.is_none();
+        // Where children go first, the parent is known by being about to go.
+        let will_be = self.kernel.unmounts_by_marks() && self.mounts[parent].stage == Stage::Taken;
+        let parent_is_unmounted = will_be || self.mounts[parent].namespace.is_none();
         let stays = !how.sync && parent_is_unmounted && (how.connected || self.mounts[mount].locked);
         if !stays {
             self.displace(mount);

@@ -295,6 +295,10 @@ impl World {
         let mut at = Some(top);
         while let Some(mount) = at {
             self.mounts[mount].namespace = namespace;
+            if self.kernel.lists_by_joining() {
+                self.mounts[mount].age = self.next_age;
+                self.next_age += 1;
+            }
             self.namespaces[namespace.0 as usize].mounts += 1;
             at = self.mounts.next_in_tree(mount, top);
         }
@@ -312,7 +316,7 @@ impl World {
         self.children.get(&World::key(parent, point)).copied()
     }
 
-    /// Mounts on a place that is free.
+    /// Mounts on a place. It is free, but for old kernels (see [`crate::Kernel`]): there the latest at a place hides the others.
     pub(crate) fn place(&mut self, mount: MountIx, parent: MountIx, point: DentryIx) {
         let first = std::mem::replace(&mut self.files[point].first_mount, mount);
         if first.is_some() {
@@ -344,15 +348,33 @@ impl World {
             self.mounts[next].prev_on_dentry = prev_on_dentry;
         }
         self.mounts.unlink_kid(mount);
-        self.children.remove(&World::key(parent, point));
-        if self.mounts[parent].cover == mount {
-            self.mounts[parent].cover = MountIx::NONE;
+        let key = World::key(parent, point);
+        if self.children.get(&key) == Some(&mount) {
+            let hidden = self.hidden_by(parent, next_on_dentry);
+            match hidden.get() {
+                Some(hidden) => self.children.insert(key, hidden),
+                None => self.children.remove(&key),
+            };
+            if self.mounts[parent].cover == mount {
+                self.mounts[parent].cover = hidden;
+            }
         }
         let entry = &mut self.mounts[mount];
         entry.parent = MountIx::NONE;
         entry.point = DentryIx::NONE;
         entry.prev_on_dentry = MountIx::NONE;
         entry.next_on_dentry = MountIx::NONE;
+    }
+
+    /// What an older mount at the same place of `parent` there is: from `on_dentry` on, as the latest come first.
+    fn hidden_by(&self, parent: MountIx, on_dentry: MountIx) -> MountIx {
+        let mut older = if self.kernel.tucks_onto_the_root() { on_dentry } else { MountIx::NONE };
+        while let Some(at) = older.get()
+            && self.mounts[at].parent != parent
+        {
+            older = self.mounts[at].next_on_dentry;
+        }
+        older
     }
 
     pub(crate) fn hold(&mut self, mount: MountIx) {

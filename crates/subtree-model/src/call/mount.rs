@@ -153,7 +153,9 @@ impl World {
     /// What is asked of a destination before anything else.
     pub(crate) fn check_target(&self, at: Destination) -> Result<(), Refused> {
         check(!self.files[at.point].removed, RuleId::TargetRemoved)?;
-        check(self.mounts[at.parent].namespace.is_some(), RuleId::TargetGone)
+        // Older kernels refuse it too, but later: it is in no namespace, so not in the caller's.
+        let asks = self.kernel.asks_whether_the_target_is_mounted();
+        check(!asks || self.mounts[at.parent].namespace.is_some(), RuleId::TargetGone)
     }
 
     /// What is asked of a tree about to be attached: where something would go that it is tucked under.
@@ -258,7 +260,8 @@ impl World {
         check(self.is_ours(acting, to.parent), RuleId::TargetElsewhere)?;
         let size = self.check_copy(acting, from, recursive)?;
         check(!self.files.differ_in_type(from.dentry, to.point), RuleId::TypeMismatch)?;
-        self.check_top(if recursive { self.copied_top(from) } else { from.dentry })?;
+        let topmost = recursive && !self.kernel.tucks_onto_the_root();
+        self.check_top(if topmost { self.copied_top(from) } else { from.dentry })?;
         self.survey_tree(to, size, true, effects)?;
         let top = self.copy_source(from, recursive, effects);
         self.attach(top, to, actor, effects);
@@ -298,6 +301,7 @@ impl World {
         beneath: bool,
         effects: &mut Effects,
     ) -> Result<(), Refused> {
+        check(!beneath || self.kernel.has_beneath(), RuleId::BeneathUnsupported)?;
         let to = self.walk_task(task, target)?;
         self.may_mount(self.task(task)?)?;
         let from = self.walk_task(task, source)?;
@@ -317,6 +321,9 @@ impl World {
         let actor = acting.namespace;
         self.may_mount(acting)?;
         check(!beneath || self.kernel.has_beneath(), RuleId::BeneathUnsupported)?;
+        if !beneath && self.kernel.locks_the_target_first() {
+            self.check_target(self.destination(to))?;
+        }
         check(self.is_mount_root(from), RuleId::MoveNotMountRoot)?;
         check(!self.files.differ_in_type(from.dentry, to.dentry), RuleId::MoveTypeMismatch)?;
         let (at, over) = if beneath { self.destination_beneath(to)? } else { (self.destination(to), None) };
@@ -337,7 +344,10 @@ impl World {
             check(!(onto_shared && self.mounts[mount].unbindable), RuleId::MoveUnbindableToShared)?;
         }
         check(!self.mounts.is_ancestor(from.mount, at.parent), RuleId::MoveLoop)?;
-        self.check_top(self.mounts[self.mounts.topmost(from.mount)].root)?;
+        let own_root = self.kernel.tucks_onto_the_root();
+        self.check_top(
+            self.mounts[if own_root { from.mount } else { self.mounts.topmost(from.mount) }].root,
+        )?;
         self.survey_tree(at, size, !is_ours, effects)?;
         self.attach(from.mount, at, actor, effects);
         Ok(())
@@ -428,14 +438,9 @@ impl World {
 
     fn join_group(&mut self, model: MountIx, joining: MountIx, effects: &mut Effects) {
         let before = self.propagation(joining);
-        let (group, shared, master) =
-            (self.mounts[model].group, self.mounts[model].shared, self.mounts[model].master);
-        if let Some(master) = master.get() {
-            if self.kernel.set_group_at_front() {
-                self.mounts.join_slaves(master, joining);
-            } else {
-                self.mounts.join_slaves_after(model, joining);
-            }
+        let (group, shared) = (self.mounts[model].group, self.mounts[model].shared);
+        if self.mounts[model].master.is_some() {
+            self.mounts.join_slaves_after(model, joining);
         }
         if shared {
             self.mounts[joining].group = group;

@@ -7,7 +7,8 @@
 //! * `STEP => ERRNO RULE`: it is refused with this error by this check; any other step must succeed;
 //! * `= N PATH FS:ROOT STATE`: a mount of namespace N, in order of creation, the file systems named A, B, … by first
 //!   appearance (`-` is the base), the groups numbered likewise. All mounts of all namespaces are listed, but for the
-//!   base itself and its `/proc`.
+//!   base itself and its `/proc`;
+//! * `[before 6.17] LINE`, `[since 6.17] LINE`, `[6.18] LINE`: a line for the kernels that do it so.
 //!
 //! With `RHIZOME_MODEL_UPDATE` set, the mounts in the files are written anew (to be read, then, with a doubting eye).
 
@@ -16,7 +17,7 @@ use crate::run::{Outcome, both_checked, run_apart};
 use crate::step::{self, Step};
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use subtree_model::{Effects, Refused};
+use subtree_model::{Effects, Kernel as Version, Refused};
 
 const FILES: [&str; 9] =
     ["types", "bind", "move", "receive", "unmount", "namespace", "beneath", "descriptor", "file"];
@@ -53,7 +54,9 @@ pub(crate) fn all() -> (Outcome, bool) {
             );
             total.add(outcome);
         }
-        if std::env::var_os("RHIZOME_MODEL_UPDATE").is_some() {
+        // What is said of several kernels is not to be had from one.
+        let several = text.contains("\n[");
+        if std::env::var_os("RHIZOME_MODEL_UPDATE").is_some() && !several {
             std::fs::write(&path, join(&text, &cases)).unwrap_or_else(|error| panic!("{path:?}: {error}"));
         }
     }
@@ -66,6 +69,7 @@ fn split(text: &str) -> Vec<Case> {
         if let Some(title) = line.strip_prefix("## ") {
             cases.push(Case { title: title.to_owned(), ..Case::default() });
         } else if let Some(case) = cases.last_mut() {
+            let Some(line) = of_this_kernel(line) else { continue };
             match line.strip_prefix("= ") {
                 Some(mount) => case.mounts.push(mount.to_owned()),
                 None => case.lines.push(line.to_owned()),
@@ -73,6 +77,23 @@ fn split(text: &str) -> Vec<Case> {
         }
     }
     cases
+}
+
+/// A line without what it says of kernels; none if it is for others.
+fn of_this_kernel(line: &str) -> Option<&str> {
+    let Some((condition, rest)) = line.strip_prefix('[').and_then(|line| line.split_once("] ")) else {
+        return Some(line);
+    };
+    let running = crate::running_kernel().unwrap_or_default();
+    let version = |release: &str| {
+        Version::of_release(release).unwrap_or_else(|| panic!("{line}: no kernel is known by {release}"))
+    };
+    let applies = match condition.split_once(' ') {
+        Some(("before", release)) => running < version(release),
+        Some(("since", release)) => running >= version(release),
+        _ => running == version(condition),
+    };
+    applies.then_some(rest)
 }
 
 /// The file again, with the mounts as they came out.
@@ -135,6 +156,10 @@ fn mounts(model: &Model) -> Vec<String> {
     let mut lines = Vec::new();
     let mut file_systems = Vec::new();
     let mut snapshot = model.tables();
+    for namespace in &mut snapshot.namespaces {
+        // In order of creation also where the kernel lists them otherwise.
+        namespace.mounts.mounts.sort_by_key(|mount| mount.id);
+    }
     snapshot.renumber();
     for namespace in snapshot.namespaces {
         for mount in &namespace.mounts.mounts {
