@@ -18,7 +18,10 @@ pub(crate) enum Survives {
 /// Replaces `path` by a file with these bytes, mode 0600.
 pub(crate) fn write(path: &Path, bytes: &[u8], survives: Survives) -> io::Result<()> {
     let temporary = temporary_beside(path)?;
-    let written = write_new(&temporary, bytes, survives).and_then(|()| std::fs::rename(&temporary, path));
+    let written = write_new(&temporary, bytes, survives).and_then(|()| {
+        runtime::fault::point("file.rename")?;
+        std::fs::rename(&temporary, path)
+    });
     if written.is_err() {
         // The error that matters is the first one; a leftover goes with the pod's folder.
         let _ = std::fs::remove_file(&temporary);
@@ -65,6 +68,7 @@ fn temporary_beside(path: &Path) -> io::Result<PathBuf> {
 }
 
 fn write_new(temporary: &Path, bytes: &[u8], survives: Survives) -> io::Result<()> {
+    runtime::fault::point("file.write")?;
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(temporary)?;
     file.write_all(bytes)?;
     match survives {

@@ -26,6 +26,7 @@ pub(crate) fn as_it_is(
         return Ok(file);
     }
     let this_boot = file.boot_id == boot_id;
+    let file = if this_boot { discovered(dirs, file, now)? } else { file };
     let ended = |id: &str| -> runtime::Result<Option<Exit>> {
         if !this_boot {
             return Ok(Some(Exit::unseen()));
@@ -47,6 +48,29 @@ pub(crate) fn as_it_is(
     }
     let sandbox_id = file.sandbox_id.clone().filter(|_| this_boot);
     Ok(StatusFile { state: abandoned(file.state, exits, now), sandbox_id, ..file })
+}
+
+/// With the containers that were started a moment before the supervisor was killed, which had not written that down.
+fn discovered(dirs: &runtime::Dirs, mut file: StatusFile, now: Now) -> runtime::Result<StatusFile> {
+    let starting = |state: &PodState, name: &str| {
+        state.containers.iter().any(|c| c.name == name && matches!(c.current, Current::Starting { .. }))
+    };
+    let Some(sandbox) = &file.sandbox_id else { return Ok(file) };
+    if !file.state.containers.iter().any(|c| starting(&file.state, &c.name)) {
+        return Ok(file);
+    }
+    for id in runtime::list_containers_of(dirs, sandbox)? {
+        // What is being removed meanwhile is not there.
+        let Ok(record) = runtime::status(dirs, &id) else { continue };
+        let name = record.config.name;
+        if record.status == runtime::Status::Running && starting(&file.state, &name) {
+            // Which image it was is with the supervisor that has gone.
+            let (image, image_id) = (String::new(), String::new());
+            let event = Event::ContainerStarted { name, id, image, image_id };
+            file.state = step(file.state, event, now).0;
+        }
+    }
+    Ok(file)
 }
 
 /// Starts that were ordered and never answered are to be ordered again.

@@ -370,6 +370,7 @@ pub fn create(
 
 fn write_record(root: &Root, uid: &PodUid, record: &PodRecord) -> Result<(), RecordError> {
     let folder = root.pod_lib(uid);
+    runtime::fault::point("pod.folder").map_err(io::Error::from).map_err(state("make", &folder))?;
     make_private_directory(&folder).map_err(state("make", &folder))?;
     let path = folder.join("pod.json");
     atomic_file::write_json(&path, record, Survives::PowerCut).map_err(state("write", &path))
@@ -380,6 +381,7 @@ fn enter(root: &Root, uid: &PodUid, record: &PodRecord) -> Result<(), RecordErro
     let entry = root.name_of(&key);
     let namespace = root.names().join(&key.namespace);
     make_private_directory(&namespace).map_err(state("make", &namespace))?;
+    runtime::fault::point("pod.name").map_err(io::Error::from).map_err(state("make", &entry))?;
     match std::os::unix::fs::symlink(uid.as_str(), &entry) {
         Ok(()) => Ok(()),
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(RecordError::AlreadyExists { key }),
@@ -491,6 +493,7 @@ pub fn load(root: &Root, uid: &PodUid) -> Result<PodRecord, RecordError> {
 pub fn forget(root: &Root, uid: &PodUid, key: &PodKey) -> Result<(), RecordError> {
     let entry = root.name_of(key);
     if find(root, key)?.as_ref() == Some(uid) {
+        runtime::fault::point("pod.unname").map_err(io::Error::from).map_err(state("remove", &entry))?;
         std::fs::remove_file(&entry).map_err(state("remove", &entry))?;
     }
     remove_folders(root, uid)?;
@@ -517,6 +520,10 @@ fn remove_folders(root: &Root, uid: &PodUid) -> Result<(), RecordError> {
 pub fn sweep(root: &Root) -> Result<Vec<PodUid>, RecordError> {
     let _lock = lock_root(root)?;
     let named: BTreeSet<PodUid> = list(root, None)?.into_iter().map(|(_, uid)| uid).collect();
+    for namespace in file_names(&root.names())? {
+        // Only one that a killed command has left without a name in it goes.
+        let _ = std::fs::remove_dir(root.names().join(namespace));
+    }
     let mut nameless = Vec::new();
     for folder in [root.pods(), root.run.join("pods")] {
         for name in file_names(&folder)? {

@@ -54,10 +54,11 @@ impl RemovalError {
 /// # Errors
 /// A mount point in the tree, or what the kernel says. The rest of the tree may be gone by then.
 pub fn remove_tree(path: &Path) -> Result<(), RemovalError> {
-    let removed = match runtime::removal::remove_tree(path) {
-        Err(Errno::NOTDIR) => rustix::fs::unlink(path),
-        other => other,
-    };
+    let removed =
+        runtime::fault::point("tree.remove").and_then(|()| match runtime::removal::remove_tree(path) {
+            Err(Errno::NOTDIR) => rustix::fs::unlink(path),
+            other => other,
+        });
     match removed {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(Errno::XDEV | Errno::BUSY) => Err(RemovalError::Mounted { path: mount_below(path) }),

@@ -77,7 +77,14 @@ pub(crate) fn run(
         give_up(channel, &Report::Failed(failure), 1);
     }
     sys::process::with_only_descriptors(stdio, channel, |kept| {
-        let Ok(channel) = kept else { sys::process::exit(sys::process::EXIT_PANICKED) };
+        let channel = match kept {
+            Ok(kept) => kept,
+            // No descriptors left: where the channel was it still is, and else it is told nothing.
+            Err(errno) => {
+                let report = Report::Failed(StepFailure::new(Step::Descriptors, errno));
+                give_up(channel, &report, sys::process::EXIT_PANICKED)
+            }
+        };
         match inside().and_then(|()| become_program(channel, program)) {
             Ok(user) => execute(channel, program, &user),
             Err(failure) => give_up(channel, &Report::Failed(failure), 1),

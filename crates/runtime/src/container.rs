@@ -172,7 +172,16 @@ impl Sandbox {
         point("create.cgroup")?;
         cgroup.create()?;
         cgroup.limit(&plan.limits)?;
-        let ready = self.first_process(plan, cgroup, &record.config, image)?;
+        let ready = self.first_process(plan, cgroup, &record.config, image).map_err(|error| {
+            match (&error, cgroup.oom_kills()) {
+                (Error::ChildDied { .. }, 1..) => Error::NoMemory {
+                    id: plan.id.clone(),
+                    bytes: plan.limits.memory_bytes,
+                    source: Box::new(error),
+                },
+                _ => error,
+            }
+        })?;
         check(plan, &ready, self.record().user_base)?;
         let mut warnings = plan.warnings.clone();
         let oom_score_adj = set_oom_score(&ready.process, plan.oom_score_adj, &mut warnings);
@@ -449,7 +458,11 @@ pub(crate) fn error_of(id: &str, report: Report) -> Error {
 pub(crate) fn end(id: &str, child: &sys::process::Child) -> Result<()> {
     let _ = sys::process::send_signal(child.pidfd.as_fd(), signal::KILL);
     if wait_for_end(child.pidfd.as_fd(), Duration::from_secs(5))? {
-        wait(child.pidfd.as_fd(), true)?;
+        match rustix::process::waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED) {
+            // Its end was seen before: then that is what there is to say.
+            Ok(_) | Err(rustix::io::Errno::CHILD) => {}
+            Err(errno) => return Err(Error::system("wait for a process")(errno)),
+        }
     } else {
         tracing::warn!(container = id, pid = child.pid.as_raw_nonzero(), "a killed process does not end");
     }

@@ -190,6 +190,17 @@ pub enum Error {
         /// Exit code or signal.
         how: String,
     },
+    /// The kernel killed the child for want of memory in the container's (or its pod's) cgroup.
+    #[error("the memory limit of container {id}, {bytes} bytes, is too small for it to be started")]
+    NoMemory {
+        /// The container.
+        id: String,
+        /// Its own limit; 0 if it has none, and then it is the pod's.
+        bytes: u64,
+        /// What it did not come to.
+        #[source]
+        source: Box<Error>,
+    },
     /// The child is stuck, for instance in a dead file system.
     #[error("the first process of container {id} did not {before} within {seconds} s")]
     ChildStuck {
@@ -248,6 +259,9 @@ impl Error {
             Error::Mounts(error) => error.hint(),
             Error::Cgroup(error) => error.hint(),
             Error::Child { source, .. } => source.hint.clone(),
+            Error::NoMemory { .. } => {
+                Some("raise resources.limits.memory: some MiB are needed before the program runs".to_owned())
+            }
             Error::ChildStuck { .. } => {
                 Some("look for a dead FUSE or network file system among the pod's volumes".to_owned())
             }

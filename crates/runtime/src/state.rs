@@ -204,9 +204,11 @@ pub(crate) fn write_record<T: Serialize>(directory: &Path, name: &str, record: &
     let text = serde_json::to_vec(record).map_err(|source| Error::State { path: path.clone(), source })?;
     let temporary = directory.join(format!(".{name}.{}", std::process::id()));
     let write = || {
+        crate::fault::point("record.write")?;
         let mut options = std::fs::OpenOptions::new();
         let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
         file.write_all(&text)?;
+        crate::fault::point("record.rename")?;
         std::fs::rename(&temporary, &path)
     };
     write().map_err(|source| {

@@ -86,6 +86,10 @@ pub fn progress(state: &PodState) -> Progress {
             Current::Terminated { run } if run.reason == "StartError" => {
                 Some(failure(&c.name, &run.reason, run.message.as_ref()))
             }
+            // The pod has ended, or its supervisor was killed, before it was made.
+            Current::Terminated { run } if state.done() && run.id.is_empty() && c.made == 0 => {
+                Some(failure(&c.name, &run.reason, run.message.as_ref()))
+            }
             _ => None,
         })
         .collect();
@@ -152,6 +156,7 @@ impl Client {
     fn spawn_supervisor(&self, pod: &PodRef, lock: &PodLock) -> Result<()> {
         let failed = |reason: String| ClientError::Supervisor { pod: pod.key.clone(), reason };
         let io_failed = |e: std::io::Error| failed(e.to_string());
+        runtime::fault::point("supervisor.spawn").map_err(|e| io_failed(e.into()))?;
         make_private_directory(&self.root.pod_run(&pod.uid)).map_err(io_failed)?;
         let log_path = own_log_path(&self.root, &pod.uid);
         let log = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(&log_path);

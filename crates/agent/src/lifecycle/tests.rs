@@ -11,6 +11,8 @@ use std::fmt::Write;
 struct Script {
     state: PodState,
     ms: u64,
+    /// What somebody has set the wall clock forward by.
+    set_forward_s: i64,
     seen: String,
 }
 
@@ -25,7 +27,7 @@ impl Script {
             containers: containers.iter().map(|c| rules_of(c)).collect(),
             ..Rules::default()
         };
-        Script { state: PodState::new(rules), ms: 0, seen: String::new() }
+        Script { state: PodState::new(rules), ms: 0, set_forward_s: 0, seen: String::new() }
     }
 
     /// A pod whose containers all run.
@@ -40,7 +42,8 @@ impl Script {
     }
 
     fn now(&self) -> Now {
-        let wall = Timestamp::from_millisecond(1_000_000 + self.ms as i64).unwrap();
+        let wall = 1_000_000 + self.set_forward_s * 1000 + self.ms as i64;
+        let wall = Timestamp::from_millisecond(wall).unwrap();
         Now { wall, uptime: Uptime(self.ms) }
     }
 
@@ -122,6 +125,46 @@ fn exited(name: &str, code: i32) -> Event {
 
 fn stop(grace: Option<u64>) -> Event {
     Event::Stop { grace_seconds: grace }
+}
+
+/// Restarts, back-off, a deadline and a grace period go by the time that passes, whatever the wall clock is set to.
+#[test]
+fn a_wall_clock_that_jumps() {
+    type Step = fn(&mut Script) -> &mut Script;
+    let steps: [Step; 14] = [
+        |s| s.send(Event::Begin),
+        |s| s.send(Event::VolumesReady).send(Event::SandboxReady),
+        |s| s.send(started("a")).send(started("b")),
+        |s| s.pass(3).send(exited("a", 1)).note(),
+        |s| s.send(started("a")).note(),
+        |s| s.pass(3).send(exited("a", 1)).note(),
+        |s| s.wait().note(),
+        |s| s.send(started("a")).note(),
+        |s| s.pass(1).send(Event::Tick).note(),
+        |s| s.wait().note(),
+        |s| s.send(Event::Tick).note(),
+        |s| s.wait().note(),
+        |s| s.send(exited("a", 137)).send(exited("b", 137)).note(),
+        |s| s.send(Event::SandboxStopped).note(),
+    ];
+    let run = |jumps: &[i64]| {
+        let mut script = Script::new(RestartPolicy::OnFailure, &["a", "b"]);
+        script.state.rules.active_deadline_seconds = Some(600);
+        for (step, jump) in steps.iter().zip(jumps.iter().cycle()) {
+            script.set_forward_s = *jump;
+            step(&mut script);
+        }
+        script.seen
+    };
+    let year = 365 * 24 * 3600;
+    let usual = run(&[0]);
+    assert!(
+        usual.contains("CrashLoopBackOff") && usual.contains("term a") && usual.contains("kill a"),
+        "{usual}"
+    );
+    for jumps in [&[10 * year, -20 * year, 0][..], &[-30 * year], &[1, 0], &[3600, -3600, 7200, 0, year]] {
+        assert_eq!(run(jumps), usual, "{jumps:?}");
+    }
 }
 
 #[test]

@@ -165,10 +165,19 @@ impl Supervisor {
         let files = node_files::write(&folder, &self.record.pod, config.dns_config.as_ref())
             .map_err(|(path, e)| (format!("cannot write {}: {e}", path.display()), None))?;
         let failed = |e: runtime::Error| (format!("Failed to create pod sandbox: {}", chain(&e)), e.hint());
+        // What an attempt before this one has left and could not remove.
+        if let Some(left) = self.file.sandbox_id.take() {
+            let removed = runtime::remove_sandbox(&self.dirs, &left);
+            removed.map_err(failed).inspect_err(|_| self.file.sandbox_id = Some(left))?;
+        }
         let id = runtime::Sandbox::new_id().map_err(failed)?;
         // Before there is anything of it: whoever cleans up after us must know it, also while it has no record.
         self.file.sandbox_id = Some(id.clone());
-        self.publish(false);
+        if let Err(error) = self.file.write(&self.root, &self.uid, false) {
+            self.file.sandbox_id = None;
+            let message = format!("Failed to create pod sandbox: cannot write the pod's status: {error}");
+            return Err((message, None));
+        }
         let sandbox = runtime::Sandbox::run_as(&self.dirs, id, config).map_err(failed)?;
         self.node_files = Some(files);
         self.sandbox = Some(sandbox);
@@ -203,7 +212,8 @@ impl Supervisor {
             message: chain(&error),
             hint: error.hint(),
         })?;
-        let log = LogWriter::open(&log_path(&self.root, &self.uid, name, attempt));
+        let log = runtime::fault::point("log.open").map_err(std::io::Error::from);
+        let log = log.and_then(|()| LogWriter::open(&log_path(&self.root, &self.uid, name, attempt)));
         let (id, reference) = (container.id.clone(), image.reference.clone());
         let warnings = std::mem::take(&mut container.warnings);
         let started = container.start();
@@ -281,6 +291,7 @@ impl Supervisor {
         let store = image::Store::open(self.root.images()).map_err(refused)?;
         let image = store.get(reference).map_err(refused)?;
         // From before the mount until the pod is removed: the layers must not go under it.
+        runtime::fault::point("image.pin").map_err(|e| Refused::config(std::io::Error::from(e)))?;
         store.pin(&image.id, &pinned::owner(&self.uid, name)).map_err(refused)?;
         let pulled_by = store.repo_digest(&image.id).map_err(refused)?;
         let image_id = pulled_by.unwrap_or_else(|| image.id.to_string());
@@ -453,9 +464,11 @@ impl Supervisor {
     pub(super) fn stop_sandbox(&mut self) {
         self.live.clear();
         self.tasks.cancel(None);
-        let removed = match self.sandbox.take() {
-            Some(sandbox) => sandbox.remove(),
-            None => Ok(()),
+        let removed = match (self.sandbox.take(), &self.file.sandbox_id) {
+            (Some(sandbox), _) => sandbox.remove(),
+            // One that could not be made, and not be removed.
+            (None, Some(id)) => runtime::remove_sandbox(&self.dirs, id),
+            (None, None) => Ok(()),
         };
         match removed {
             Ok(()) => self.file.sandbox_id = None,

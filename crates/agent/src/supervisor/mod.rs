@@ -137,6 +137,7 @@ fn begin(args: Vec<OsString>) -> Result<Supervisor, SupervisorError> {
     rustix::process::chdir("/").map_err(system("change to /"))?;
     let watched = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP, Signal::CHILD];
     let signals = Signals::block(&watched).map_err(system("block signals"))?;
+    runtime::fault::point("supervisor.lock").map_err(system("take the lock"))?;
     let lock = take_lock(&root, &uid)?;
     let record = record::load(&root, &uid)?;
     record::require_same(&root, &record.key(), &uid)?;
@@ -145,6 +146,7 @@ fn begin(args: Vec<OsString>) -> Result<Supervisor, SupervisorError> {
     let null =
         rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty()).map_err(system("open /dev/null"))?;
     rustix::stdio::dup2_stdin(&null).map_err(system("let go of standard input"))?;
+    runtime::fault::point("supervisor.listen").map_err(system("listen"))?;
     let clients = Clients::listen(&root, &uid).map_err(system("listen"))?;
     Supervisor::new(root, uid, record, signals, lock, clients)
 }

@@ -259,6 +259,10 @@ impl PodVolumes<'_> {
         // Later, containers may be at work in them.
         let first_time = !self.ledger_path().exists();
         for volume in volumes {
+            runtime::fault::point("volume.make")
+                .map_err(io::Error::from)
+                .map_err(io_cause("make", &self.root.pod_lib(self.uid)))
+                .map_err(VolumeError::of(volume))?;
             let resolved = self.make(volume, now, &mut made.warnings)?;
             self.give(volume, first_time, &resolved.host_path)?;
             made.resolved.insert(volume.name.clone(), resolved);
@@ -491,6 +495,8 @@ impl TearDownError {
 pub fn tear_down_folders(root: &Root, uid: &PodUid) -> Result<Vec<PathBuf>, TearDownError> {
     let pod = root.pod_lib(uid);
     let sub_paths = pod.join("volume-subpaths");
+    let failed = |errno: rustix::io::Errno| TearDownError::Cause(io_cause("detach", &pod)(errno.into()));
+    runtime::fault::point("volumes.detach").map_err(failed)?;
     detach_sub_paths(&sub_paths)?;
     let volumes = pod.join("volumes");
     let detached = runtime::mounts::detach_tree(&volumes)?.mount_points;

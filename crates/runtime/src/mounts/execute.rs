@@ -104,7 +104,13 @@ struct Failed {
 
 fn failed(call: &'static str, path: &Path) -> impl FnOnce(Errno) -> Failed {
     let path = path.to_path_buf();
-    move |errno| Failed { call, path, errno, message: None }
+    move |errno| {
+        // What the kernel says for it is "no space left on device".
+        let full = call == "move_mount" && errno == Errno::NOSPC;
+        let message = full
+            .then(|| "the mount namespace has as many mounts as it may (`sysctl fs.mount-max`)".to_owned());
+        Failed { call, path, errno, message }
+    }
 }
 
 impl Handles {
