@@ -5,7 +5,7 @@
 //! makes it, and runs the workspace's tests in it as root. Steps:
 //!
 //! 1. [`kernel`]: Debian's kernel package, unpacked below `target/vm`; nothing is installed on this machine but
-//!    qemu and a static busybox.
+//!    qemu, a static busybox and the parser of AppArmor's profiles.
 //! 2. [`collect`]: `cargo test` builds the tests, and writes down how it would run each, by being given this
 //!    program as the runner.
 //! 3. [`disk`]: an ext4 image with the tests, the files of the repository, the tools that tests call and their
@@ -35,11 +35,12 @@ Runs the workspace's tests on Debian's own kernel in a virtual machine: cgroup v
   -p runtime --test mounts -- leak
                          what `cargo test` takes chooses what is built and run
 
-Needs apt-get for what is missing (qemu-system-x86, busybox-static, the kernel package), and root or sudo to
+Needs apt-get for what is missing (qemu-system-x86, busybox-static, apparmor, the kernel package), and root or sudo to
 install it. Exit code: 0 if all passed, 1 if not or if the machine did not come to its end.";
 
 /// Programs besides those of the set-up.
 const NEEDED: &[(&str, &str, &str)] = &[
+    ("apparmor_parser", "apparmor", "profiles for the virtual machine's AppArmor"),
     ("busybox", "busybox-static", "the small system in the virtual machine"),
     ("mke2fs", "e2fsprogs", "the virtual machine's disk"),
     ("qemu-system-x86_64", "qemu-system-x86", "the virtual machine"),

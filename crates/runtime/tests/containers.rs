@@ -54,6 +54,7 @@ const CASES: &[Case] = &[
     ("thirty_two_bit_programs", thirty_two_bit_programs),
     ("a_filter_of_the_user_s", a_filter_of_the_user_s),
     ("app_armor_where_there_is_none", app_armor_where_there_is_none),
+    ("app_armor_where_it_is", app_armor_where_it_is),
     ("a_hostile_passwd", a_hostile_passwd),
     ("working_directories", working_directories),
     ("a_terminal", a_terminal),
@@ -451,6 +452,68 @@ fn app_armor_where_there_is_none(world: &World) {
         pod.create_container(&with(AppArmorProfile::RuntimeDefault), &world.image).expect_err("a profile");
     assert!(chain(&error).contains("AppArmor is not enabled on the host"), "{}", chain(&error));
     assert_eq!(world.run(&pod, &with(AppArmorProfile::Unconfined)).code(), 0);
+    world.remove(pod);
+}
+
+/// The label that each choice gives, to the container and to what is executed in it, and that it confines.
+fn app_armor_where_it_is(world: &World) {
+    const NAMES: [&str; 2] = ["rhizome-test", "rhizome-default"];
+    let on =
+        std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y"));
+    let parser = ["/usr/sbin", "/sbin"].map(|folder| Path::new(folder).join("apparmor_parser"));
+    let Some(parser) = parser.iter().find(|path| on && path.exists()) else {
+        println!("  app_armor_where_it_is: SKIPPED, no AppArmor on this kernel, or no apparmor_parser");
+        return;
+    };
+    let loaded = std::fs::read_to_string("/sys/kernel/security/apparmor/profiles").expect("profiles");
+    if NAMES.iter().any(|name| loaded.contains(name)) {
+        println!("  app_armor_where_it_is: SKIPPED, this machine has profiles of these names");
+        return;
+    }
+    let rules = |name: &str| {
+        format!(
+            "profile {name} flags=(attach_disconnected,mediate_deleted) {{\n network,\n capability,\n file,\n mount,\n \
+             umount,\n signal,\n ptrace,\n unix,\n deny /tmp/{name} w,\n}}\n"
+        )
+    };
+    let parse = |how: &str, name: &str| {
+        let mut child = Command::new(parser)
+            .args(["-K", how])
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .expect("apparmor_parser");
+        std::io::Write::write_all(&mut child.stdin.take().expect("stdin"), rules(name).as_bytes())
+            .expect("write");
+        assert!(child.wait().expect("wait").success(), "{how} {name}");
+    };
+    NAMES.iter().for_each(|name| parse("-r", name));
+    let pod = world.usual_pod();
+    let script = "cat /proc/self/attr/current; for name in rhizome-test rhizome-default; do \
+        (echo x > /tmp/$name) 2>/dev/null && echo wrote $name; done; exec sleep 1000";
+    let with = |apparmor| ContainerConfig {
+        security_context: security(|security| security.apparmor = apparmor),
+        ..shell(script)
+    };
+    let table = [
+        (AppArmorProfile::Localhost("rhizome-test".to_owned()), "rhizome-test (enforce)", "rhizome-default"),
+        (AppArmorProfile::RuntimeDefault, "rhizome-default (enforce)", "rhizome-test"),
+        (AppArmorProfile::Unset, "rhizome-default (enforce)", "rhizome-test"),
+        (AppArmorProfile::Unconfined, "unconfined", "rhizome-test rhizome-default"),
+    ];
+    for (profile, label, writes) in table {
+        let mut container = world.start(&pod, &with(profile.clone()));
+        let seen = world.exec(&container.id, &["cat", "/proc/1/attr/current", "/proc/self/attr/current"]).1;
+        assert_eq!(seen, format!("{label}\n{label}\n"), "{profile:?}");
+        runtime::kill(&world.dirs, &container.id, runtime::signal::KILL, true).expect("kill");
+        let said = finish(&mut container).stdout;
+        let expected: Vec<String> = writes.split(' ').map(|name| format!("wrote {name}")).collect();
+        assert_eq!(said.lines().skip(1).collect::<Vec<_>>(), expected, "{profile:?}");
+        runtime::remove_container(&world.dirs, &container.id).expect("remove");
+    }
+    let unknown = AppArmorProfile::Localhost("rhizome-nosuch".to_owned());
+    let error = pod.create_container(&with(unknown), &world.image).expect_err("no such profile");
+    assert!(chain(&error).contains("apparmor profile not found rhizome-nosuch"), "{}", chain(&error));
+    NAMES.iter().for_each(|name| parse("-R", name));
     world.remove(pod);
 }
 

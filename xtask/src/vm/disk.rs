@@ -16,6 +16,7 @@ const FREE_MIB: u64 = 4096;
 /// Debian packages whose programs go along, from this machine; what is in none of them comes from busybox. Those that
 /// this machine has not are left out; a test that needs one says so.
 const PACKAGES: &[&str] = &[
+    "apparmor",
     "bash",
     "bsdutils",
     "coreutils",
