@@ -124,6 +124,11 @@ impl Root {
         format!("/rhizome/{}/pod{uid}", self.root_hash())
     }
 
+    /// Where it is on record who keeps the mount namespace of an isolated root; there while it is isolated.
+    pub fn keeper_record(&self) -> PathBuf {
+        self.lib.join("keeper.json")
+    }
+
     /// Where images are stored.
     pub fn images(&self) -> PathBuf {
         self.lib.join("images")

@@ -2,7 +2,7 @@
 
 use crate::lifecycle::{
     Condition, ContainerRules, ContainerState, Current, DISRUPTION_TARGET, Kind, Phase, PodState, ProbeRules,
-    RestartPolicy, Rules, Terminated,
+    RestartPolicy, RestartRule, Rules, Terminated,
 };
 use crate::record::whole_seconds;
 use jiff::Timestamp;
@@ -62,6 +62,7 @@ fn container_rules(spec: &api::Container, kind: Kind) -> ContainerRules {
         name: spec.name.clone(),
         kind,
         restart_policy: policy(spec.restart_policy.as_deref()).filter(|_| kind != Kind::Sidecar),
+        restart_rules: spec.restart_policy_rules.iter().flatten().filter_map(restart_rule).collect(),
         image: spec.image.clone().unwrap_or_default(),
         startup: spec.startup_probe.as_ref().map(probe_rules),
         readiness: spec.readiness_probe.as_ref().map(probe_rules),
@@ -69,6 +70,12 @@ fn container_rules(spec: &api::Container, kind: Kind) -> ContainerRules {
         post_start: spec.lifecycle.as_ref().is_some_and(|l| l.post_start.is_some()),
         pre_stop: spec.lifecycle.as_ref().is_some_and(|l| l.pre_stop.is_some()),
     }
+}
+
+fn restart_rule(rule: &api::ContainerRestartRule) -> Option<RestartRule> {
+    let codes = rule.exit_codes.as_ref().filter(|_| rule.action == "Restart")?;
+    let (all_but, codes) = (codes.operator == "NotIn", codes.values.clone().unwrap_or_default());
+    Some(RestartRule { all_but, codes })
 }
 
 /// With the API's defaults, also for a record that was made by hand.

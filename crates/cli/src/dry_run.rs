@@ -224,6 +224,7 @@ impl Stage {
             shm: Some(&shm),
             cgroup: &cgroup,
             users: users.as_ref(),
+            file_label: None,
         };
         let prepared = prepare_on(&request, self.host.clone()).map_err(|error| {
             let hint = error.hint().map(|hint| self.with_real_paths(&hint));

@@ -29,7 +29,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::num::NonZeroI32;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use sys::namespace::Namespaces;
 
 /// `rhizome keep`: holds the mount namespace that it was started in until it is ended.
@@ -41,7 +41,7 @@ pub(crate) fn keep() -> ! {
 
 /// Whether the root has a mount namespace of its own, as far as is on record.
 pub(crate) fn is_recorded(root: &Root) -> bool {
-    record_path(root).exists()
+    root.keeper_record().exists()
 }
 
 /// As [`enter`], to create pods: the namespace is not ended as long as the file given is open. With `make` the root
@@ -88,7 +88,7 @@ pub(crate) fn end_if_unused(root: &Root, home: &OwnedFd) -> Result<bool> {
         let mut fds = [PollFd::new(&keeper.pidfd, PollFlags::IN)];
         rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, None))?;
     }
-    let path = record_path(root);
+    let path = root.keeper_record();
     match std::fs::remove_file(&path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             return Err(Failure::from(error).said(format!("removing {}", path.display())));
@@ -103,11 +103,6 @@ pub(crate) fn end_if_unused(root: &Root, home: &OwnedFd) -> Result<bool> {
 struct Keeper {
     pidfd: OwnedFd,
     namespace: OwnedFd,
-}
-
-/// Where it is on record which process is the keeper.
-fn record_path(root: &Root) -> PathBuf {
-    root.lib.join("keeper.json")
 }
 
 /// The lock's file.
@@ -131,7 +126,7 @@ fn has_pods(root: &Root) -> Result<bool> {
 
 /// What is on record of the keeper; none where there is no record.
 fn read_record(root: &Root) -> Result<Option<Value>> {
-    let path = record_path(root);
+    let path = root.keeper_record();
     match std::fs::read_to_string(&path) {
         Ok(text) => Ok(Some(serde_json::from_str(&text).context(format!("reading {}", path.display()))?)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -176,7 +171,7 @@ fn replace_killed_keeper(root: &Root) -> Result<()> {
     match find_supervisor_in(root, &record["namespace"]) {
         Some(namespace) => start_keeper(root, Start::In(namespace)).map(drop),
         None if has_pods(root)? => start_keeper(root, Start::InACopy).map(drop),
-        None => Ok(std::fs::remove_file(record_path(root))?),
+        None => Ok(std::fs::remove_file(root.keeper_record())?),
     }
 }
 
@@ -308,7 +303,7 @@ fn prepare_keeper(start: &Start, root: &Root) -> std::io::Result<()> {
     rustix::process::chdir("/")?;
     let record = identity(rustix::process::getpid());
     let record = record.ok_or_else(|| std::io::Error::other("/proc does not show the keeper"))?;
-    write_whole(&record_path(root), &record.to_string())
+    write_whole(&root.keeper_record(), &record.to_string())
 }
 
 /// In the child: becomes `rhizome keep`, or says why not.

@@ -93,3 +93,82 @@ fn a_container_is_added_to_a_pod_that_runs() {
     world.run(&["rm", "-f", "p"]);
     world.assert_nothing_left();
 }
+
+/// What the newer fields say: a stop signal, exit codes that are followed by another run, resources of the whole pod, a
+/// label that only some machines have.
+#[test]
+fn signals_rules_of_exit_codes_and_the_pods_own_resources() {
+    let Some(world) = World::isolated("signals_rules_of_exit_codes_and_the_pods_own_resources") else {
+        return;
+    };
+    let text = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: p}
+spec:
+  os: {name: linux}
+  restartPolicy: Never
+  resources: {limits: {cpu: "1", memory: 96Mi}}
+  securityContext: {seLinuxOptions: {level: "s0"}}
+  volumes: [{name: v, emptyDir: {}}]
+  containers:
+  - name: main
+    image: busybox
+    command: [sh, -c, "trap 'echo told; exit 7' USR1; touch /v/ready; while :; do sleep 0.1; done"]
+    volumeMounts: [{name: v, mountPath: /v}]
+    lifecycle: {stopSignal: SIGUSR1}
+  - name: worker
+    image: busybox
+    restartPolicy: Never
+    restartPolicyRules: [{action: Restart, exitCodes: {operator: In, values: [42]}}]
+    command: [sh, -c, "test -e /v/once && exit 3; touch /v/once; exit 42"]
+    volumeMounts: [{name: v, mountPath: /v}]
+"#;
+    let ran = world.run_with_input(&world.run_args(&["-d", "-"]), text.as_bytes());
+    assert_eq!(ran.status, 0, "{ran:?}");
+    world.remember_pods();
+    if !std::path::Path::new("/sys/fs/selinux/enforce").exists() {
+        assert!(ran.stderr.contains("seLinuxOptions do nothing: this machine has no SELinux"), "{ran:?}");
+    }
+    let object = || -> serde_json::Value {
+        serde_json::from_str(&world.run(&["inspect", "p", "-o", "json"]).stdout).expect("JSON")
+    };
+    let until = Instant::now() + Duration::from_secs(60);
+    let worker = loop {
+        let status = object()["status"].clone();
+        let worker = status["containerStatuses"][1].clone();
+        if worker["state"]["terminated"].is_object() {
+            break worker;
+        }
+        assert!(Instant::now() < until, "{status}");
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert_eq!((&worker["restartCount"], &worker["state"]["terminated"]["exitCode"]), (&1.into(), &3.into()));
+    let made = object();
+    assert_eq!(made["status"]["qosClass"], "Guaranteed");
+    let uid = made["metadata"]["uid"].as_str().expect("uid");
+    let limits = format!(
+        "find /sys/fs/cgroup -path '*/pod{uid}*/memory.limit_in_bytes' -o -path '*/pod{uid}*/memory.max' | xargs cat"
+    );
+    let limits = world.on_host(&limits).stdout;
+    // The pod's, and that of each container that is there.
+    assert!(limits.lines().count() >= 2 && limits.lines().all(|line| line == "100663296"), "{limits}");
+
+    while world.run(&["exec", "p/main", "--", "test", "-e", "/v/ready"]).status != 0 {
+        assert!(Instant::now() < until);
+    }
+    let stopped = world.run(&["stop", "p"]);
+    assert_eq!(stopped.status, 0, "{stopped:?}");
+    assert_eq!(object()["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"], 7);
+    world.run(&["rm", "-f", "p"]);
+    world.assert_nothing_left();
+
+    let without = text.replace("  os: {name: linux}\n", "");
+    let refused = world.run_with_input(&world.run_args(&["--dry-run", "-"]), without.as_bytes());
+    assert!(
+        refused
+            .stderr
+            .contains("stopSignal: Forbidden: may not be set for containers with empty `spec.os.name`"),
+        "{refused:?}"
+    );
+}

@@ -11,7 +11,7 @@ pub mod security;
 
 pub use container::{ConfigError, NodeFacts, ResolvedVolume, ResolvedVolumes, container_config};
 pub use env::EnvSources;
-pub use resources::{QosClass, qos_class};
+pub use resources::{QosClass, pod_resources, qos_class};
 pub use sandbox::{
     hostname, hosts_file, hosts_file_of_node, pod_sandbox_config, resolv_conf, resolv_conf_with,
 };
@@ -90,6 +90,9 @@ pub struct PodSandboxConfig {
     /// on the pod's cgroup and which CRI has no field for. None is no limit.
     #[serde(default)]
     pub pids_limit: Option<u64>,
+    /// What its containers may use together (`LinuxPodSandboxConfig.resources`); none where the pod says nothing of that.
+    #[serde(default)]
+    pub resources: Option<LinuxContainerResources>,
     /// Whether the pod has a user namespace (CRI's `NamespaceOption.userns_options`, mode `POD`; the ids are the node's to
     /// choose).
     #[serde(default)]
@@ -224,6 +227,19 @@ pub enum AppArmorProfile {
     Localhost(String),
 }
 
+/// `SELinuxOption`; what is empty was not said.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SeLinuxOption {
+    /// User.
+    pub user: String,
+    /// Role.
+    pub role: String,
+    /// Type.
+    pub type_: String,
+    /// Level.
+    pub level: String,
+}
+
 /// `SupplementalGroupsPolicy`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum SupplementalGroupsPolicy {
@@ -250,6 +266,9 @@ pub struct LinuxContainerSecurityContext {
     /// What comes besides `supplemental_groups`.
     #[serde(default)]
     pub supplemental_groups_policy: SupplementalGroupsPolicy,
+    /// SELinux; none where nothing was said.
+    #[serde(default)]
+    pub selinux_options: Option<SeLinuxOption>,
     /// AppArmor.
     #[serde(default)]
     pub apparmor: AppArmorProfile,
@@ -300,6 +319,9 @@ pub struct ContainerConfig {
     pub resources: LinuxContainerResources,
     /// Security.
     pub security_context: LinuxContainerSecurityContext,
+    /// The name of the signal that ends it; none leaves it to the image.
+    #[serde(default)]
+    pub stop_signal: Option<String>,
     /// The id of the container whose processes it is among: CRI's `NamespaceMode.TARGET` with its `target_id`.
     #[serde(default)]
     pub pid_target: Option<String>,

@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::{
     PersistentVolumeClaim, Pod, PodSecurityContext, PodSpec, Probe, ResourceRequirements, Secret, Toleration,
     Volume,
 };
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 /// Mode of files of configMap, secret, projected and downwardAPI volumes: 0644.
@@ -48,6 +49,7 @@ pub fn pod(pod: &mut Pod) {
             requests_from_limits(resources);
         }
     }
+    requests_of_pod(spec);
     spec.enable_service_links.get_or_insert(true);
     if spec.host_network == Some(true) {
         for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
@@ -161,6 +163,26 @@ fn requests_from_limits(resources: &mut ResourceRequirements) {
     let requests = resources.requests.get_or_insert_default();
     for (name, limit) in limits {
         requests.entry(name.clone()).or_insert_with(|| limit.clone());
+    }
+}
+
+/// What a Pod as a whole requests, where it has limits (`defaultPodRequests`, KEP-2837): what its containers request
+/// together, and what no container requests as its limit says.
+fn requests_of_pod(spec: &mut PodSpec) {
+    let limits = spec.resources.as_ref().and_then(|resources| resources.limits.clone()).unwrap_or_default();
+    if limits.is_empty() {
+        return;
+    }
+    let together = ["cpu", "memory"].map(|name| (name, crate::cri::resources::requests_together(spec, name)));
+    let Some(resources) = &mut spec.resources else { return };
+    let requests = resources.requests.get_or_insert_default();
+    for (name, amount) in together {
+        if let Some(amount) = amount {
+            requests.entry(name.to_owned()).or_insert_with(|| Quantity(amount.canonical()));
+        }
+    }
+    for (name, limit) in limits {
+        requests.entry(name).or_insert(limit);
     }
 }
 

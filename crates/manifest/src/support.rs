@@ -50,6 +50,9 @@ const fn row(path: &'static str, support: Support, remark: &'static str) -> Row 
 
 use Support::{Checked, Done, NoMeaning, Refused, Values};
 
+const SE_LINUX: &str = "where the machine has SELinux: the label of processes, and of the file systems made for the container; \
+                        elsewhere they do nothing, as in Kubernetes, and that is said. Volumes keep their labels";
+
 /// The table. Containers are written once, for all kinds of containers.
 pub const PODS: &[Row] = &[
     row("apiVersion", Done, ""),
@@ -157,7 +160,12 @@ pub const PODS: &[Row] = &[
         Done,
         "also Always of an init container, which makes it a sidecar",
     ),
-    row("spec.containers[].restartPolicyRules", Refused, ""),
+    row("spec.containers[].restartPolicyRules[].action", Values(&["Restart"]), ""),
+    row(
+        "spec.containers[].restartPolicyRules[].exitCodes",
+        Done,
+        "the first rule that matches counts, else restartPolicy",
+    ),
     row("spec.containers[].volumeMounts[].name", Done, ""),
     row("spec.containers[].volumeMounts[].mountPath", Done, ""),
     row("spec.containers[].volumeMounts[].readOnly", Done, ""),
@@ -175,7 +183,11 @@ pub const PODS: &[Row] = &[
     row("spec.containers[].startupProbe", Done, "likewise"),
     row("spec.containers[].lifecycle.postStart", Done, "a tcpSocket hook fails, as in Kubernetes"),
     row("spec.containers[].lifecycle.preStop", Done, "a tcpSocket hook fails, as in Kubernetes"),
-    row("spec.containers[].lifecycle.stopSignal", Refused, ""),
+    row(
+        "spec.containers[].lifecycle.stopSignal",
+        Done,
+        "with `os.name: linux`, as in Kubernetes; goes before the image's",
+    ),
     row("spec.containers[].terminationMessagePath", Done, ""),
     row("spec.containers[].terminationMessagePolicy", Done, ""),
     row(
@@ -201,7 +213,7 @@ pub const PODS: &[Row] = &[
         Done,
         "where the kernel has AppArmor, else a container with a profile is refused",
     ),
-    row("spec.containers[].securityContext.seLinuxOptions", Refused, ""),
+    row("spec.containers[].securityContext.seLinuxOptions", Done, SE_LINUX),
     row("spec.containers[].securityContext.windowsOptions", Checked, "refused: Linux only"),
     row("spec.containers[].stdin", Done, ""),
     row("spec.containers[].stdinOnce", Done, ""),
@@ -242,8 +254,8 @@ pub const PODS: &[Row] = &[
         Done,
         "where the kernel has AppArmor, else a container with a profile is refused",
     ),
-    row("spec.securityContext.seLinuxOptions", Refused, ""),
-    row("spec.securityContext.seLinuxChangePolicy", NoMeaning, "goes with seLinuxOptions"),
+    row("spec.securityContext.seLinuxOptions", Done, SE_LINUX),
+    row("spec.securityContext.seLinuxChangePolicy", NoMeaning, "volumes keep their labels"),
     row("spec.securityContext.windowsOptions", Checked, "refused: Linux only"),
     row("spec.imagePullSecrets", Done, "Secrets of the same files"),
     row("spec.hostname", Done, ""),
@@ -275,7 +287,13 @@ pub const PODS: &[Row] = &[
         "false needs Linux 5.19, and file systems below images and volumes that can map ids",
     ),
     row("spec.resourceClaims", Refused, ""),
-    row("spec.resources", Refused, ""),
+    row(
+        "spec.resources.limits",
+        Checked,
+        "cpu and memory, of the pod's cgroup and of containers without limits of their own",
+    ),
+    row("spec.resources.requests", Checked, "cpu and memory"),
+    row("spec.resources.claims", Refused, ""),
 ];
 
 /// The row that speaks for a path: its own, or that of the nearest field above. None where only fields below have rows.
@@ -548,6 +566,16 @@ impl<'a> Walk<'a> {
     }
 
     fn resources(&mut self, spec: &PodSpec) {
+        if let Some(resources) = &spec.resources {
+            let path = self.base.child("spec").child("resources");
+            for (list, amounts) in [("limits", &resources.limits), ("requests", &resources.requests)] {
+                for name in amounts.iter().flatten().map(|(name, _)| name) {
+                    if !["cpu", "memory"].contains(&name.as_str()) {
+                        self.errors.other(&path.child(list).key(name), NOT_YET);
+                    }
+                }
+            }
+        }
         self.each(spec, |found, path, container| {
             let Some(resources) = &container.resources else { return };
             let path = path.child("resources");

@@ -4,7 +4,7 @@
 //! The steps, in an order that matters:
 //! 1. signals, not dumpable (nobody in the container can look into this process or through its
 //!    `/proc/PID/exe` and `/proc/PID/fd` without being root of the machine already), a session and a keyring
-//!    of its own; the AppArmor profile for execve(2), by the host's `/proc`;
+//!    of its own; the AppArmor profile or SELinux label for execve(2), by the host's `/proc`;
 //! 2. the cgroups and namespaces (the caller's closure `enter`);
 //! 3. every descriptor but stdio and the channel is closed, before anything of the image is looked at
 //!    (CVE-2024-21626 was a working directory given through one that was left open);
@@ -21,6 +21,7 @@ use crate::app_armor;
 use crate::channel::{self, Report};
 use crate::error::{Step, StepFailure};
 use crate::fault;
+use crate::se_linux;
 use crate::user::{self, User, UserRequest};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, ResolveFlags};
@@ -55,6 +56,8 @@ pub(crate) struct Program {
     pub(crate) seccomp: Option<Vec<Instruction>>,
     /// AppArmor profile to change to at execve(2).
     pub(crate) app_armor: Option<String>,
+    /// SELinux label to change to at execve(2).
+    pub(crate) se_linux: Option<String>,
     pub(crate) terminal: bool,
     /// Whether the terminal is put at `/dev/console` too.
     pub(crate) console: bool,
@@ -72,7 +75,10 @@ pub(crate) fn run(
     enter: impl FnOnce() -> Result<(), StepFailure>,
     inside: impl FnOnce() -> Result<(), StepFailure>,
 ) -> Infallible {
-    let label = || program.app_armor.as_deref().map_or(Ok(()), app_armor::change_at_exec);
+    let label = || {
+        program.app_armor.as_deref().map_or(Ok(()), app_armor::change_at_exec)?;
+        program.se_linux.as_deref().map_or(Ok(()), se_linux::change_at_exec)
+    };
     if let Err(failure) = set_up_process().and_then(|()| label()).and_then(|()| enter()) {
         give_up(channel, &Report::Failed(failure), 1);
     }

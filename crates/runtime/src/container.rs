@@ -17,7 +17,7 @@ use crate::state::{
 };
 use crate::user::{User, UserRequest};
 use crate::user_namespace;
-use crate::{seccomp, signal};
+use crate::{se_linux, seccomp, signal};
 use jiff::Timestamp;
 use manifest::cri::{ContainerConfig, LinuxContainerResources, SeccompProfile, SupplementalGroupsPolicy};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -79,6 +79,8 @@ struct Plan {
     id: String,
     program: Program,
     limits: Limits,
+    /// SELinux label of the file systems that are made for it.
+    file_label: Option<String>,
     stop_signal: i32,
     oom_score_adj: i64,
     warnings: Vec<String>,
@@ -197,6 +199,7 @@ impl Sandbox {
             no_new_privs: plan.program.no_new_privs,
             seccomp: seccomp_of(&record.config),
             app_armor: plan.program.app_armor.clone(),
+            se_linux: plan.program.se_linux.clone(),
             oom_score_adj,
         });
         record.write(self.dirs())?;
@@ -217,11 +220,9 @@ impl Sandbox {
             let names = capability::names(capabilities.unavailable).join(", ");
             warnings.push(format!("this machine does not have {names} to give"));
         }
-        let stop_signal = match image.config.stop_signal.as_deref().filter(|name| !name.is_empty()) {
-            Some(name) => signal::parse(name)
-                .ok_or_else(|| config_error("image stop signal", format!("unknown signal {name:?}")))?,
-            None => signal::TERM,
-        };
+        let (labels, unlabelled) = se_linux::labels(security.selinux_options.as_ref());
+        warnings.extend(unlabelled);
+        let stop_signal = stop_signal(config, image)?;
         let devices = if security.privileged { Devices::All } else { Devices::Usual };
         let program = Program {
             argv: argv(config, image)?,
@@ -233,6 +234,7 @@ impl Sandbox {
             no_new_privs: security.no_new_privs,
             seccomp: seccomp_program(self.dirs(), &seccomp_of(config), capabilities.set)?,
             app_armor: app_armor::profile(&security.apparmor)?,
+            se_linux: labels.as_ref().map(|labels| labels.process.clone()),
             terminal: config.tty,
             console: config.tty,
             give_stdio: true,
@@ -243,6 +245,7 @@ impl Sandbox {
             id: new_id()?,
             program,
             limits: limits(&config.resources, devices),
+            file_label: labels.map(|labels| labels.files),
             stop_signal,
             oom_score_adj: config.resources.oom_score_adj,
             warnings,
@@ -274,6 +277,7 @@ impl Sandbox {
                 shm: self.shm(),
                 cgroup: &view,
                 users: self.users().as_ref(),
+                file_label: plan.file_label.as_deref(),
             })?;
             let ready = self.spawn(plan, cgroup, config, &prepared)?;
             point("create.mounts.verify")?;
@@ -633,7 +637,18 @@ pub(crate) fn seccomp_program(
     seccomp::localhost::compile(&bytes).map(Some).map_err(|error| refuse(error.to_string()))
 }
 
-fn limits(resources: &LinuxContainerResources, devices: Devices) -> Limits {
+/// The pod's word, else the image's, else SIGTERM.
+fn stop_signal(config: &ContainerConfig, image: &image::Image) -> Result<i32> {
+    let of_image = image.config.stop_signal.as_deref().filter(|name| !name.is_empty());
+    let (field, name) = match (config.stop_signal.as_deref(), of_image) {
+        (Some(name), _) => ("stopSignal", name),
+        (None, Some(name)) => ("image stop signal", name),
+        (None, None) => return Ok(signal::TERM),
+    };
+    signal::parse(name).ok_or_else(|| config_error(field, format!("unknown signal {name:?}")))
+}
+
+pub(crate) fn limits(resources: &LinuxContainerResources, devices: Devices) -> Limits {
     let positive = |value: i64| u64::try_from(value).unwrap_or(0);
     Limits {
         memory_bytes: positive(resources.memory_limit_in_bytes),

@@ -33,6 +33,8 @@ pub enum Step {
     WorkingDirectory,
     /// The AppArmor profile.
     AppArmor,
+    /// The SELinux label.
+    SeLinux,
     /// Capabilities.
     Capabilities,
     /// no_new_privs and the seccomp filter.
@@ -55,6 +57,7 @@ impl Step {
             Step::User => "become the user",
             Step::WorkingDirectory => "enter the working directory",
             Step::AppArmor => "take the AppArmor profile",
+            Step::SeLinux => "take the SELinux label",
             Step::Capabilities => "set capabilities",
             Step::Seccomp => "load the seccomp filter",
             Step::Start => "wait for the start",

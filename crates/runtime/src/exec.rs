@@ -140,6 +140,7 @@ fn program(dirs: &Dirs, config: &ExecConfig, spec: &ProcessSpec) -> Result<Progr
         no_new_privs: spec.no_new_privs,
         seccomp: seccomp_program(dirs, &spec.seccomp, capabilities)?,
         app_armor: spec.app_armor.clone(),
+        se_linux: spec.se_linux.clone(),
         terminal: config.tty,
         console: false,
         give_stdio: false,

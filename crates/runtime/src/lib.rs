@@ -38,6 +38,7 @@ mod inside;
 pub mod mounts;
 pub mod removal;
 mod sandbox;
+mod se_linux;
 pub mod seccomp;
 pub mod signal;
 mod state;

@@ -5,6 +5,7 @@
 //! make them. A shared pid namespace needs a pid 1: a child that only reaps.
 
 use crate::cgroup::{Cgroup, CgroupError, Devices, Hierarchies, Limits};
+use crate::container::limits;
 use crate::control::read_hierarchies;
 use crate::error::{Error, Result, Step, StepFailure};
 use crate::fault;
@@ -131,6 +132,9 @@ impl Sandbox {
         self.write()?;
         point("sandbox.cgroup")?;
         cgroup.create()?;
+        if let Some(resources) = &self.record.config.resources {
+            cgroup.limit(&limits(resources, Devices::All))?;
+        }
         self.limit_pids(cgroup)?;
         point("sandbox.namespaces")?;
         self.make_namespaces()?;

@@ -5,7 +5,7 @@ pub const TERM: i32 = 15;
 /// `SIGKILL`
 pub const KILL: i32 = 9;
 
-const NAMES: [(&str, i32); 32] = [
+const NAMES: [(&str, i32); 34] = [
     ("HUP", 1),
     ("INT", 2),
     ("QUIT", 3),
@@ -24,6 +24,7 @@ const NAMES: [(&str, i32); 32] = [
     ("TERM", 15),
     ("STKFLT", 16),
     ("CHLD", 17),
+    ("CLD", 17),
     ("CONT", 18),
     ("STOP", 19),
     ("TSTP", 20),
@@ -36,6 +37,7 @@ const NAMES: [(&str, i32); 32] = [
     ("PROF", 27),
     ("WINCH", 28),
     ("IO", 29),
+    ("POLL", 29),
     ("PWR", 30),
     ("SYS", 31),
 ];

@@ -110,6 +110,9 @@ pub struct ProcessSpec {
     /// AppArmor profile to change to, if any.
     #[serde(default)]
     pub app_armor: Option<String>,
+    /// SELinux label to change to, if any.
+    #[serde(default)]
+    pub se_linux: Option<String>,
     /// The value that the first process got (what this machine permitted).
     pub oom_score_adj: i32,
 }

@@ -349,6 +349,7 @@ fn several_layers_and_a_long_path(world: &World) {
             shm: None,
             cgroup: &CgroupView::None,
             users: None,
+            file_label: None,
         })
         .unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error)));
         let container = Container::start(&prepared);

@@ -20,7 +20,8 @@ pub(crate) const EVICTED: &str = "Evicted";
 impl Life {
     /// A run is over: for good, or with a next one to come.
     pub(super) fn ended(&mut self, name: &str, exit: Exit, started_at: Option<Timestamp>, reason: &str) {
-        let (now, goal, policy) = (self.now, self.state.goal, self.state.rules.policy_of(name));
+        let (now, goal) = (self.now, self.state.goal);
+        let restarts = self.state.rules.restarts(name, exit.code);
         let rules = &self.state.rules;
         let pod = format!("{}_{}({})", rules.pod_name, rules.pod_namespace, rules.pod_uid);
         let kind = self.state.container(name).map(|c| c.kind).unwrap_or_default();
@@ -34,7 +35,7 @@ impl Life {
             started_at,
             finished_at: now.wall,
         };
-        let again = goal == Goal::Run && policy.restarts(run.exit_code);
+        let again = goal == Goal::Run && restarts;
         let id = container.id.clone();
         let failed = exit.code != 0 && kind != Kind::Sidecar;
         let mut backing_off = false;

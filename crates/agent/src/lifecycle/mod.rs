@@ -29,7 +29,7 @@ pub(crate) use job::takes_turns;
 pub(crate) use phase::DISRUPTION_TARGET;
 pub use phase::Phase;
 pub use probes::Outcome;
-pub use rules::{ContainerRules, HookKind, Kind, ProbeKind, ProbeRules, RestartPolicy, Rules};
+pub use rules::{ContainerRules, HookKind, Kind, ProbeKind, ProbeRules, RestartPolicy, RestartRule, Rules};
 pub use state::{
     Condition, ContainerState, Current, EndStep, Ending, Goal, PodState, Stage, Terminated, Verdict,
 };

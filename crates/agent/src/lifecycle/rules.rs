@@ -93,6 +93,17 @@ pub enum HookKind {
     PreStop,
 }
 
+/// One of `restartPolicyRules`: these exit codes are followed by another run (`FindMatchingContainerRestartRule()` of the
+/// kubelet, KEP-5307).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RestartRule {
+    /// Any others than these.
+    pub all_but: bool,
+    /// Exit codes.
+    pub codes: Vec<i32>,
+}
+
 /// What of a container's spec the life cycle depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -105,6 +116,9 @@ pub struct ContainerRules {
     /// `restartPolicy`, where it is not a sidecar's.
     #[serde(default)]
     pub restart_policy: Option<RestartPolicy>,
+    /// `restartPolicyRules`, of which the first that matches goes before the policy.
+    #[serde(default)]
+    pub restart_rules: Vec<RestartRule>,
     /// `image` as written, for messages.
     #[serde(default)]
     pub image: String,
@@ -189,6 +203,13 @@ impl Rules {
             (Kind::Init, RestartPolicy::Always) => RestartPolicy::OnFailure,
             (_, policy) => policy,
         }
+    }
+
+    /// Whether another run of a container follows one that ended with this code.
+    pub(super) fn restarts(&self, name: &str, exit_code: i32) -> bool {
+        let rules = self.container(name).map(|container| container.restart_rules.as_slice());
+        let matches = |rule: &RestartRule| rule.codes.contains(&exit_code) != rule.all_but;
+        rules.unwrap_or_default().iter().any(matches) || self.policy_of(name).restarts(exit_code)
     }
 
     /// The reason of a container that has not begun.

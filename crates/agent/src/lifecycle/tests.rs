@@ -168,6 +168,21 @@ fn a_wall_clock_that_jumps() {
 }
 
 #[test]
+fn rules_of_exit_codes_go_before_the_policy() {
+    for (all_but, codes, code, again) in [
+        (false, vec![42], 42, true),
+        (false, vec![42], 1, false),
+        (true, vec![1, 2], 42, true),
+        (true, vec![1], 1, false),
+    ] {
+        let mut s = Script::running(RestartPolicy::Never, &["a"]);
+        s.state.rules.containers[0].restart_rules = vec![RestartRule { all_but, codes }];
+        s.send(exited("a", code));
+        assert_eq!(!s.state.container("a").unwrap().ended(), again, "{all_but} {code}");
+    }
+}
+
+#[test]
 fn a_pod_that_completes() {
     let mut s = Script::new(RestartPolicy::Never, &["a", "b"]);
     s.note().send(Event::Begin).note().send(Event::VolumesReady).send(Event::SandboxReady).note();

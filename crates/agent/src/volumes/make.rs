@@ -28,7 +28,15 @@ impl PodVolumes<'_> {
             Place::Host(source) => {
                 let path = PathBuf::from(&source.path);
                 let checked = host_path::check(&path, source.type_.as_deref().unwrap_or_default());
-                warnings.extend(checked.map_err(|e| of(e.into()))?);
+                let warning = checked.map_err(|e| of(e.into()))?;
+                // Who asks for a world of its own may think that what is made is made there.
+                let isolated = self.root.keeper_record().exists();
+                let rest = if isolated {
+                    "; an isolated root has mounts of its own, not files: it stays"
+                } else {
+                    ""
+                };
+                warnings.extend(warning.map(|warning| warning + rest));
                 Ok(made(path))
             }
             Place::Claim(path) => make_claim(self.root, &path).map(|()| made(path)).map_err(of),

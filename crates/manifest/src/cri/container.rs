@@ -130,6 +130,7 @@ pub fn container_config(
         resources: resources::linux_resources(spec, container, node.memory_bytes),
         security_context: security::security_context(spec, container)?,
         envs: environment.into_vec(),
+        stop_signal: container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.stop_signal.clone()),
         pid_target: None,
     })
 }

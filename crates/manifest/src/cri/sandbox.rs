@@ -32,6 +32,7 @@ pub fn pod_sandbox_config(
         cgroup_parent: cgroup_parent.to_owned(),
         namespace_options: namespace_options(spec),
         pids_limit: pids_limit(pod),
+        resources: super::pod_resources(spec),
         user_namespace: spec.host_users == Some(false),
         sysctls: crate::sysctl::of(spec),
     }

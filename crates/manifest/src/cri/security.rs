@@ -2,7 +2,8 @@
 
 use super::container::ConfigError;
 use super::{
-    AppArmorProfile, Capability, LinuxContainerSecurityContext, SeccompProfile, SupplementalGroupsPolicy,
+    AppArmorProfile, Capability, LinuxContainerSecurityContext, SeLinuxOption, SeccompProfile,
+    SupplementalGroupsPolicy,
 };
 use k8s_openapi::api::core::v1::{self, Container, Pod, PodSecurityContext, PodSpec, SecurityContext};
 
@@ -57,6 +58,7 @@ pub fn security_context(
             Some("Strict") => SupplementalGroupsPolicy::Strict,
             _ => SupplementalGroupsPolicy::Merge,
         },
+        selinux_options: own.se_linux_options.as_ref().or(of_pod.se_linux_options.as_ref()).map(selinux),
         apparmor: app_armor(of_pod, own, privileged),
         readonly_rootfs: own.read_only_root_filesystem.unwrap_or_default(),
         no_new_privs: own.allow_privilege_escalation == Some(false),
@@ -64,6 +66,16 @@ pub fn security_context(
         readonly_paths: paths(&READONLY_PATHS),
         seccomp: seccomp(of_pod, own, privileged)?,
     })
+}
+
+fn selinux(options: &v1::SELinuxOptions) -> SeLinuxOption {
+    let text = |part: &Option<String>| part.clone().unwrap_or_default();
+    SeLinuxOption {
+        user: text(&options.user),
+        role: text(&options.role),
+        type_: text(&options.type_),
+        level: text(&options.level),
+    }
 }
 
 /// The container's own profile counts before the pod's; a privileged container has none, as with containerd.

@@ -143,6 +143,7 @@ fn common(
     env_from(errors, &path.child("envFrom"), container.env_from.as_deref().unwrap_or_default());
     volume_mounts(errors, &path.child("volumeMounts"), container, volumes);
     volume_devices(errors, &path.child("volumeDevices"), container, volumes);
+    stop_signal(errors, &path.child("lifecycle").child("stopSignal"), container, spec);
     pull_policy(errors, &path.child("imagePullPolicy"), text(&container.image_pull_policy));
     resources::of_container(errors, &path.child("resources"), container, spec);
     resources::resize_policy(errors, &path.child("resizePolicy"), container, text(&spec.restart_policy));
@@ -550,6 +551,90 @@ fn volume_devices(errors: &mut FieldErrors, path: &Path, container: &Container, 
         }
     }
 }
+
+/// Which signals there are depends on the system that the Pod is said to be for (KEP-4960).
+fn stop_signal(errors: &mut FieldErrors, path: &Path, container: &Container, spec: &PodSpec) {
+    let Some(signal) = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.stop_signal.as_deref())
+    else {
+        return;
+    };
+    match spec.os.as_ref().map(|os| os.name.as_str()) {
+        None => errors.forbidden(path, "may not be set for containers with empty `spec.os.name`"),
+        Some("windows") if ["SIGKILL", "SIGTERM"].contains(&signal) => {}
+        Some("windows") => errors.unsupported(path, signal, &["SIGKILL", "SIGTERM"]),
+        Some(_) if LINUX_SIGNALS.contains(&signal) => {}
+        Some(_) => errors.unsupported(path, signal, &LINUX_SIGNALS),
+    }
+}
+
+/// The signals of the API, in the order in which it names them.
+const LINUX_SIGNALS: [&str; 65] = [
+    "SIGABRT",
+    "SIGALRM",
+    "SIGBUS",
+    "SIGCHLD",
+    "SIGCLD",
+    "SIGCONT",
+    "SIGFPE",
+    "SIGHUP",
+    "SIGILL",
+    "SIGINT",
+    "SIGIO",
+    "SIGIOT",
+    "SIGKILL",
+    "SIGPIPE",
+    "SIGPOLL",
+    "SIGPROF",
+    "SIGPWR",
+    "SIGQUIT",
+    "SIGRTMAX",
+    "SIGRTMAX-1",
+    "SIGRTMAX-10",
+    "SIGRTMAX-11",
+    "SIGRTMAX-12",
+    "SIGRTMAX-13",
+    "SIGRTMAX-14",
+    "SIGRTMAX-2",
+    "SIGRTMAX-3",
+    "SIGRTMAX-4",
+    "SIGRTMAX-5",
+    "SIGRTMAX-6",
+    "SIGRTMAX-7",
+    "SIGRTMAX-8",
+    "SIGRTMAX-9",
+    "SIGRTMIN",
+    "SIGRTMIN+1",
+    "SIGRTMIN+10",
+    "SIGRTMIN+11",
+    "SIGRTMIN+12",
+    "SIGRTMIN+13",
+    "SIGRTMIN+14",
+    "SIGRTMIN+15",
+    "SIGRTMIN+2",
+    "SIGRTMIN+3",
+    "SIGRTMIN+4",
+    "SIGRTMIN+5",
+    "SIGRTMIN+6",
+    "SIGRTMIN+7",
+    "SIGRTMIN+8",
+    "SIGRTMIN+9",
+    "SIGSEGV",
+    "SIGSTKFLT",
+    "SIGSTOP",
+    "SIGSYS",
+    "SIGTERM",
+    "SIGTRAP",
+    "SIGTSTP",
+    "SIGTTIN",
+    "SIGTTOU",
+    "SIGURG",
+    "SIGUSR1",
+    "SIGUSR2",
+    "SIGVTALRM",
+    "SIGWINCH",
+    "SIGXCPU",
+    "SIGXFSZ",
+];
 
 fn restart_policy(errors: &mut FieldErrors, path: &Path, container: &Container) {
     let rules: &[ContainerRestartRule] = container.restart_policy_rules.as_deref().unwrap_or_default();

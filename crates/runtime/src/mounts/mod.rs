@@ -57,6 +57,8 @@ pub struct MountRequest<'a> {
     pub cgroup: &'a CgroupView,
     /// The pod's user namespace, if it has one.
     pub users: Option<&'a Users>,
+    /// SELinux label of the files on the file systems that are made for it.
+    pub file_label: Option<&'a str>,
 }
 
 /// A pod's user namespace, as its containers' mounts need it.
@@ -200,7 +202,10 @@ pub fn prepare_on(request: &MountRequest<'_>, host: MountTable) -> Result<Prepar
         })
         .collect();
     let facts = Facts { host: &host, set_group: sys::mount::has_set_group() };
-    let build = build(&ContainerMounts { root, placed, user_namespace: users.is_some() }, facts)?;
+    let mut build = build(&ContainerMounts { root, placed, user_namespace: users.is_some() }, facts)?;
+    if let Some(label) = request.file_label {
+        crate::se_linux::label_file_systems(&mut build.ops, label);
+    }
     Ok(Prepared { build, host, receiving, users })
 }
 

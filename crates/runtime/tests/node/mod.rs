@@ -121,6 +121,7 @@ impl World {
             shm: None,
             cgroup: &CgroupView::None,
             users: None,
+            file_label: None,
         })
     }
 
