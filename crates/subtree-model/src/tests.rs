@@ -3,4 +3,5 @@
 mod effects;
 mod limits;
 mod random;
+mod rows;
 mod table;

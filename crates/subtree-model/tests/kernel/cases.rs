@@ -8,6 +8,7 @@
 //! * `= N PATH FS:ROOT STATE`: a mount of namespace N, in order of creation, the file systems named A, B, … by first
 //!   appearance (`-` is the base), the groups numbered likewise. All mounts of all namespaces are listed, but for the
 //!   base itself and its `/proc`;
+//! * `# rows: TABLE/ROW…`: the rows of tables that the case shows (`rows.txt`);
 //! * `[before 6.17] LINE`, `[since 6.17] LINE`, `[6.18] LINE`: a line for the kernels that do it so.
 //!
 //! With `RHIZOME_MODEL_UPDATE` set, the mounts in the files are written anew (to be read, then, with a doubting eye).
@@ -19,8 +20,19 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use subtree_model::{Effects, Kernel as Version, Refused};
 
-const FILES: [&str; 9] =
-    ["types", "bind", "move", "receive", "unmount", "namespace", "beneath", "descriptor", "file"];
+const FILES: [&str; 11] = [
+    "types",
+    "bind",
+    "move",
+    "receive",
+    "unmount",
+    "namespace",
+    "beneath",
+    "descriptor",
+    "file",
+    "state",
+    "kernels",
+];
 
 /// One case of a file.
 #[derive(Default)]
