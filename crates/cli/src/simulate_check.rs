@@ -71,12 +71,24 @@ fn compare(script: &Script, shells: &mut Shells<'_>) -> Result<Report> {
             return Ok(report);
         }
         report.lines += 1;
+        if let Some(why) = without_proc(line, &step, &answer, &model) {
+            report.stopped = Some(why);
+            return Ok(report);
+        }
         report.difference = difference(line, &step, &answer, &model, &shells.pids)?;
         if report.difference.is_some() {
             return Ok(report);
         }
     }
     Ok(report)
+}
+
+/// A line that takes `/proc` away from the tools while they read it: what they then do says nothing of the kernel.
+fn without_proc(line: &Line, step: &Step, answer: &Value, model: &Simulation) -> Option<String> {
+    let failed = answer["succeeded"] != true && step.fault.is_none();
+    let (_, table) = model.tables().into_iter().find(|(name, _)| *name == line.namespace)?;
+    let gone = failed && !table.mounts.iter().any(|mount| mount.mount_point == Path::new("/proc"));
+    gone.then(|| format!("line {}: the tools have no /proc any more, which they read", line.number))
 }
 
 fn difference(

@@ -448,23 +448,50 @@ impl Run<'_> {
         calls.iter().try_for_each(|call| self.mount_call(call, found.as_ref()))
     }
 
+    /// A path as mount(8) gives it to the kernel: by names from the root, if it leads somewhere. So `/a/..` is `/`, which
+    /// is not what covers the root.
+    fn real_path(&mut self, path: PathBuf) -> PathBuf {
+        let mut real = PathBuf::from("/");
+        for component in path.components() {
+            match component {
+                Component::Normal(name) => {
+                    real.push(name);
+                    if self.there(&real).is_err() {
+                        return path;
+                    }
+                }
+                Component::ParentDir => drop(real.pop()),
+                _ => {}
+            }
+        }
+        // A file does not go by a name that ends as a directory's.
+        let ends = path.as_os_str().as_encoded_bytes();
+        let as_directory = ends.ends_with(b"/") || ends.ends_with(b"/.");
+        if as_directory && self.there(&real) == Ok(There::NoDirectory) { path } else { real }
+    }
+
     /// `found` is the mount that the line is about, if the tool looked for it in the mount table.
     fn mount_call(&mut self, call: &MountCall, found: Option<&Mount>) -> Result<(), Fault> {
-        let place = |target: PathBuf| found.map_or(target, |row| row.mount_point.clone());
+        let mut path = |path: PathBuf| self.real_path(path);
         let op = match call.clone() {
             MountCall::New { types, source, target, attributes, data } => {
+                let target = path(target);
                 return self.new_mount(&types, &source, &target, attributes, &data);
             }
-            MountCall::Bind { source, target, recursive } => Op::Bind { source, target, recursive },
-            MountCall::Move { source, target } => Op::Move { source, target },
+            MountCall::Bind { source, target, recursive } => {
+                Op::Bind { source: path(source), target: path(target), recursive }
+            }
+            MountCall::Move { source, target } => Op::Move { source: path(source), target: path(target) },
             MountCall::MoveBeneath { source, target } => Op::MoveBeneath { source, target },
             MountCall::ChangeType { target, to, recursive } => {
-                Op::ChangeType { target: place(target), to, recursive }
+                let target = found.map_or_else(|| path(target), |row| row.mount_point.clone());
+                Op::ChangeType { target, to, recursive }
             }
             MountCall::Remount { target, bind, asked, known: _ } => {
                 let mut attributes = found.map_or(Attributes::default(), attributes_of);
                 asked.iter().for_each(|(which, on)| which.set(&mut attributes, *on));
-                Op::Remount { target: place(target), attributes, bind }
+                let target = found.map_or_else(|| path(target), |row| row.mount_point.clone());
+                Op::Remount { target, attributes, bind }
             }
         };
         self.call(&op)
@@ -706,8 +733,11 @@ impl Run<'_> {
         let direct = line.plain && path.is_absolute() && self.there(path) == Ok(There::Directory);
         let table = self.table();
         let mounted = |path: &Path| table.mounts.iter().rev().find(|row| row.mount_point == path);
-        if direct || target.is_empty() || mounted(&absolute(path)).is_some() {
+        if direct || target.is_empty() {
             return self.unmount_path(path, line);
+        }
+        if let Some(row) = mounted(&absolute(path)) {
+            return self.unmount_path(&row.mount_point, line);
         }
         // Perhaps the name of what is mounted.
         match table.mounts.iter().rev().find(|row| row.source == target) {

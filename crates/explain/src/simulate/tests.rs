@@ -42,6 +42,32 @@ fn calls(line: &str) -> Vec<String> {
     calls
 }
 
+/// mount(8) works out where a path leads by its names; umount(8) only where it has to look something up.
+#[test]
+fn paths_with_dots_reach_the_kernel_without() {
+    let cases: [(&str, &[&str]); 9] = [
+        ("mount --bind /a/../b/. /c", &[r#"mount("/b", "/c", MS_BIND)"#]),
+        ("mount --make-shared /b/../a/", &[r#"mount("/a", MS_SHARED)"#]),
+        ("mount --make-shared /b/..", &[r#"mount("/", MS_SHARED)"#]),
+        ("mount --bind a b", &[r#"mount("/a", "/b", MS_BIND)"#]),
+        ("mount -o remount,bind,ro b/../a", &[r#"mount("/a", MS_REMOUNT|MS_BIND|MS_RDONLY)"#]),
+        ("mount --move /a/../a /b/.", &[r#"mount("/a", "/b", MS_MOVE)"#]),
+        ("mount --bind /none/../a /b", &[r#"mount("/none/../a", "/b", MS_BIND)"#, "ENOENT"]),
+        ("umount /b/../a", &[r#"umount2("/b/../a", 0)"#]),
+        ("umount -l /b/../a", &[r#"umount2("/a", MNT_DETACH)"#]),
+    ];
+    for (line, expected) in cases {
+        assert_eq!(calls(line), expected, "{line}");
+    }
+    // So what covers the root is not what `/b/..` names, though a path walk by the kernel would end in it.
+    let outcome =
+        run("mkdir /a /b\nmount --bind /a /\nmount --make-shared /b/..\nmount --bind -o ro /a /b/../a/..");
+    assert_eq!(
+        table(&outcome),
+        ["host / rootfs / shared:1", "host / rootfs /a", "host / rootfs /a shared:1"]
+    );
+}
+
 #[test]
 fn the_calls_of_mount() {
     let bind = r#"mount("/a", "/b", MS_BIND)"#;
@@ -138,7 +164,7 @@ fn what_the_tools_refuse() {
 fn the_calls_of_umount() {
     let cases: [(&str, &[&str]); 8] = [
         ("umount /a", &[r#"umount2("/a", 0)"#]),
-        ("umount -l a/", &[r#"umount2("a/", MNT_DETACH)"#]),
+        ("umount -l a/", &[r#"umount2("/a", MNT_DETACH)"#]),
         ("umount /b", &[r#"umount2("/b", 0)"#, "EINVAL"]),
         ("umount /no /a", &[r#"umount2("/no", 0)"#, r#"umount2("/a", 0)"#, "ENOENT"]),
         // By the name of what is mounted.
