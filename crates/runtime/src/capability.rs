@@ -24,12 +24,14 @@ pub const DEFAULT: CapabilitySet = CapabilitySet::CHOWN
 /// What a supervisor needs for the rest of its life, besides what its containers get: namespaces and mounts, cgroups and
 /// device filters (`SYS_ADMIN`), `/proc` of processes that are not dumpable (`SYS_PTRACE`), files of any owner, the
 /// identities and bounding set of children, device nodes, the loopback interface of a new network, signals to any user's
-/// processes, OOM scores and locked memory of filters (`SYS_RESOURCE`).
+/// processes, OOM scores and locked memory of filters (`SYS_RESOURCE`). Where cgroup v2's cpuset controller is not turned on
+/// yet, turning it on changes the processors of every process there is as far as Linux 6.1 is concerned (`SYS_NICE`).
 pub const OF_A_SUPERVISOR: CapabilitySet = DEFAULT
     .union(CapabilitySet::SYS_ADMIN)
     .union(CapabilitySet::SYS_PTRACE)
     .union(CapabilitySet::DAC_READ_SEARCH)
     .union(CapabilitySet::NET_ADMIN)
+    .union(CapabilitySet::SYS_NICE)
     .union(CapabilitySet::SYS_RESOURCE);
 
 /// Gives up, for good, every capability of this process that is not in `keep`: its children cannot have them either.
