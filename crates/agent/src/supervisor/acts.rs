@@ -390,8 +390,13 @@ impl Supervisor {
     pub(super) fn signal(&mut self, name: &str, kill: bool) {
         let Some(live) = self.live.get(name) else { return };
         let sent = match kill {
-            // Everything in it: what has left the first process' session too.
-            true => runtime::kill(&self.dirs, live.id(), rustix::process::Signal::KILL.as_raw(), true),
+            // Everything in it: what has left the first process' session too. It is ordered once, so what passes is
+            // outlasted here.
+            true => {
+                let kill =
+                    || runtime::kill(&self.dirs, live.id(), rustix::process::Signal::KILL.as_raw(), true);
+                kill().or_else(|_| kill())
+            }
             false => runtime::kill(&self.dirs, live.id(), live.stop_signal(), false),
         };
         if let Err(error) = sent {
