@@ -129,6 +129,18 @@ pub struct Device {
 /// survives JSON.
 ///
 /// [`Display`](fmt::Display) gives the row back, in a form that parses to the same value.
+///
+/// ```
+/// let json = r#"{
+///     "id": 30, "parent": 21, "device": {"major": 0, "minor": 25}, "root": "/", "deleted": false,
+///     "mount_point": "/mnt/a b", "options": "rw,relatime",
+///     "propagation": {"shared": null, "master": 7, "propagate_from": null, "unbindable": false},
+///     "fs_type": "tmpfs", "source": "none", "super_options": "rw"
+/// }"#;
+/// let mount: mount_table::Mount = serde_json::from_str(json)?;
+/// assert_eq!(mount.to_string(), "30 21 0:25 / /mnt/a\\040b rw,relatime master:7 - tmpfs none rw");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
     /// This mount.

@@ -46,6 +46,20 @@ impl MountTable {
     /// along it ends. That is the longest mount point that `path` is at or below, of a stack the topmost — but
     /// never one that something mounted later over a directory above it hides. `None` if no row reaches it, as
     /// in the table of a task whose root directory is not itself a mount.
+    ///
+    /// ```
+    /// # use mount_table::MountTable;
+    /// # use std::path::Path;
+    /// let table = MountTable::parse_mountinfo(
+    ///     b"1 0 8:1 / / rw - ext4 /dev/sda1 rw\n\
+    ///       2 1 0:20 / /mnt/a rw - tmpfs none rw\n\
+    ///       3 1 0:21 / /mnt rw - tmpfs none rw\n",
+    /// )?;
+    /// // What was mounted on /mnt later hides what was below it.
+    /// assert_eq!(table.carrier(Path::new("/mnt/a/file")).map(|mount| mount.id.0), Some(3));
+    /// assert_eq!(table.visible(), [true, false, true]);
+    /// # Ok::<(), mount_table::ParseError>(())
+    /// ```
     pub fn carrier(&self, path: &Path) -> Option<&Mount> {
         // Every mount on the way has a mount point on the way, so these rows are all that matter; sorted
         // stably, so that of two at one place (kernels before 6.17 can have that) the last stays last.

@@ -21,6 +21,22 @@ pub struct NamespaceTable {
 }
 
 /// The mounts of several namespaces at one moment.
+///
+/// In JSON it is a list of `{"id": …, "mounts": […]}`, rows as in `docs/reference/node-snapshot.md`.
+///
+/// ```
+/// use mount_table::{MountTable, NamespaceId, NamespaceTable, Snapshot};
+///
+/// let of = |row: &str| MountTable::parse_mountinfo(row.as_bytes());
+/// let namespace = |id, mounts| NamespaceTable { id: NamespaceId(id), mounts };
+/// let mut before = Snapshot { namespaces: vec![namespace(1, of("21 1 8:1 / / rw shared:7 - ext4 /dev/sda1 rw\n")?)] };
+/// let mut after = Snapshot { namespaces: vec![namespace(1, of("90 5 8:1 / / rw shared:3 - ext4 /dev/sda1 rw\n")?)] };
+/// assert_ne!(before, after);
+/// before.renumber();
+/// after.renumber();
+/// assert_eq!(before, after, "ids and group numbers apart, it is the same");
+/// # Ok::<(), mount_table::ParseError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Snapshot {

@@ -1,5 +1,6 @@
 //! How fast the model is: operations a second in a small world, time a receiver, large worlds, large tables.
-//! `cargo bench -p subtree-model`.
+//! `cargo bench -p subtree-model`. With `--figures`, the lines that `cargo xtask bench model` reads: `operation MICROSECONDS`
+//! and `receivers COUNT MICROSECONDS MICROSECONDS` (a receiver, of a mount and of an unmount).
 #![allow(clippy::disallowed_macros, clippy::disallowed_methods, reason = "a measuring program")]
 
 use mount_table::MountTable;
@@ -11,6 +12,15 @@ use subtree_model::{Attributes, Missing, Op, PropagationType, TaskId, World};
 const TASK: TaskId = World::FIRST_TASK;
 
 fn main() {
+    if std::env::args().any(|arg| arg == "--figures") {
+        println!("operation {:.4}", small_world());
+        for count in [10, 100, 1_000, 10_000, 100_000] {
+            let (mounting, unmounting) = receivers("peers", count, &[]);
+            let count_f = f64::from(count);
+            println!("receivers {count} {:.4} {:.4}", mounting / count_f, unmounting / count_f);
+        }
+        return;
+    }
     small_world();
     for count in [1, 10, 100, 1_000, 10_000, 50_000, 100_000] {
         receivers("peers", count, &[]);
@@ -55,8 +65,8 @@ fn unmount(target: &str, detach: bool) -> Op {
     Op::UnmountPath { target: target.into(), detach, expire: false }
 }
 
-/// 100 mounts, some shared, in one namespace; what a script of mounts and unmounts costs.
-fn small_world() {
+/// 100 mounts, some shared, in one namespace; what an operation of a script of mounts and unmounts costs, in microseconds.
+fn small_world() -> f64 {
     let mut world = World::new();
     do_all(&mut world, &[mkdir("/w".into()), mount("/w"), mkdir("/w/x".into()), mkdir("/w/y".into())]);
     for n in 0..95 {
@@ -80,11 +90,12 @@ fn small_world() {
     }
     let seconds = start.elapsed().as_secs_f64();
     let operations = f64::from(rounds) * script.len() as f64;
-    println!("small world: {} mounts, {:.0} operations/s", world.mount_count(), operations / seconds);
+    eprintln!("small world: {} mounts, {:.0} operations/s", world.mount_count(), operations / seconds);
+    seconds / operations * 1e6
 }
 
-/// One mount and its unmount with many receivers.
-fn receivers(kind: &str, count: u32, to: &[PropagationType]) {
+/// One mount and its unmount with many receivers, in microseconds.
+fn receivers(kind: &str, count: u32, to: &[PropagationType]) -> (f64, f64) {
     let mut world = World::new();
     world.set_mount_max(u32::MAX);
     do_all(&mut world, &[mkdir("/s".into()), mount("/s"), mkdir("/s/a".into())]);
@@ -107,11 +118,12 @@ fn receivers(kind: &str, count: u32, to: &[PropagationType]) {
     }
     let each = |seconds: f64| seconds / f64::from(rounds) * 1e6;
     let (mounting, unmounting) = (each(mounting), each(unmounting));
-    println!(
+    eprintln!(
         "{count:6} {kind}: mount {mounting:10.2} us ({:.3} a receiver), umount {unmounting:10.2} us ({:.3})",
         mounting / f64::from(count),
         unmounting / f64::from(count),
     );
+    (mounting, unmounting)
 }
 
 /// A node of 25,000 mounts: parsed, made a world, copied to a new namespace, read back, and looked at.
@@ -124,7 +136,7 @@ fn tables() {
         );
     }
     let time = |what: &str, start: Instant| {
-        println!("25,000 rows: {what} {:.1} ms", start.elapsed().as_secs_f64() * 1e3);
+        eprintln!("25,000 rows: {what} {:.1} ms", start.elapsed().as_secs_f64() * 1e3);
     };
     let start = Instant::now();
     let table = MountTable::parse_mountinfo(text.as_bytes()).expect("a table");

@@ -117,6 +117,21 @@ pub enum Change {
 }
 
 /// The changes that one operation made, in the order in which they were made.
+///
+/// ```
+/// use subtree_model::{Change, Op, PropagationType, World};
+///
+/// let mut world = World::new();
+/// let share = Op::ChangeType { target: "/".into(), to: PropagationType::Shared, recursive: false };
+/// let effects = world.apply(World::FIRST_TASK, &share)?;
+/// for effect in &effects.list {
+///     if let Change::Retyped { mount, to, .. } = effect.change {
+///         println!("mount {} is now {}: {}", mount.0, to, effect.rule.meaning());
+///     }
+/// }
+/// assert_eq!(serde_json::to_value(effects.list[0].rule).unwrap(), "make-shared-new-group");
+/// # Ok::<(), subtree_model::Refused>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Effects {

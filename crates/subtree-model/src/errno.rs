@@ -59,6 +59,15 @@ impl fmt::Display for Errno {
 }
 
 /// The kernel would refuse the operation: nothing changed.
+///
+/// ```
+/// use subtree_model::{Errno, Op, RuleId, World};
+///
+/// let mut world = World::new();
+/// let refused = world.apply(World::FIRST_TASK, &Op::Move { source: "/".into(), target: "/x".into() }).unwrap_err();
+/// assert_eq!((refused.errno, refused.rule), (Errno::ENOENT, RuleId::PathMissing));
+/// assert_eq!(refused.to_string(), "ENOENT: no such file or directory");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{errno}: {}", rule.meaning())]
 pub struct Refused {

@@ -5,6 +5,17 @@ use serde::{Deserialize, Serialize};
 /// A kernel whose rules are followed.
 ///
 /// How each is known says [`Kernel::standing`]; what is not modelled of it, [`Kernel::not_modelled`].
+///
+/// ```
+/// use subtree_model::{Kernel, Op, RuleId, World};
+///
+/// assert_eq!(Kernel::of_release("6.1.0-56-amd64"), Some(Kernel::V6_1));
+/// let mut world = World::new();
+/// world.set_kernel(Kernel::V6_1);
+/// let beneath = Op::MoveBeneath { source: "/a".into(), target: "/b".into() };
+/// let refused = world.apply(World::FIRST_TASK, &beneath).unwrap_err();
+/// assert_eq!(refused.rule, RuleId::BeneathUnsupported);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub enum Kernel {
     /// Linux 5.15 to 6.4.

@@ -73,6 +73,36 @@ pub(crate) struct Label {
 
 /// Mounts, namespaces, tasks and descriptors: a machine as far as mounts go. [`World::apply`] does to it what
 /// the kernel would do.
+///
+/// A world can begin empty ([`World::new`]) or as a machine's tables show it:
+///
+/// ```
+/// use mount_table::{MountTable, NamespaceId, NamespaceTable, Snapshot};
+/// use subtree_model::{Op, World};
+///
+/// let host = MountTable::parse_mountinfo(
+///     b"1 0 8:1 / / rw shared:1 - ext4 /dev/sda1 rw\n2 1 0:30 / /mnt rw shared:2 - tmpfs none rw\n",
+/// )?;
+/// let container = MountTable::parse_mountinfo(
+///     b"10 9 0:40 / / rw - overlay overlay rw\n11 10 0:30 / /data rw master:2 - tmpfs none rw\n",
+/// )?;
+/// let namespace = |id, mounts| NamespaceTable { id: NamespaceId(id), mounts };
+/// let node = Snapshot { namespaces: vec![namespace(1, host), namespace(2, container)] };
+/// let mut world = World::from_snapshot(&node)?;
+///
+/// // What the container sees of a mount that the host makes.
+/// let mount = Op::Mount {
+///     fs_type: "tmpfs".into(),
+///     source: "none".into(),
+///     target: "/mnt/new".into(),
+///     attributes: Default::default(),
+/// };
+/// world.apply(World::FIRST_TASK, &mount)?;
+/// let seen = world.table_of(NamespaceId(2)).expect("the container's");
+/// assert_eq!(seen.mounts[2].mount_point.to_str(), Some("/data/new"));
+/// assert_eq!(seen.mounts[2].propagation.in_words(), "slave");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct World {
     pub(crate) kernel: Kernel,

@@ -12,7 +12,7 @@ use super::peers::{self, Contender, Podman};
 use crate::host;
 
 /// The figures by name, in the order of the page.
-pub(crate) const NAMES: &[&str] = &["life", "pod", "hundred", "memory", "receivers", "commands"];
+pub(crate) const NAMES: &[&str] = &["life", "pod", "hundred", "memory", "receivers", "commands", "model"];
 
 /// One table of the page.
 pub(crate) struct Figure {
@@ -94,6 +94,7 @@ impl Bench {
             "memory" => self.memory(),
             "receivers" => self.receivers(),
             "commands" => self.commands(),
+            "model" => super::model::figures(),
             other => bail!("there is no figure {other:?}"),
         }
     }

@@ -6,6 +6,7 @@
 
 mod figures;
 mod measure;
+mod model;
 mod peers;
 mod report;
 
@@ -24,7 +25,7 @@ usage: cargo xtask bench [--rounds N] [--write] [FIGURE…]
   --write      write docs/benchmarks.md and its picture, instead of only printing
 
 Peers (crun, runc, youki, bwrap, podman) are measured if they are installed; nothing is installed for this.
-Figures: life, pod, hundred, memory, receivers, commands (all)";
+Figures: life, pod, hundred, memory, receivers, commands, model (all)";
 
 struct Options {
     rounds: usize,
