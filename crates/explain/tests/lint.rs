@@ -315,3 +315,16 @@ fn real_manifests_have_no_error_that_an_api_server_does_not_have() {
     println!("{counts:#?}");
     assert!(!counts.is_empty() && wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+#[test]
+fn a_claim_is_judged_by_the_volume_that_it_is_bound_to() {
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  containers:\n  - name: main\n    image: busybox\n    \
+        securityContext: {privileged: true}\n    volumeMounts: [{name: v, mountPath: /h, mountPropagation: Bidirectional}]\n  \
+        volumes: [{name: v, persistentVolumeClaim: {claimName: all}}]\n---\n";
+    let claim = "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: all}\n\
+        spec: {volumeName: root, storageClassName: '', accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}\n---\n";
+    let volume = "apiVersion: v1\nkind: PersistentVolume\nmetadata: {name: root}\nspec:\n  capacity: {storage: 1Gi}\n  \
+        accessModes: [ReadWriteOnce]\n  hostPath: {path: /}\n";
+    assert_eq!(ids(&[pod, claim].concat()), Vec::<&str>::new());
+    assert_eq!(ids(&[pod, claim, volume].concat()), ["bidirectional-on-root"]);
+}

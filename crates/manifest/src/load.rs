@@ -4,7 +4,7 @@ mod claims;
 mod kind;
 mod survey;
 
-pub use survey::{PodTemplate, Survey, Surveyed, survey};
+pub use survey::{PodTemplate, Survey, Surveyed, look_through_claims, survey};
 
 use crate::claims::ClaimPlace;
 use crate::decode::{self, Decoded, Misfit, MisfitKind};

@@ -31,7 +31,7 @@ pub use rules::RULES;
 
 use manifest::annotations::IGNORE;
 use manifest::field::Check;
-use manifest::load::{Survey, Surveyed};
+use manifest::load::{Survey, Surveyed, look_through_claims};
 use manifest::nearest::nearest;
 use manifest::problem::{Problem, Stage};
 use manifest::source::Lines;
@@ -52,7 +52,9 @@ struct Read<'a> {
 /// All findings in these sources, by source and place. Pods are judged with the others of all sources in view.
 #[must_use]
 pub fn lint(sources: &[Source<'_>]) -> Vec<Finding> {
-    let read: Vec<Read<'_>> = sources.iter().map(Read::of).collect();
+    let mut read: Vec<Read<'_>> = sources.iter().map(Read::of).collect();
+    let objects = read.iter_mut().flat_map(|read| &mut read.survey.objects);
+    look_through_claims(&mut objects.collect::<Vec<_>>());
     let pods: Vec<Pod<'_>> = read.iter().flat_map(|read| &read.survey.objects).filter_map(Pod::of).collect();
     let makers = Makers::of(&pods);
     let mut findings = Vec::new();

@@ -100,8 +100,10 @@ fn growth(bare: &Stage<'_>, planned: &Planned, runtime: Runtime, restarts: u32) 
         starts: Vec::new(),
         otherwise,
     };
+    // containerd looks at what is asked; what runc makes of it comes after.
+    let checked = if runtime == Runtime::Containerd { &planned.asked } else { &asked };
     if growth.fault.is_none() && runtime != Runtime::Podman {
-        growth.fault = check(bare, &asked);
+        growth.fault = check(bare, checked);
     }
     // Without a mount that is shared with the node nothing of a container's can get there.
     if growth.fault.is_some() || !asked.has(MountPropagation::Bidirectional) {
@@ -164,6 +166,16 @@ fn rewrite(asked: &mut ContainerAsked, runtime: Runtime) -> Vec<(PathBuf, &'stat
         if runtime == Runtime::CriO && private && Path::new(CRI_O_STORAGE).starts_with(&mount.place) {
             mount.mount.propagation = MountPropagation::HostToContainer;
             otherwise.push((path, "HostToContainer: the hostPath includes the container storage root"));
+        } else if runtime == Runtime::Containerd && asked.user_namespace && !private {
+            // In a copy of the mounts that another user namespace owns nothing is a peer any more. (crun clones the
+            // sources before.)
+            if mount.mount.propagation == MountPropagation::Bidirectional {
+                mount.mount.propagation = MountPropagation::HostToContainer;
+                otherwise.push((
+                    path,
+                    "HostToContainer: in a user namespace (hostUsers: false) runc's copy is a slave",
+                ));
+            }
         } else if runtime == Runtime::Podman && mount.mode.as_deref() == Some("None") {
             otherwise.push((path, "private without what is mounted below: not recursive"));
         }

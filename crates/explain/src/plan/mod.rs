@@ -28,7 +28,7 @@ pub use pods::{ContainerAsked, MountAsked, Sort, VolumeKind};
 use crate::finding::Finding;
 use crate::simulate::{HOST, Script, ScriptError, Simulation, Step};
 use manifest::kinds::serves;
-use manifest::load::Surveyed;
+use manifest::load::{Surveyed, look_through_claims};
 use manifest::problem::{Problem, Stage as ProblemStage};
 use pods::PodAsked;
 use stage::Stage;
@@ -124,6 +124,7 @@ impl Manifests {
             }
             manifests.objects.append(&mut survey.objects);
         }
+        look_through_claims(&mut manifests.objects.iter_mut().collect::<Vec<_>>());
         manifests
     }
 

@@ -77,6 +77,8 @@ pub struct ContainerAsked {
     pub termination_log: PathBuf,
     /// Whether the kubelet mounts a service account's token in it.
     pub token: bool,
+    /// Whether it is in a user namespace of the pod's (`hostUsers: false`).
+    pub user_namespace: bool,
     /// Why the kubelet would not hand it to a runtime.
     pub fault: Option<Fault>,
 }
@@ -190,6 +192,7 @@ impl PodAsked {
             mounts: Vec::new(),
             termination_log: absolute(log),
             token: spec.automount_service_account_token.unwrap_or(true),
+            user_namespace: spec.host_users == Some(false),
             fault: None,
         };
         for (index, written) in parts.mounts.unwrap_or_default().iter().enumerate().take(MAX) {

@@ -195,7 +195,7 @@ impl<'a> Stage<'a> {
             staging: own.join("root"),
             read_only: asked.read_only_root,
         };
-        ContainerMounts { root, placed, user_namespace: false }
+        ContainerMounts { root, placed, user_namespace: asked.user_namespace }
     }
 
     /// Where a volume is in its container, without symbolic links.

@@ -375,3 +375,78 @@ fn a_large_node_is_as_a_small_one() {
         node::concerned(&large, &pods).mounts.into_iter().map(|mount| mount.mount_point).collect();
     assert_eq!(paths, ["/", "/srv/v/disk", "/mirror", "/slave"].map(PathBuf::from));
 }
+
+/// A claim, and the volume of the same files that it is bound to.
+const CLAIMED: &str = "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: data}\n\
+    spec: {storageClassName: '', accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}\n---\n\
+    apiVersion: v1\nkind: PersistentVolume\nmetadata: {name: disk}\nspec:\n  capacity: {storage: 2Gi}\n  \
+    accessModes: [ReadWriteOnce]\n  hostPath: {path: /srv/v}\n---\n";
+
+#[test]
+fn claims_are_looked_through_to_the_volumes_of_the_same_files() {
+    let claim = "{name: v, persistentVolumeClaim: {claimName: data}}";
+    let node = shared_node(&[("/srv/v/disk", "ext4", "shared:9")]);
+    let text =
+        pod("direct", &volume("HostToContainer"), AT) + &pod("claimed", &volume("Bidirectional"), claim);
+    let plan = planned_on(&node, &(text.clone() + CLAIMED), &[]);
+    assert!(plan.is_good(), "{:?}", plan.refused);
+    let parties: Vec<&str> = at(&plan, "/srv/v").parties.iter().map(|party| party.name.as_str()).collect();
+    assert_eq!(parties, ["host", "direct/main", "claimed/main"]);
+    // Read-only, as the claim says; and without the volume it is a driver's.
+    let read_only =
+        pod("p", &volume(""), "{name: v, persistentVolumeClaim: {claimName: data, readOnly: true}}");
+    let plan = planned_on(&node, &(CLAIMED.to_owned() + &read_only), &[]);
+    assert!(plan.containers[0].asked.mounts[0].mount.readonly);
+    let plan = planned_on(&node, &text, &[]);
+    assert_eq!(plan.containers[1].asked.mounts[0].kind, VolumeKind::Driver);
+    // What lies there is looked at as well.
+    let manifests = Manifests::survey(&[manifest::Source {
+        name: "f",
+        bytes: (text.replace(AT, claim) + CLAIMED).as_bytes(),
+    }]);
+    assert_eq!(manifests.host_paths(), BTreeSet::from(["/srv/v".into()]));
+}
+
+#[test]
+fn a_stateful_set_has_its_templates_claims_as_volumes() {
+    let text = "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: s}\nspec:\n  serviceName: s\n  \
+        selector: {matchLabels: {a: b}}\n  template:\n    metadata: {labels: {a: b}}\n    spec:\n      containers:\n      \
+        - name: c\n        image: busybox\n        volumeMounts: [{name: data, mountPath: /data, mountPropagation: HostToContainer}]\n  \
+        volumeClaimTemplates:\n  - metadata: {name: data}\n    spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}\n";
+    let plan = planned(text);
+    assert!(plan.is_good(), "{:?} {:?}", plan.refused, plan.containers[0].fault);
+    let volume = "---\napiVersion: v1\nkind: PersistentVolume\nmetadata: {name: disk}\nspec:\n  capacity: {storage: 2Gi}\n  \
+        accessModes: [ReadWriteOnce]\n  claimRef: {name: data-s-0, namespace: default}\n  hostPath: {path: /srv/v}\n";
+    let plan = planned(&(text.to_owned() + volume));
+    assert_eq!(plan.containers[0].asked.mounts[0].place, Path::new("/srv/v"));
+}
+
+#[test]
+fn in_a_user_namespace_mounts_arrive_and_go_out_only_if_the_pod_says_so() {
+    let users = |text: String| text.replace("spec:\n", "spec:\n  hostUsers: false\n");
+    let plan = planned(&users(pod("p", &volume("HostToContainer"), AT)));
+    assert!(
+        plan.is_good() && plan.unsupported.is_empty(),
+        "{:?} {:?}",
+        plan.unsupported,
+        plan.containers[0].fault
+    );
+    let matrix = at(&plan, "/srv/v");
+    assert_eq!(matrix.parties[1].propagation.in_words(), "slave");
+    assert!(matrix.cells[0][1].mounts.reaches && !matrix.cells[1][0].mounts.reaches);
+
+    let both = users(pod("p", &volume("Bidirectional"), AT));
+    let refused = planned(&both);
+    assert_eq!(refused.unsupported.len(), 1, "{:?}", refused.unsupported);
+    assert!(refused.unsupported[0].message.contains("rhizome.dev/bidirectional-in-userns"));
+    let opted =
+        both.replace("{name: p}", "{name: p, annotations: {rhizome.dev/bidirectional-in-userns: 'true'}}");
+    let plan = planned(&opted);
+    assert!(plan.is_good() && plan.unsupported.is_empty(), "{:?}", plan.unsupported);
+    let matrix = at(&plan, "/srv/v");
+    assert!(matrix.cells[0][1].mounts.reaches && matrix.cells[1][0].mounts.reaches);
+    // Of containerd and runc it is one way, silently; crun's is both.
+    let otherwise: Vec<usize> =
+        plan.runtimes.iter().map(|report| report.containers[0].otherwise.len()).collect();
+    assert_eq!(otherwise, [0, 1, 0, 0]);
+}

@@ -2,10 +2,14 @@
 //! is about to run.
 
 use super::{Loader, Options, Place, Problem, Source, ValidationMode, decode};
+use crate::claims::{self, ClaimPlace};
 use crate::problem::ObjectId;
 use crate::source::Span;
 use crate::tree::{Mapping, Node, Value};
-use k8s_openapi::api::core::v1::PodSpec;
+use k8s_openapi::api::core::v1::{HostPathVolumeSource, PersistentVolume, PersistentVolumeClaim, PodSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::de::DeserializeOwned;
+use std::collections::HashMap;
 
 /// An object, of any kind.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,7 +56,102 @@ pub fn survey(source: &Source<'_>) -> Survey {
     Survey { objects: loader.surveyed.unwrap_or_default(), problems }
 }
 
+/// Puts what a claim is bound to in the place of the claim, in the Pods of all these objects: the folder of a
+/// PersistentVolume that is one of the node's, if that is among them. The volumes of a StatefulSet's claim templates are
+/// put in, as its controller does. A claim whose volume is not here, or is some driver's, stays a claim.
+pub fn look_through_claims(objects: &mut [&mut Surveyed]) {
+    for object in objects.iter_mut().filter(|object| object.id.kind == "StatefulSet") {
+        object.add_templates();
+    }
+    let claims: Vec<PersistentVolumeClaim> = objects.iter().flat_map(|object| object.claims()).collect();
+    let volumes: Vec<PersistentVolume> = objects
+        .iter()
+        .filter_map(|object| object.read_as("PersistentVolume", "v1.PersistentVolume"))
+        .collect();
+    if claims.is_empty() || volumes.is_empty() {
+        return;
+    }
+    let places = claims::bind(&volumes.iter().collect::<Vec<_>>(), &claims.iter().collect::<Vec<_>>());
+    let mut found: HashMap<(String, String), HostPathVolumeSource> = HashMap::new();
+    for (claim, place) in claims.into_iter().zip(places) {
+        if let Ok(ClaimPlace::HostPath(source) | ClaimPlace::Local(source)) = place {
+            let ObjectMeta { namespace, name, .. } = claim.metadata;
+            found.insert((namespace.unwrap_or_default(), name.unwrap_or_default()), source);
+        }
+    }
+    for object in objects {
+        let namespace = namespace_of(&object.id);
+        let Some(pod) = &mut object.pod else { continue };
+        let mut read_only = Vec::new();
+        for volume in pod.spec.volumes.iter_mut().flatten() {
+            let Some(claim) = &volume.persistent_volume_claim else { continue };
+            let Some(source) = found.get(&(namespace.clone(), claim.claim_name.clone())) else { continue };
+            if claim.read_only == Some(true) {
+                read_only.push(volume.name.clone());
+            }
+            (volume.host_path, volume.persistent_volume_claim) = (Some(source.clone()), None);
+        }
+        let spec = pod.spec.as_mut();
+        let of_init = spec.init_containers.iter_mut().flatten().map(|container| &mut container.volume_mounts);
+        let of_main = spec.containers.iter_mut().map(|container| &mut container.volume_mounts);
+        for mount in of_init.chain(of_main).flatten().flatten() {
+            if read_only.contains(&mount.name) {
+                mount.read_only = Some(true);
+            }
+        }
+    }
+}
+
+fn namespace_of(id: &ObjectId) -> String {
+    if id.namespace.is_empty() { "default".to_owned() } else { id.namespace.clone() }
+}
+
 impl Surveyed {
+    /// The object as one of these types.
+    fn read_as<T: DeserializeOwned>(&self, kind: &str, schema: &'static str) -> Option<T> {
+        if self.id.api_version != "v1" || self.id.kind != kind {
+            return None;
+        }
+        serde_json::from_value(decode::decode(&self.node, schema).json).ok()
+    }
+
+    /// The claims that it is or makes for its first Pod.
+    fn claims(&self) -> Vec<PersistentVolumeClaim> {
+        let own = self.read_as::<PersistentVolumeClaim>("PersistentVolumeClaim", "v1.PersistentVolumeClaim");
+        let mut claims: Vec<PersistentVolumeClaim> = own.into_iter().collect();
+        claims.extend(self.templates().into_iter().map(|mut template| {
+            let name = template.metadata.name.take().unwrap_or_default();
+            template.metadata.name = Some(format!("{name}-{}-0", self.id.name));
+            template
+        }));
+        for claim in &mut claims {
+            claim.metadata.namespace = Some(namespace_of(&self.id));
+        }
+        claims
+    }
+
+    /// The claim templates of a StatefulSet.
+    fn templates(&self) -> Vec<PersistentVolumeClaim> {
+        if self.id.kind != "StatefulSet" {
+            return Vec::new();
+        }
+        let Some(Value::Sequence(items)) =
+            self.node.find("spec.volumeClaimTemplates").map(|found| &found.value)
+        else {
+            return Vec::new();
+        };
+        let claim = |node| decode::decode(node, "v1.PersistentVolumeClaim").json;
+        items.iter().filter_map(|node| serde_json::from_value(claim(node)).ok()).collect()
+    }
+
+    fn add_templates(&mut self) {
+        let templates = self.templates();
+        let name = format!("{}-0", self.id.name);
+        if let Some(pod) = &mut self.pod {
+            claims::of_templates(&templates, None, &name, &mut pod.spec);
+        }
+    }
+
     pub(super) fn read(place: &Place<'_>, id: &ObjectId, node: &Node) -> Self {
         let path = match (id.api_version.as_str(), id.kind.as_str()) {
             ("v1", "Pod") => Some("spec"),
