@@ -188,3 +188,20 @@ fn volumes_are_given_to_the_fs_group() {
     assert!(!claim.exists());
     world.assert_nothing_left();
 }
+
+/// As charts do it: a configMap at a directory, read-only, and others' sockets below.
+#[test]
+fn volumes_are_mounted_below_a_volume_of_files() {
+    let Some(world) = World::isolated("volumes_are_mounted_below_a_volume_of_files") else { return };
+    let manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: cm}\ndata: {a.conf: x}\n---\n\
+        apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  restartPolicy: Never\n  volumes:\n  \
+        - {name: cm, configMap: {name: cm}}\n  - {name: sockets, emptyDir: {}}\n  containers:\n  \
+        - name: main\n    image: busybox\n    command: [sh, -c, 'touch /etc/app/run/sockets/s; cd /etc/app; ls . run/sockets']\n    \
+        volumeMounts:\n    - {name: sockets, mountPath: /etc/app/run/sockets}\n    \
+        - {name: cm, mountPath: /etc/app/, readOnly: true}\n";
+    let ran = world.run_with_input(&world.run_args(&["-"]), manifest.as_bytes());
+    let said: Vec<&str> =
+        ran.stdout.lines().map(|line| line.split_once("| ").map_or("", |said| said.1)).collect();
+    assert_eq!((ran.status, said), (0, vec![".:", "a.conf", "run", "", "run/sockets:", "s"]), "{ran:?}");
+    world.assert_nothing_left();
+}

@@ -173,7 +173,11 @@ pub const PODS: &[Row] = &[
     row("spec.containers[].volumeMounts[].subPath", Done, ""),
     row("spec.containers[].volumeMounts[].subPathExpr", Done, ""),
     row("spec.containers[].volumeMounts[].mountPropagation", Done, ""),
-    row("spec.containers[].volumeDevices", Refused, ""),
+    row(
+        "spec.containers[].volumeDevices",
+        Refused,
+        "no block device is given to a container; a privileged one has all that the machine has",
+    ),
     row(
         "spec.containers[].livenessProbe",
         Done,

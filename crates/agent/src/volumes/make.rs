@@ -1,5 +1,6 @@
 //! One volume, made: what is below the pod's own folder, what is on the host, and the folders of claims.
 
+use super::nested::{make_place, nested_places};
 use super::{
     Place, PodVolumes, VolumeCause, VolumeError, bytes_of, host_path, huge_pages, io_cause, kind_of, payload,
     pinned, sub_path, written,
@@ -97,6 +98,9 @@ impl PodVolumes<'_> {
             self.mount_tmpfs(&volume.name, &folder, None)?;
         }
         payload::write(&folder, files, now).map_err(written)?;
+        for place in self.spec().map_or_else(Vec::new, |spec| nested_places(spec, &volume.name)) {
+            make_place(&folder, &place).map_err(io_cause("make", &folder.join(&place)))?;
+        }
         Ok(folder)
     }
 

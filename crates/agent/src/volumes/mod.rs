@@ -10,6 +10,7 @@ pub mod host_path;
 pub mod huge_pages;
 pub mod left;
 mod make;
+mod nested;
 pub mod node_files;
 mod ownership;
 pub mod payload;
