@@ -37,6 +37,8 @@ struct Space<'a> {
     table: &'a MountTable,
     named: Named,
     by_id: HashMap<MountId, usize>,
+    /// Rows by what they are mounted on, each mount's in order of creation; a root that is its own parent is nobody's.
+    children: Vec<(MountId, usize)>,
     visible: Vec<bool>,
     /// Unique ids, which grow with every mount of the machine; empty if they are not known.
     unique: &'a [MountId],
@@ -48,6 +50,8 @@ pub struct Topology<'a> {
     spaces: Vec<Space<'a>>,
     members: HashMap<PeerGroup, Vec<At>>,
     slaves: HashMap<PeerGroup, Vec<At>>,
+    /// The master's group of groups that have one: all members have the same.
+    masters: HashMap<PeerGroup, PeerGroup>,
     health: BTreeMap<Device, Health>,
 }
 
@@ -55,7 +59,10 @@ impl<'a> Space<'a> {
     fn new(id: NamespaceId, table: &'a MountTable, named: Named, unique: &'a [MountId]) -> Space<'a> {
         let mounts = table.mounts.as_slice();
         let by_id = mounts.iter().enumerate().map(|(row, mount)| (mount.id, row)).collect();
-        Space { id, mounts, table, named, by_id, visible: table.visible(), unique }
+        let children = mounts.iter().enumerate().filter(|(_, mount)| mount.parent != mount.id);
+        let mut children: Vec<(MountId, usize)> = children.map(|(row, mount)| (mount.parent, row)).collect();
+        children.sort_unstable();
+        Space { id, mounts, table, named, by_id, children, visible: table.visible(), unique }
     }
 }
 
@@ -104,15 +111,17 @@ impl<'a> Topology<'a> {
 
     fn new(spaces: Vec<Space<'a>>) -> Topology<'a> {
         let (mut members, mut slaves): (HashMap<_, Vec<At>>, HashMap<_, Vec<At>>) = Default::default();
+        let mut masters = HashMap::new();
         for (namespace, space) in spaces.iter().enumerate() {
             for (row, mount) in space.mounts.iter().enumerate() {
                 let at = At { namespace, row };
                 let propagation = &mount.propagation;
                 propagation.shared.iter().for_each(|group| members.entry(*group).or_default().push(at));
                 propagation.master.iter().for_each(|group| slaves.entry(*group).or_default().push(at));
+                masters.extend(propagation.shared.zip(propagation.master));
             }
         }
-        Topology { spaces, members, slaves, health: BTreeMap::new() }
+        Topology { spaces, members, slaves, masters, health: BTreeMap::new() }
     }
 
     /// With what FUSE file systems said.
@@ -194,10 +203,10 @@ impl<'a> Topology<'a> {
     /// What is mounted on a mount, in order of creation.
     pub fn children(&self, at: At) -> impl Iterator<Item = At> + '_ {
         let id = self.mount(at).id;
-        self.rows(at.namespace).filter(move |child| {
-            let child = self.mount(*child);
-            child.parent == id && child.id != id
-        })
+        let all = &self.spaces[at.namespace].children;
+        let from = all.partition_point(|(parent, _)| *parent < id);
+        let own = all[from..].iter().take_while(move |(parent, _)| *parent == id);
+        own.map(move |(_, row)| At { namespace: at.namespace, row: *row })
     }
 
     /// The visible mount that carries a path (absolute, canonical) in a namespace.
@@ -242,7 +251,7 @@ impl<'a> Topology<'a> {
         let mut next = propagation.master;
         while let Some(group) = next.filter(|group| groups.len() < CLIMB_MAX && !groups.contains(group)) {
             groups.push(group);
-            next = self.members(group).iter().find_map(|member| self.mount(*member).propagation.master);
+            next = self.masters.get(&group).copied();
         }
         groups
     }

@@ -171,7 +171,7 @@ pub(crate) struct Watch {
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = WatchFormat::Text)]
     pub(crate) output: WatchFormat,
     /// Read propagation types and options again every so many seconds: no event tells of them [default: 10, or less often
-    /// where that would take more than a thousandth of a processor]
+    /// where that would take more than half a thousandth of a processor]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) interval: Option<u64>,
     /// As on a kernel without events of mounts

@@ -6,7 +6,9 @@ use crate::mend::Action;
 use crate::rule::Rule;
 use crate::topology::{At, Topology};
 use crate::why::mends;
+use mount_table::MountId;
 use mount_table::holders::{Held, Holder};
+use std::collections::{BTreeSet, HashSet};
 use subtree_model::RuleId;
 
 type Find = fn(&Topology<'_>, &Subject, &Held) -> Option<Finding>;
@@ -94,16 +96,14 @@ fn mounted_in(t: &Topology<'_>, subject: &Subject, _: &Held) -> Option<Finding> 
         finding.seen(t.mount(*at).to_string())
     });
     // What is mounted in those comes first.
-    let mut all: Vec<At> = Vec::new();
+    let mut all: BTreeSet<At> = BTreeSet::new();
     let mut next = below;
     while let Some(at) = next.pop() {
-        if !all.contains(&at) {
+        if all.insert(at) {
             next.extend(t.children(at));
-            all.push(at);
         }
     }
-    all.sort_by_key(|at| std::cmp::Reverse(at.row));
-    let actions: Vec<Action> = all.iter().map(|at| Action::Unmount { mount: t.seen(*at) }).collect();
+    let actions: Vec<Action> = all.iter().rev().map(|at| Action::Unmount { mount: t.seen(*at) }).collect();
     let also =
         "in all namespaces that receive unmounts from there; refused by the kernel if something uses them";
     Some(finding.with(t, actions, also))
@@ -111,7 +111,7 @@ fn mounted_in(t: &Topology<'_>, subject: &Subject, _: &Held) -> Option<Finding> 
 
 /// The uses of certain mounts, by process.
 fn uses<'a>(t: &Topology<'_>, held: &'a Held, is: impl Fn(At) -> bool) -> Vec<&'a Holder> {
-    let ids: Vec<_> = t.all().filter(|at| is(*at)).map(|at| t.mount(at).id).collect();
+    let ids: HashSet<MountId> = t.all().filter(|at| is(*at)).map(|at| t.mount(at).id).collect();
     held.holders.iter().filter(|holder| holder.mount.is_some_and(|mount| ids.contains(&mount))).collect()
 }
 
@@ -127,7 +127,7 @@ fn told(finding: Finding, uses: &[&Holder]) -> Finding {
 }
 
 fn processes(uses: &[&Holder]) -> usize {
-    uses.iter().map(|holder| holder.pid).collect::<std::collections::BTreeSet<_>>().len()
+    uses.iter().map(|holder| holder.pid).collect::<BTreeSet<_>>().len()
 }
 
 fn used_here(t: &Topology<'_>, subject: &Subject, held: &Held) -> Option<Finding> {
@@ -163,7 +163,7 @@ fn used_here(t: &Topology<'_>, subject: &Subject, held: &Held) -> Option<Finding
 
 fn used_in_receiver(t: &Topology<'_>, subject: &Subject, held: &Held) -> Option<Finding> {
     let mount = subject.mount?;
-    let taken: Vec<At> = t
+    let taken: BTreeSet<At> = t
         .all()
         .filter(|at| t.goes_with(mount, *at) && t.mount(*at).device == t.mount(mount).device)
         .collect();
@@ -214,7 +214,7 @@ fn copies(t: &Topology<'_>, subject: &Subject, held: &Held) -> Option<Finding> {
     let mount = subject.mount?;
     let device = t.mount(mount).device;
     let stays = |at: &At| t.mount(*at).device == device && *at != mount && !t.goes_with(mount, *at);
-    let copies: Vec<At> = t.all().filter(stays).collect();
+    let copies: BTreeSet<At> = t.all().filter(stays).collect();
     let first = copies.first()?;
     let title = format!(
         "{} other mount(s) of the file system stay when {} is unmounted: {} in {}, …",

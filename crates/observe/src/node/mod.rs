@@ -18,6 +18,7 @@ mod owners;
 mod processes;
 mod propagate;
 mod row;
+mod shares;
 mod tables;
 
 pub use cgroup::{Membership, parse_cgroup};
@@ -33,6 +34,7 @@ use mount_table::node::{Gap, Missing, Owner, Process};
 use mount_table::{MountId, MountTable, NamespaceId, NamespaceView, Node};
 use namespaces::Walk;
 use processes::Seen;
+use shares::in_shares;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tables::{Found, Table};
 
@@ -124,14 +126,12 @@ impl NodeReader {
 
     /// Reads what is not known or has changed, and says which those were: none means that all of it is of one moment.
     fn refresh(&mut self, found: &[Found], again: bool, gaps: &mut Vec<Gap>) -> Vec<NamespaceId> {
-        let mut ids = Vec::new();
-        let is_stale = |found: &&Found| match self.tables.get(&found.id) {
-            Some(table) if !table.ids.is_empty() && table.matched => {
-                !tables::list(found, self.ways, &mut ids) || ids != table.ids
-            }
-            _ => true,
-        };
-        let stale: Vec<&Found> = found.iter().filter(is_stale).collect();
+        let stale = in_shares(found, |some| {
+            let mut ids = Vec::new();
+            some.iter().map(|found| self.is_stale(found, &mut ids)).collect()
+        });
+        let stale: Vec<&Found> =
+            found.iter().zip(stale).filter_map(|(it, stale)| stale.then_some(it)).collect();
         let there: BTreeSet<NamespaceId> = found.iter().map(|found| found.id).collect();
         self.tables.retain(|id, _| there.contains(id));
         let read = tables::read_all(&stale, self.ways);
@@ -150,7 +150,7 @@ impl NodeReader {
                 Ok(None) => {
                     self.tables.remove(&found.id);
                     // One that has ended meanwhile lists nothing.
-                    if found.process.is_none() && tables::list(found, Ways::default(), &mut ids) {
+                    if found.process.is_none() && tables::list(found, Ways::default(), &mut Vec::new()) {
                         let why = "no process is in it, and statmount(2) does not show it".to_owned();
                         gaps.push(Gap { what: Missing::Mounts(found.id), why });
                     }
@@ -159,6 +159,16 @@ impl NodeReader {
             }
         }
         changed
+    }
+
+    /// Whether a namespace is not known, or has other mounts now.
+    fn is_stale(&self, found: &Found, ids: &mut Vec<u64>) -> bool {
+        match self.tables.get(&found.id) {
+            Some(table) if !table.ids.is_empty() && table.matched => {
+                !tables::list(found, self.ways, ids) || *ids != table.ids
+            }
+            _ => true,
+        }
     }
 
     fn assemble(

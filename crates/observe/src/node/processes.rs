@@ -1,6 +1,7 @@
 //! The processes of /proc: which mount namespace each is in, where its root is, which cgroup.
 
 use crate::node::cgroup::{Membership, parse_cgroup};
+use crate::node::shares::in_shares;
 use crate::{Error, Result};
 use jiff::Timestamp;
 use mount_table::{NamespaceId, readable};
@@ -11,7 +12,7 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// A process that was seen. Threads of the kernel count only where they have mounts of their own (kdevtmpfs), and what has ended is none any more.
 #[derive(Debug)]
@@ -24,21 +25,18 @@ pub(super) struct Seen {
     pub(super) namespace: Option<NamespaceId>,
     /// The root directory within the namespace, if that is not the namespace's. None also if the reader may not ask.
     pub(super) root: Option<PathBuf>,
-    pub(super) membership: Rc<Membership>,
+    pub(super) membership: Arc<Membership>,
     kernel_thread: bool,
 }
 
 /// All processes that can be seen, ascending.
 pub(super) fn read_processes() -> Result<Vec<Seen>> {
     let proc = open_proc()?;
-    let mut reader = Reader { known: HashMap::new(), buffer: Vec::with_capacity(4096) };
-    let mut seen = Vec::new();
-    for pid in process_ids()? {
+    let mut seen = in_shares(&process_ids()?, |pids| {
+        let mut reader = Reader { known: HashMap::new(), buffer: Vec::with_capacity(4096) };
         // What has gone meanwhile is not there.
-        if let Ok(Some(process)) = reader.read(proc.as_fd(), pid) {
-            seen.push(process);
-        }
-    }
+        pids.iter().filter_map(|pid| reader.read(proc.as_fd(), *pid).ok().flatten()).collect()
+    });
     let host = seen.iter().find(|process| process.pid == 1).and_then(|process| process.namespace);
     seen.retain(|process| !process.kernel_thread || process.namespace.is_some() && process.namespace != host);
     Ok(seen)
@@ -63,7 +61,7 @@ pub(crate) fn process_ids() -> Result<Vec<u32>> {
 
 struct Reader {
     /// What cgroup files say, by their text: most processes of a machine share a few.
-    known: HashMap<Vec<u8>, Rc<Membership>>,
+    known: HashMap<Vec<u8>, Arc<Membership>>,
     buffer: Vec<u8>,
 }
 
@@ -108,12 +106,12 @@ impl Reader {
         }
     }
 
-    fn membership(&mut self) -> Rc<Membership> {
+    fn membership(&mut self) -> Arc<Membership> {
         if let Some(known) = self.known.get(&self.buffer) {
-            return Rc::clone(known);
+            return Arc::clone(known);
         }
-        let membership = Rc::new(parse_cgroup(&self.buffer));
-        self.known.insert(self.buffer.clone(), Rc::clone(&membership));
+        let membership = Arc::new(parse_cgroup(&self.buffer));
+        self.known.insert(self.buffer.clone(), Arc::clone(&membership));
         membership
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! From Linux 6.15 the kernel tells (fanotify(7), [`groups`]); before, and for whoever may not ask, a changed mountinfo
 //! wakes poll(2) ([`polled`]) and what is different is found by reading. What no event tells is found by reading again:
-//! new namespaces once a second, propagation types and options at an interval that costs a thousandth of a processor.
+//! new namespaces once a second, propagation types and options at an interval that costs half a thousandth of a processor.
 
 mod groups;
 mod polled;
@@ -26,12 +26,14 @@ use sys::listing::number_of;
 const SETTLE: Duration = Duration::from_millis(1);
 /// How long a moment can be at most while events keep coming.
 const LONGEST_MOMENT: Duration = Duration::from_millis(20);
-/// How often it is looked for new namespaces.
+/// How often it is looked for new namespaces, if there are not hundreds of them.
 const FOLLOW: Duration = Duration::from_secs(1);
+/// And if there are, at least so often.
+const LONGEST_FOLLOW: Duration = Duration::from_secs(5);
 /// How often all is read again, if that is not dear.
 const USUAL_INTERVAL: Duration = Duration::from_secs(10);
-/// Reading again may take this part of the time.
-const COST: u32 = 1000;
+/// Looking for new namespaces and reading again may each take this part of the time.
+const COST: u32 = 2000;
 
 /// Watches a node.
 pub struct Watcher {
@@ -73,7 +75,7 @@ struct Moment {
 
 impl Watcher {
     /// Reads the node and begins. `names` is asked whenever there is something new to name. Propagation types are read again
-    /// every `interval`; without one every ten seconds, or less often where that would take more than a thousandth of the
+    /// every `interval`; without one every ten seconds, or less often where that would take more than half a thousandth of the
     /// time.
     ///
     /// # Errors
@@ -166,9 +168,9 @@ impl Watcher {
         }
         let now = Instant::now();
         if now >= self.next_follow {
-            self.next_follow = now + FOLLOW;
             // Without events, processes that keep a namespace open for us may have ended.
             reread |= self.follow()? || matches!(self.source, Source::Polling(..));
+            self.next_follow = now + FOLLOW.max(now.elapsed() * COST).min(LONGEST_FOLLOW);
         }
         if now >= self.next_refresh {
             self.reader.forget();
