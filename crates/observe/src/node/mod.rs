@@ -41,6 +41,9 @@ use tables::{Found, Table};
 /// How often a node is read at most until nothing changes meanwhile.
 pub const MAX_ROUNDS: u32 = 6;
 
+/// Of these, so many by the cheapest way.
+const CALM_ROUNDS: u32 = 2;
+
 /// Reads the node as it is now.
 ///
 /// It runs with whatever rights the caller has. What it could not read is in [`Node::gaps`]; namespaces whose number may
@@ -67,8 +70,8 @@ pub fn read_node_by(names: &Names, ways: Ways) -> Result<Node> {
 pub struct NodeReader {
     ways: Ways,
     tables: BTreeMap<NamespaceId, Table>,
-    /// How many namespaces the last [`NodeReader::read`] read.
-    read: usize,
+    /// Which namespaces the last [`NodeReader::read`] read.
+    read: BTreeSet<NamespaceId>,
     /// Whether it will be asked again.
     keeps: bool,
 }
@@ -76,7 +79,7 @@ pub struct NodeReader {
 impl NodeReader {
     /// Has read nothing yet.
     pub fn new(ways: Ways) -> NodeReader {
-        NodeReader { ways, tables: BTreeMap::new(), read: 0, keeps: true }
+        NodeReader { ways, tables: BTreeMap::new(), read: BTreeSet::new(), keeps: true }
     }
 
     /// Reads the node. Without listmount(2) (before Linux 6.11, or without root) that is all of it each time.
@@ -84,14 +87,14 @@ impl NodeReader {
     /// # Errors
     /// As [`read_node`].
     pub fn read(&mut self, names: &Names) -> Result<Node> {
-        self.read = 0;
+        self.read.clear();
         let mut gaps = Vec::new();
         let mut walk = namespaces::walk(self.ways);
         let mut seen = processes::read_processes()?;
         let mut found = namespaces::find(&seen, &walk, self.ways);
         for round in 1..=MAX_ROUNDS {
             gaps.clear();
-            let changed = self.refresh(&found, round > 1, &mut gaps);
+            let changed = self.refresh(&found, round, &mut gaps);
             if changed.is_empty() || round == MAX_ROUNDS {
                 for id in changed {
                     self.tables.entry(id).and_modify(|table| table.moved = true);
@@ -114,9 +117,9 @@ impl NodeReader {
         Ok(self.assemble(seen, &walk, &found, others.read, gaps, names))
     }
 
-    /// Of how many namespaces the last reading read the mounts.
-    pub fn read_anew(&self) -> usize {
-        self.read
+    /// Of which namespaces the last reading read the mounts; of the others they are those of the reading before.
+    pub fn read_anew(&self) -> &BTreeSet<NamespaceId> {
+        &self.read
     }
 
     /// Forgets the tables, so that all is read again: for changes that unique ids do not show.
@@ -125,7 +128,7 @@ impl NodeReader {
     }
 
     /// Reads what is not known or has changed, and says which those were: none means that all of it is of one moment.
-    fn refresh(&mut self, found: &[Found], again: bool, gaps: &mut Vec<Gap>) -> Vec<NamespaceId> {
+    fn refresh(&mut self, found: &[Found], round: u32, gaps: &mut Vec<Gap>) -> Vec<NamespaceId> {
         let stale = in_shares(found, |some| {
             let mut ids = Vec::new();
             some.iter().map(|found| self.is_stale(found, &mut ids)).collect()
@@ -134,15 +137,17 @@ impl NodeReader {
             found.iter().zip(stale).filter_map(|(it, stale)| stale.then_some(it)).collect();
         let there: BTreeSet<NamespaceId> = found.iter().map(|found| found.id).collect();
         self.tables.retain(|id, _| there.contains(id));
-        let read = tables::read_all(&stale, self.ways);
-        self.read += stale.len();
+        // What keeps changing is read row by row, as only that says which id is whose.
+        let content = if round > CALM_ROUNDS { Content::Statmount } else { self.ways.content };
+        let read = tables::read_all(&stale, Ways { content, ..self.ways });
+        self.read.extend(stale.iter().map(|found| found.id));
         let mut changed = Vec::new();
         for (found, read) in stale.into_iter().zip(read) {
             match read {
                 Ok(Some(table)) => {
                     let before = self.tables.insert(found.id, table);
                     let same = |before: &Table| before.mounts == self.tables[&found.id].mounts;
-                    if !(again && before.as_ref().is_some_and(same)) {
+                    if !(round > 1 && before.as_ref().is_some_and(same)) {
                         changed.push(found.id);
                     }
                 }

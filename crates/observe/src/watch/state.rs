@@ -329,6 +329,10 @@ impl State {
         is_new: bool,
         result: &mut Reconciled,
     ) {
+        if view.moved && view.unique_mount_ids.is_empty() && !is_new {
+            // Which row is which mount is not known of this reading; the next one, or events, will tell.
+            return;
+        }
         let ids = ids(view);
         let parents: HashMap<MountId, u64> =
             view.mounts.mounts.iter().zip(&ids).map(|(mount, id)| (mount.id, *id)).collect();
