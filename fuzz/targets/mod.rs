@@ -7,6 +7,7 @@
 // Each program uses one of them.
 #![allow(dead_code)]
 
+pub(crate) mod cgroup;
 pub(crate) mod image_config;
 pub(crate) mod layer;
 pub(crate) mod log;
@@ -15,6 +16,7 @@ pub(crate) mod model;
 pub(crate) mod mountinfo;
 pub(crate) mod plan;
 pub(crate) mod script;
+pub(crate) mod snapshot;
 
 /// A directory that goes with the value: in memory where the machine has such a place, since the store waits for the disk.
 pub(crate) fn temporary_directory() -> tempfile::TempDir {
@@ -44,5 +46,7 @@ pub(crate) const ALL: &[Target] = &[
     Target { name: "model", run: model::run, words: model::WORDS, short_run: 1500 },
     Target { name: "script", run: script::run, words: script::WORDS, short_run: 1500 },
     Target { name: "plan", run: plan::run, words: plan::WORDS, short_run: 150 },
+    Target { name: "cgroup", run: cgroup::run, words: cgroup::WORDS, short_run: 8000 },
+    Target { name: "snapshot", run: snapshot::run, words: snapshot::WORDS, short_run: 1000 },
     Target { name: "log", run: log::run, words: log::WORDS, short_run: 2000 },
 ];

@@ -5,7 +5,7 @@ use crate::exit::{Context as _, Failure, Result};
 use crate::{node, world};
 use mount_table::holders::Health;
 use mount_table::node::Owner;
-use mount_table::{Device, MountTable, NamespaceView, Node};
+use mount_table::{Device, MountTable, NamespaceId, NamespaceView, Node};
 use observe::Asked;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -22,17 +22,22 @@ pub(crate) fn node(global: &Global, source: &NodeSource) -> Result<Node> {
     let isolated = live && world::enter(global)?;
     let mut node = node::read(global, source)?;
     if let (true, Some(own)) = (isolated, node.reader) {
-        let real = node.host.replace(own);
-        for view in &mut node.namespaces {
-            if view.id == own {
-                view.owner = Owner::Host;
-            } else if Some(view.id) == real {
-                view.owner = Owner::Processes;
-            }
-        }
-        node.namespaces.sort_by_key(|view| (view.id != own, view.id));
+        as_host(&mut node, own);
     }
     Ok(node)
+}
+
+/// Takes this namespace for the node's own, whichever process 1 is in.
+pub(crate) fn as_host(node: &mut Node, own: NamespaceId) {
+    let real = node.host.replace(own).filter(|real| *real != own);
+    for view in &mut node.namespaces {
+        if view.id == own {
+            view.owner = Owner::Host;
+        } else if Some(view.id) == real {
+            view.owner = Owner::Processes;
+        }
+    }
+    node.namespaces.sort_by_key(|view| (view.id != own, view.id));
 }
 
 /// What the FUSE file systems of a node say, each asked once.

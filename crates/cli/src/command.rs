@@ -42,7 +42,11 @@ pub(crate) fn completed() -> Command {
 }
 
 fn command_for(columns: usize) -> Command {
-    let command = Cli::command();
+    in_groups(Cli::command(), columns)
+}
+
+/// With the commands that are to be seen in groups on the first screen.
+pub(crate) fn in_groups(command: Command, columns: usize) -> Command {
     let template = format!(
         "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n{}\nOptions:\n{{options}}{{after-help}}",
         groups(&command, columns)
@@ -72,7 +76,11 @@ fn groups(command: &Command, columns: usize) -> String {
     };
     let mut text = String::new();
     for (title, names) in GROUPS {
-        let lines = names.iter().filter_map(|name| visible.iter().find(|one| one.get_name() == *name));
+        let mut lines =
+            names.iter().filter_map(|name| visible.iter().find(|one| one.get_name() == *name)).peekable();
+        if lines.peek().is_none() {
+            continue;
+        }
         text += &format!("\n{title}:\n{}", lines.map(|one| line(one)).collect::<String>());
     }
     let others: String =

@@ -34,6 +34,7 @@ mod mends;
 mod node;
 mod ops;
 mod output;
+mod plugin;
 mod pods;
 mod process;
 mod relay;
@@ -48,7 +49,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     // Asked by a shell what could come next: answers and ends.
     clap_complete::CompleteEnv::with_factory(command::completed).var(ops::ASKED_BY).complete();
-    let matches = command::command().get_matches();
+    let matches = plugin::as_called(command::command()).get_matches();
     let cli = args::Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     log::begin(matches!(cli.command, args::Command::Supervise(_)));
     ExitCode::from(exit::report(ops::run(cli)))

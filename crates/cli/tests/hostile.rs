@@ -112,6 +112,83 @@ fn names_do_not_get_through() {
     assert_harmless("diff", &diff.stdout);
 }
 
+/// A source, which may hold slashes, that would end a page's script and begin an image.
+const MARKUP: &str = "</script><img src=x onerror=alert(1)>";
+
+#[test]
+fn pictures_findings_and_answers_are_not_injected_into() {
+    if !is_root("pictures_findings_and_answers_are_not_injected_into") {
+        return;
+    }
+    let mut namespace = hostile();
+    namespace
+        .run(&format!("mkdir /tmp/h/m && mount -t tmpfs '{MARKUP}' /tmp/h/m && mount --make-rshared /tmp/h"));
+    // Tied to each other, so that they are drawn; and on top of each other, so that they are found.
+    let mut receiver = namespace.copy("slave");
+    receiver.run("printf '\\033[31mevil<img>' > /proc/$$/comm");
+    namespace.run("for n in 1 2 3 4; do for dir in /tmp/h/*; do mount --bind \"$dir\" \"$dir\"; done; done");
+    let [from, into] = [&namespace, &receiver].map(|one| format!("ns:{}", one.number()));
+    let mut seen = String::new();
+    for args in [
+        &["graph", &from, &into, "--all", "--host", &from, "-o", "text"][..],
+        &["graph", &from, &into, "--all", "--host", &from, "-o", "svg"],
+        &["graph", &from, &into, "--all", "--host", &from, "-o", "html"],
+        &["graph", &from, &into, "--all", "--host", &from, "-o", "json"],
+        &["audit", &from, &into, "--host", &from, "-o", "text"],
+        &["audit", &from, &into, "--host", &from, "-o", "json"],
+        &["audit", &from, &into, "--host", &from, "-o", "sarif"],
+        &["why", "/tmp/h/m", "--from", &from, "--in", &into],
+        &["why", "/tmp/h/m", "--from", &from, "--in", &into, "-o", "json"],
+        &["why-busy", "/tmp/h", "--in", &from],
+        &["why-busy", "/tmp/h", "--in", &from, "-o", "yaml"],
+    ] {
+        let ran = run_in_time(args);
+        assert!((0..=1).contains(&ran.status), "{args:?}: {ran:?}");
+        assert_harmless(&args.join(" "), &ran.stdout);
+        assert_harmless(&args.join(" "), &ran.stderr);
+        let is_page = args.last().is_some_and(|format| ["svg", "html"].contains(format));
+        if is_page {
+            assert!(!ran.stdout.contains("<img"), "{args:?}");
+            let count = |tag: &str| ran.stdout.matches(tag).count();
+            assert_eq!(count("<script"), count("</script"), "{args:?}");
+            assert!(count("<script") <= 1, "{args:?}");
+        }
+        seen.push_str(&ran.stdout);
+    }
+    assert!(seen.contains("img src"), "the name is in what was printed, as text");
+}
+
+#[test]
+fn a_watch_is_not_injected_into() {
+    if !is_root("a_watch_is_not_injected_into") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for format in ["text", "json"] {
+        let said = folder.path().join(format);
+        let out = std::fs::File::create(&said).unwrap();
+        let mut watch = rhizome(&["watch", "-o", format]).stdout(out).stderr(Stdio::null()).spawn().unwrap();
+        let mut namespace = Namespace::new();
+        let deadline = Instant::now() + LIMIT;
+        // It may not watch yet when the first ones are mounted.
+        let text = loop {
+            let name = "'\\nevil \\033[2J<img>'";
+            namespace.run(&format!(
+                "dir=$(printf '/tmp/%b.' {name}) && mkdir -p \"$dir\" && mount -t tmpfs \"$(printf '%b' {name})\" \"$dir\" && umount \"$dir\""
+            ));
+            std::thread::sleep(Duration::from_millis(200));
+            let text = String::from_utf8(std::fs::read(&said).unwrap()).expect("UTF-8");
+            if text.contains("<img>") && text.ends_with('\n') {
+                break text;
+            }
+            assert!(Instant::now() < deadline, "{text}");
+        };
+        watch.kill().unwrap();
+        watch.wait().unwrap();
+        assert_harmless(format, &text);
+    }
+}
+
 #[test]
 fn ten_thousand_mounts() {
     if !is_root("ten_thousand_mounts") {

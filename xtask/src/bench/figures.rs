@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::measure::{Sample, median, memory_of, processes_with, run};
+use super::node;
 use super::peers::{self, Contender, Podman};
 use crate::host;
 
 /// The figures by name, in the order of the page.
-pub(crate) const NAMES: &[&str] = &["life", "pod", "hundred", "memory", "receivers", "commands", "model"];
+pub(crate) const NAMES: &[&str] =
+    &["life", "pod", "hundred", "memory", "receivers", "commands", "model", "snapshot", "watch"];
 
 /// One table of the page.
 pub(crate) struct Figure {
@@ -95,6 +97,8 @@ impl Bench {
             "receivers" => self.receivers(),
             "commands" => self.commands(),
             "model" => super::model::figures(),
+            "snapshot" => Ok(vec![node::snapshot(&self.rhizome)?]),
+            "watch" => Ok(vec![node::watch(&self.rhizome)?]),
             other => bail!("there is no figure {other:?}"),
         }
     }

@@ -7,6 +7,7 @@
 mod figures;
 mod measure;
 mod model;
+mod node;
 mod peers;
 mod report;
 
@@ -25,7 +26,7 @@ usage: cargo xtask bench [--rounds N] [--write] [FIGURE…]
   --write      write docs/benchmarks.md and its picture, instead of only printing
 
 Peers (crun, runc, youki, bwrap, podman) are measured if they are installed; nothing is installed for this.
-Figures: life, pod, hundred, memory, receivers, commands, model (all)";
+Figures: life, pod, hundred, memory, receivers, commands, model, snapshot, watch (all)";
 
 struct Options {
     rounds: usize,
@@ -68,6 +69,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     let built = host::cargo()
         .args(["build", "--quiet", "--release", "--package", "rhizome", "--bin", "rhizome"])
         .args(["--package", "runtime", "--example", "once"])
+        .args(["--package", "observe", "--example", "read_node", "--example", "watch_node"])
         .status();
     if !built.context("cannot start cargo")?.success() {
         bail!("it does not build: see above");

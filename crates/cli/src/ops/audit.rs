@@ -2,7 +2,7 @@
 
 use crate::args::{self, AuditFormat, Global, Object};
 use crate::exit::{Exit, Result};
-use crate::{ask, mends, node, output};
+use crate::{ask, mends, node, output, plugin};
 use explain::topology::Topology;
 use mount_table::NamespaceId;
 use std::collections::BTreeMap;
@@ -10,8 +10,9 @@ use std::collections::BTreeMap;
 /// Prints the findings.
 pub(crate) fn run(global: &Global, args: &args::Audit) -> Result {
     let live = args.node.snapshot.is_none();
-    let node = ask::node(global, &args.node)?;
+    let mut node = ask::node(global, &args.node)?;
     let host = node::resolve_one(&node, global, &args.host)?.id;
+    ask::as_host(&mut node, host);
     let mut scope: Vec<NamespaceId> = Vec::new();
     for target in &args.targets {
         scope.extend(node::resolve(&node, global, target)?.iter().map(|view| view.id));
@@ -21,7 +22,8 @@ pub(crate) fn run(global: &Global, args: &args::Audit) -> Result {
     let topology =
         Topology::of_node(&node).with_health(if live { ask::health(&node) } else { BTreeMap::new() });
     let scope = (!args.targets.is_empty()).then_some(scope.as_slice());
-    let findings = explain::audit::audit(&node, &topology, host, scope);
+    let mut findings = explain::audit::audit(&node, &topology, host, scope);
+    plugin::name_mends(&mut findings);
     if live {
         mends::keep(global, &findings);
     }

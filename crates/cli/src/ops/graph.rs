@@ -10,8 +10,10 @@ use std::path::{Path, PathBuf};
 /// Draws it. Nothing to draw is a no.
 pub(crate) fn run(global: &Global, args: &args::Graph) -> Result {
     let live = args.node.snapshot.is_none();
-    let node = ask::node(global, &args.node)?;
-    let host = node::resolve_one(&node, global, &args.host)?;
+    let mut node = ask::node(global, &args.node)?;
+    let host = node::resolve_one(&node, global, &args.host)?.id;
+    ask::as_host(&mut node, host);
+    let host = node::resolve_one(&node, global, "host")?;
     let (mut path, mut namespaces): (Option<PathBuf>, Vec<NamespaceId>) = (None, Vec::new());
     for word in &args.focus {
         if word.starts_with('/') {

@@ -2,7 +2,7 @@
 
 use crate::args::{self, Document, Global, Object};
 use crate::exit::{Exit, Failure, Result};
-use crate::{ask, mends, node, output};
+use crate::{ask, mends, node, output, plugin};
 use explain::topology::Topology;
 use explain::why::{Question, Visibility, can_propagate, why};
 use std::collections::BTreeMap;
@@ -27,12 +27,13 @@ pub(crate) fn run(global: &Global, args: &args::Why, expected: bool) -> Result {
             why(&topology, &Question { path: path.clone(), from: position(from), into })
         }
     };
-    let Some(answer) = answer else {
+    let Some(mut answer) = answer else {
         let text = format!("no mount of {} carries {}", args.from, path.display());
         return Err(
             Failure::wrong_use(text).hint("its processes are in a chroot whose root is no mount point")
         );
     };
+    plugin::name_mends([&mut answer.cause]);
     if live {
         mends::keep(global, [&answer.cause]);
     }

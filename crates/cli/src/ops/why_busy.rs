@@ -2,7 +2,7 @@
 
 use crate::args::{self, Document, Global, NodeSource, Object};
 use crate::exit::{Context as _, Exit, Failure, Result};
-use crate::{ask, mends, node, output};
+use crate::{ask, mends, node, output, plugin};
 use explain::busy::{Subject, busy};
 use explain::topology::Topology;
 
@@ -17,7 +17,8 @@ pub(crate) fn run(global: &Global, args: &args::WhyBusy) -> Result {
         .ok_or_else(|| Failure::wrong_use(format!("no mount of {} carries {}", args.into, path.display())))?;
     let held = observe::read_holders(&subject.mounts(&topology), &subject.devices(&topology))
         .context("looking who uses it")?;
-    let findings = busy(&topology, &subject, &held);
+    let mut findings = busy(&topology, &subject, &held);
+    plugin::name_mends(&mut findings);
     mends::keep(global, &findings);
     match args.output {
         Document::Table => {

@@ -5,6 +5,7 @@
 //! | containerd | `run/containerd/io.containerd.runtime.v2.task/NAMESPACE/ID/config.json` | annotations `io.kubernetes.cri.*` |
 //! | CRI-O, podman | `run/containers/storage/*-containers/ID/userdata/config.json` | annotations `io.kubernetes.*` |
 //! | podman | `var/lib/containers/storage/*-containers/containers.json` | `names` by `id` |
+//! | podman | `var/lib/containers/storage/*-containers/ID/userdata/config.json` | the pod's infra container, whose `hostname` is the pod's name unless another was asked for |
 //! | docker | `var/lib/docker/containers/ID/config.v2.json` | `Name`, labels `io.kubernetes.*` |
 //!
 //! Files of containers, written by their runtimes for themselves: whatever is not as expected says nothing.
@@ -110,9 +111,40 @@ impl Folders {
         }
         found.or_else(|| {
             let name = self.stored(owner).get(id).cloned()?;
-            let runtime = Some(runtime.unwrap_or(Runtime::Podman));
-            Some(Container { runtime, id: id.to_owned(), name: Some(name), pod: None })
+            let runtime = runtime.unwrap_or(Runtime::Podman);
+            let (name, pod) = match runtime {
+                Runtime::Podman => self.in_pod_of_podman(id, name),
+                _ => (name, None),
+            };
+            Some(Container { runtime: Some(runtime), id: id.to_owned(), name: Some(name), pod })
         })
+    }
+
+    /// The name and the pod of a container of podman's. Its database alone has the pods by name; but the infra container
+    /// is called `POD_ID-infra`, and its host name is the pod's.
+    fn in_pod_of_podman(&mut self, id: &str, name: String) -> (String, Option<Pod>) {
+        let is_infra = name.strip_suffix("-infra").is_some_and(|id| id.len() == 12 && is_hex(id));
+        let infra = match is_infra {
+            true => Some(id.to_owned()),
+            false => self.of_libpod(id).and_then(|config| {
+                annotation(&config["annotations"], "io.kubernetes.cri-o.SandboxID")
+                    .filter(|infra| !infra.is_empty() && is_hex(infra))
+            }),
+        };
+        let pod = infra.and_then(|infra| annotation(&self.of_libpod(&infra)?, "hostname"));
+        let Some(pod) = pod else { return (name, None) };
+        // `play kube` calls containers POD-CONTAINER.
+        let own = name.strip_prefix(&pod).and_then(|rest| rest.strip_prefix('-')).map(str::to_owned);
+        let name = if is_infra { "sandbox".to_owned() } else { own.unwrap_or(name) };
+        (name, Some(Pod { uid: None, namespace: None, name: Some(pod) }))
+    }
+
+    /// What podman told the OCI runtime of a container.
+    fn of_libpod(&mut self, id: &str) -> Option<Value> {
+        let drivers = self.entries(&self.root.join("var/lib/containers/storage"), Runtime::Podman);
+        drivers
+            .iter()
+            .find_map(|driver| self.json(&driver.join(id).join("userdata/config.json"), Runtime::Podman))
     }
 
     /// Names by id, of all containers of podman and CRI-O.
@@ -172,6 +204,10 @@ impl Folders {
     }
 }
 
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 fn annotation(of: &Value, key: &str) -> Option<String> {
     of[key].as_str().filter(|text| !text.is_empty()).map(str::to_owned)
 }
@@ -227,6 +263,43 @@ mod tests {
             assert_eq!(called(config, text, Some(Runtime::Docker)), expected);
         }
         assert_eq!(called("x", "", None), "? -");
+    }
+
+    /// As podman 4.3 wrote them for `play kube` with a pod `shop` and a container `web`.
+    #[test]
+    fn pods_of_podman() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = root.path().join("var/lib/containers/storage/overlay-containers");
+        let infra = ID.replace('0', "a");
+        let write = |path: &str, text: &str| {
+            let path = storage.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let listed = format!(
+            r#"[{{"id": "{ID}", "names": ["shop-web"]}}, {{"id": "{infra}", "names": ["8161b5a35abd-infra"]}}]"#
+        );
+        write("containers.json", &listed);
+        let own = format!(r#"{{"annotations": {{"io.kubernetes.cri-o.SandboxID": "{infra}"}}}}"#);
+        write(&format!("{ID}/userdata/config.json"), &own);
+        write(&format!("{infra}/userdata/config.json"), r#"{"hostname": "shop", "annotations": {}}"#);
+        let mut folders = Folders::below(root.path());
+        let mut name = |id: &str| {
+            let mut container =
+                Container { runtime: Some(Runtime::Podman), id: id.to_owned(), name: None, pod: None };
+            folders.complete(&mut container);
+            container.in_words()
+        };
+        assert_eq!((name(ID), name(&infra)), ("shop/web".to_owned(), "shop/sandbox".to_owned()));
+        // An infra container that is named by a path is none.
+        let evil = r#"{"annotations": {"io.kubernetes.cri-o.SandboxID": "../evil"}}"#;
+        write(&format!("{ID}/userdata/config.json"), evil);
+        write("evil/userdata/config.json", r#"{"hostname": "evil"}"#);
+        let mut folders = Folders::below(root.path());
+        let mut container =
+            Container { runtime: Some(Runtime::Podman), id: ID.to_owned(), name: None, pod: None };
+        folders.complete(&mut container);
+        assert_eq!(container.in_words(), "shop-web");
     }
 
     #[test]
