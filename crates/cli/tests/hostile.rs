@@ -174,9 +174,11 @@ fn a_watch_is_not_injected_into() {
         let text = loop {
             let name = "'\\nevil \\033[2J<img>'";
             namespace.run(&format!(
-                "dir=$(printf '/tmp/%b.' {name}) && mkdir -p \"$dir\" && mount -t tmpfs \"$(printf '%b' {name})\" \"$dir\" && umount \"$dir\""
+                "dir=$(printf '/tmp/%b.' {name}) && mkdir -p \"$dir\" && mount -t tmpfs \"$(printf '%b' {name})\" \"$dir\""
             ));
-            std::thread::sleep(Duration::from_millis(200));
+            // Long enough to be read.
+            std::thread::sleep(Duration::from_secs(1));
+            namespace.run("umount \"$dir\"");
             let text = String::from_utf8(std::fs::read(&said).unwrap()).expect("UTF-8");
             if text.contains("<img>") && text.ends_with('\n') {
                 break text;
