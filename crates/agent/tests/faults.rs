@@ -142,7 +142,7 @@ fn try_act(verb: &str, root: Root, host: &Path) -> Result<(), Box<dyn std::error
 }
 
 /// How long a command waits for a start that is neither done nor refused.
-const PATIENCE: Option<Duration> = Some(Duration::from_secs(30));
+const PATIENCE: Option<Duration> = MINUTE;
 
 /// Longer than anything takes that we wait for: the commands' own limits are 30 s.
 const BOUND: Duration = Duration::from_secs(100);

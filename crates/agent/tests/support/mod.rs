@@ -61,7 +61,7 @@ pub fn run_apart(case: fn(&World)) -> bool {
 /// The exit status of a case; one that hangs is killed after some minutes, and has failed.
 pub fn wait(child: &Child) -> i32 {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let long = Timespec { tv_sec: 240, tv_nsec: 0 };
+    let long = Timespec { tv_sec: 600, tv_nsec: 0 };
     let ended = poll(&mut [PollFd::new(&child.pidfd, PollFlags::IN)], Some(&long)).expect("poll");
     if ended == 0 {
         eprintln!("it hangs");
