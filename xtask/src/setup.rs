@@ -17,6 +17,8 @@ const NEEDED: &[(&str, &str, &str)] = &[
     ("docker-registry", "docker-registry", "a registry to pull from, on loopback"),
     ("htpasswd", "apache2-utils", "its users"),
     ("openssl", "openssl", "its certificates"),
+    ("zsh", "zsh", "completions in the shells that have them"),
+    ("fish", "fish", "completions in the shells that have them"),
 ];
 
 /// Installs what is missing for tests and demo.
