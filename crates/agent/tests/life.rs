@@ -299,7 +299,7 @@ fn liveness_restarts(world: &World) {
 /// A server that only the pod can reach: the probes are made from inside its network.
 fn probes_over_the_pods_own_network(world: &World) {
     let rules = || json!({"periodSeconds": 1, "failureThreshold": 1});
-    let serve = "mkdir -p /www; echo ok > /www/index.html; exec httpd -f -p 127.0.0.1:8123 -h /www";
+    let serve = "mkdir -p /www/d; echo ok | tee /www/index.html >/www/d/index.html; exec httpd -f -p 127.0.0.1:8123 -h /www";
     let ports = json!([{"name": "web", "containerPort": 8123}]);
     let main = with(container("main", serve), "ports", ports);
     let get = |path: &str| json!({"httpGet": {"path": path, "port": "web"}});
@@ -309,7 +309,8 @@ fn probes_over_the_pods_own_network(world: &World) {
     let good = pod_of(
         world,
         "good",
-        with(good, "startupProbe", probe(get("/"), json!({"periodSeconds": 1, "failureThreshold": 60}))),
+        // Redirected to "/d/".
+        with(good, "startupProbe", probe(get("/d"), json!({"periodSeconds": 1, "failureThreshold": 60}))),
     );
     eventually("it is ready", || row(world, &good) == "1/1 Running");
     let table = [

@@ -62,15 +62,26 @@ impl Get {
     }
 
     pub(super) fn probe(&self, address: SocketAddr, deadline: &Deadline) -> Outcome {
-        match self.ask(address, deadline) {
-            Err(text) => Outcome::Failure(text),
-            Ok(Answer { status: 200..=299, .. }) => Outcome::Success,
-            Ok(Answer { status: 300..=399, location }) => {
-                let to = location.unwrap_or_default();
-                Outcome::Warning(format!("Probe terminated redirects, Location: {to}"))
-            }
-            Ok(answer) => Outcome::Failure(format!("HTTP probe failed with statuscode: {}", answer.status)),
+        self.ask(address, deadline).map_or_else(Outcome::Failure, outcome)
+    }
+
+    /// What an answer's head means; `None` if it is a redirect that is to be followed.
+    pub(super) fn judge(&self, head: &[u8]) -> Option<Outcome> {
+        match self.parse(head) {
+            Err(text) => Some(Outcome::Failure(text)),
+            Ok(answer) if self.next(&answer).is_some() => None,
+            Ok(answer) => Some(outcome(answer)),
         }
+    }
+
+    /// What it means that there is no answer.
+    pub(super) fn broken(&self, error: &io::Error) -> Outcome {
+        Outcome::Failure(self.said(&net::words(error)))
+    }
+
+    /// As Go's client says it.
+    pub(super) fn said(&self, text: &str) -> String {
+        format!("Get {:?}: {text}", self.url())
     }
 
     /// The last answer: of what redirects on the same host lead to, or a redirect that leads away.
@@ -82,15 +93,19 @@ impl Get {
         let mut address = address;
         for _ in 0..MAX_REDIRECTS {
             let answer = get.ask_once(address, deadline)?;
-            let next = match answer.status {
-                301 | 302 | 303 | 307 | 308 => answer.location.as_deref().and_then(|to| get.redirected(to)),
-                _ => None,
-            };
-            let Some(next) = next else { return Ok(answer) };
+            let Some(next) = get.next(&answer) else { return Ok(answer) };
             address.set_port(next.port);
             get = next;
         }
         Err(format!("Get {:?}: stopped after {MAX_REDIRECTS} redirects", get.url()))
+    }
+
+    /// The request that an answer asks for, if it does.
+    fn next(&self, answer: &Answer) -> Option<Get> {
+        match answer.status {
+            301 | 302 | 303 | 307 | 308 => self.redirected(answer.location.as_deref()?),
+            _ => None,
+        }
     }
 
     /// The request that a redirect asks for; none if that is to another host.
@@ -114,20 +129,23 @@ impl Get {
     }
 
     fn ask_once(&self, address: SocketAddr, deadline: &Deadline) -> Result<Answer, String> {
-        let said = |text: String| format!("Get {:?}: {text}", self.url());
         let failed = |error: io::Error| match is_timeout(&error) {
             true => self.timed_out(),
-            false => said(net::words(&error)),
+            false => self.said(&net::words(&error)),
         };
         let stream = net::connect(address, deadline).map_err(|text| match text.ends_with("i/o timeout") {
             true => self.timed_out(),
-            false => said(text),
+            false => self.said(&text),
         })?;
         let mut stream = self.open(stream).map_err(failed)?;
         stream.write_all(self.request().as_bytes()).and_then(|()| stream.flush()).map_err(failed)?;
         let head = read_head(&mut *stream).map_err(failed)?;
-        parse_head(&head).map_err(|what| {
-            said(format!("net/http: HTTP/1.x transport connection broken: malformed HTTP {what}"))
+        self.parse(&head)
+    }
+
+    fn parse(&self, head: &[u8]) -> Result<Answer, String> {
+        parse_head(head).map_err(|what| {
+            self.said(&format!("net/http: HTTP/1.x transport connection broken: malformed HTTP {what}"))
         })
     }
 
@@ -138,7 +156,7 @@ impl Get {
         }
     }
 
-    fn request(&self) -> String {
+    pub(super) fn request(&self) -> String {
         let of = |name: &str| self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name));
         let host = of("Host").map_or_else(|| format!("{}:{}", self.host, self.port), |(_, v)| v.clone());
         let mut text = format!("GET {} HTTP/1.1\r\nHost: {host}\r\n", self.path);
@@ -166,11 +184,29 @@ impl Get {
     }
 }
 
+/// Whether there is the empty line, or so much without one that no more is read.
+pub(super) fn is_whole(head: &[u8]) -> bool {
+    let ends = |end: &[u8]| head.windows(end.len()).any(|window| window == end);
+    head.len() > MAX_HEAD_BYTES || ends(b"\r\n\r\n") || ends(b"\n\n")
+}
+
+/// What the last answer means.
+fn outcome(answer: Answer) -> Outcome {
+    match answer.status {
+        200..=299 => Outcome::Success,
+        300..=399 => {
+            let to = answer.location.unwrap_or_default();
+            Outcome::Warning(format!("Probe terminated redirects, Location: {to}"))
+        }
+        status => Outcome::Failure(format!("HTTP probe failed with statuscode: {status}")),
+    }
+}
+
 /// Up to and with the empty line.
 fn read_head(stream: &mut dyn Connection) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();
     let mut chunk = [0; 4096];
-    while !head.windows(4).any(|w| w == b"\r\n\r\n") && !head.windows(2).any(|w| w == b"\n\n") {
+    while !is_whole(&head) {
         let count = match stream.read(&mut chunk) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             other => other?,
@@ -179,7 +215,7 @@ fn read_head(stream: &mut dyn Connection) -> io::Result<Vec<u8>> {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         head.extend_from_slice(&chunk[..count]);
-        if count == 0 || head.len() > MAX_HEAD_BYTES {
+        if count == 0 {
             break;
         }
     }

@@ -3,11 +3,14 @@
 //!
 //! Texts are those of the kubelet's probes (`pkg/probe`) and of Go's network library, which users know.
 
+mod dial;
 mod exec;
 mod grpc;
 mod http;
 mod net;
 mod tls;
+
+pub(crate) use dial::{Dial, Progress};
 
 use crate::lifecycle::Outcome;
 use k8s_openapi::api::core::v1 as api;

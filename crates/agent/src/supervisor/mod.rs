@@ -455,7 +455,7 @@ impl Supervisor {
         let mut sources = vec![(Source::Signals, self.signals.as_fd(), PollFlags::IN)];
         sources.extend(self.clients.listener().map(|fd| (Source::Listener, fd, PollFlags::IN)));
         sources.extend(self.clients.fds().map(|(id, fd, flags)| (Source::Client(id), fd, flags)));
-        sources.extend(self.tasks.fds().map(|(id, fd)| (Source::Task(id), fd, PollFlags::IN)));
+        sources.extend(self.tasks.fds().map(|(id, fd, flags)| (Source::Task(id), fd, flags)));
         for (name, live) in &self.live {
             sources.push((Source::Exit(name.clone()), live.exit_fd(), PollFlags::IN));
             let outputs = live.outputs();
@@ -494,7 +494,7 @@ impl Supervisor {
                 }
             }
             Source::Exit(name) => self.take_exit(name),
-            Source::Task(id) => self.queue.extend(self.tasks.read(*id)),
+            Source::Task(id) => self.take_task(*id),
             Source::Output(name, stream) => {
                 let now = read_now().wall;
                 if let Some(Err(error)) = self.live.get_mut(name).map(|live| live.read_output(*stream, now)) {

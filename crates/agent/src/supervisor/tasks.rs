@@ -1,11 +1,13 @@
-//! Probes and hooks under way, and the measuring of what the pod uses of the disk: each in a child of ours that says over a pipe what came of it: so that the supervisor
-//! waits for none of them. A hook that only sleeps needs no child.
+//! Probes and hooks under way, and the measuring of what the pod uses of the disk: each in a child of ours that says over a
+//! pipe what came of it, so that the supervisor waits for none of them. A probe that only connects, or asks over plain HTTP,
+//! is done in the supervisor's own loop, and a hook that only sleeps needs nobody.
 
 use super::Supervisor;
-use crate::check::{self, Check, Hook};
+use crate::check::{self, Check, Dial, Hook, Progress};
 use crate::clock::read_now;
 use crate::disk_usage::Places;
 use crate::lifecycle::{Event, Goal, HookKind, Outcome, ProbeKind, Stage, Uptime};
+use rustix::event::PollFlags;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -48,15 +50,34 @@ enum What {
     Usage,
 }
 
+/// How it is done.
+#[derive(Debug)]
+enum Work {
+    /// By a child: where its answer comes from, and what of it is here.
+    Child(Child, OwnedFd, Vec<u8>),
+    /// Here.
+    Dial(Box<Dial>),
+    /// By time passing.
+    Sleep,
+}
+
+/// What reading of a task brought.
+enum Heard {
+    /// Not all yet.
+    Part,
+    /// It is over.
+    All(Option<Event>),
+    /// This probe of this container is to be done by a child.
+    ForAChild(String, u32, ProbeKind),
+}
+
 /// A probe or hook under way.
 #[derive(Debug)]
 struct Task {
     container: String,
     attempt: u32,
     what: What,
-    /// Who does it, and where its answer comes from; a sleep has neither.
-    child: Option<(Child, OwnedFd)>,
-    heard: Vec<u8>,
+    work: Work,
     /// When it is over without an answer.
     until: Option<Uptime>,
     /// What is said of it then.
@@ -82,7 +103,7 @@ impl Task {
     }
 
     fn end(&self) {
-        if let Some((child, _)) = &self.child {
+        if let Work::Child(child, ..) = &self.work {
             let _ = sys::process::send_signal(child.pidfd.as_fd(), 9);
         }
     }
@@ -96,9 +117,13 @@ pub(super) struct Tasks {
 }
 
 impl Tasks {
-    /// Readable when there is an answer, or a piece of one.
-    pub(super) fn fds(&self) -> impl Iterator<Item = (u64, BorrowedFd<'_>)> {
-        self.tasks.iter().filter_map(|(id, task)| task.child.as_ref().map(|(_, fd)| (*id, fd.as_fd())))
+    /// Ready when there is an answer, or a piece of one, or the next step can be done.
+    pub(super) fn fds(&self) -> impl Iterator<Item = (u64, BorrowedFd<'_>, PollFlags)> {
+        self.tasks.iter().filter_map(|(id, task)| match &task.work {
+            Work::Child(_, answer, _) => Some((*id, answer.as_fd(), PollFlags::IN)),
+            Work::Dial(dial) => Some((*id, dial.fd().0, dial.fd().1)),
+            Work::Sleep => None,
+        })
     }
 
     /// When the first of them is over without an answer.
@@ -111,28 +136,28 @@ impl Tasks {
         self.next += 1;
     }
 
-    /// Takes in what a child says; what that means once it is whole.
-    pub(super) fn read(&mut self, id: u64) -> Option<Event> {
-        let task = self.tasks.get_mut(&id)?;
-        let (_, answer) = task.child.as_ref()?;
-        let mut chunk = [0; 4096];
-        let over = match rustix::io::read(answer, &mut chunk) {
-            Ok(0) => true,
-            Ok(count) => {
-                task.heard.extend_from_slice(&chunk[..count]);
-                task.heard.len() > MAX_ANSWER_BYTES
-            }
-            Err(Errno::AGAIN | Errno::INTR) => false,
-            Err(_) => true,
+    /// Takes in what a child says, or does the next step; what that means once it is whole.
+    fn read(&mut self, id: u64) -> Heard {
+        let said = match self.tasks.get_mut(&id).map(|task| &mut task.work) {
+            Some(Work::Child(_, answer, heard)) => match read_more(answer, heard) {
+                true => Some(serde_json::from_slice(heard).unwrap_or(Said::Nothing)),
+                false => return Heard::Part,
+            },
+            Some(Work::Dial(dial)) => match dial.step() {
+                Progress::Waiting => return Heard::Part,
+                Progress::Over(outcome) => Some(Said::Probe(outcome)),
+                Progress::Elsewhere => None,
+            },
+            Some(Work::Sleep) | None => return Heard::Part,
         };
-        if !over {
-            return None;
-        }
-        let task = self.tasks.remove(&id)?;
-        // It is not waited for here: its end is a SIGCHLD.
+        let Some(task) = self.tasks.remove(&id) else { return Heard::Part };
+        // A child is not waited for here: its end is a SIGCHLD.
         task.end();
-        let said = serde_json::from_slice(&task.heard).unwrap_or(Said::Nothing);
-        task.event(said)
+        match (said, task.what) {
+            (Some(said), _) => Heard::All(task.event(said)),
+            (None, What::Probe(kind)) => Heard::ForAChild(task.container, task.attempt, kind),
+            (None, _) => Heard::All(task.event(Said::Nothing)),
+        }
     }
 
     /// Ends what has taken too long, and the sleeps that are over.
@@ -161,16 +186,52 @@ impl Tasks {
     }
 }
 
+/// Takes in what is there; whether that was all.
+fn read_more(answer: &OwnedFd, heard: &mut Vec<u8>) -> bool {
+    let mut chunk = [0; 4096];
+    match rustix::io::read(answer, &mut chunk) {
+        Ok(0) => true,
+        Ok(count) => {
+            heard.extend_from_slice(&chunk[..count]);
+            heard.len() > MAX_ANSWER_BYTES
+        }
+        Err(Errno::AGAIN | Errno::INTR) => false,
+        Err(_) => true,
+    }
+}
+
 impl Supervisor {
+    /// A task's descriptor is ready.
+    pub(super) fn take_task(&mut self, id: u64) {
+        match self.tasks.read(id) {
+            Heard::Part => {}
+            Heard::All(event) => self.queue.extend(event),
+            Heard::ForAChild(name, attempt, probe) => self.probe_by(&name, attempt, probe, false),
+        }
+    }
+
     pub(super) fn probe(&mut self, name: &str, attempt: u32, probe: ProbeKind) {
-        let outcome = match self.begin_probe(name, attempt, probe) {
-            Ok(()) => return,
+        self.probe_by(name, attempt, probe, true);
+    }
+
+    /// Here if it may be and can be, else by a child.
+    fn probe_by(&mut self, name: &str, attempt: u32, probe: ProbeKind, here: bool) {
+        let outcome = match self.begin_probe(name, attempt, probe, here) {
+            Ok(None) => return,
+            Ok(Some(outcome)) => outcome,
             Err(text) => Outcome::Error(text),
         };
         self.queue.push_back(Event::Probed { name: name.to_owned(), attempt, probe, outcome });
     }
 
-    fn begin_probe(&mut self, name: &str, attempt: u32, kind: ProbeKind) -> Result<(), String> {
+    /// Gives what comes of it if that is known at once.
+    fn begin_probe(
+        &mut self,
+        name: &str,
+        attempt: u32,
+        kind: ProbeKind,
+        here: bool,
+    ) -> Result<Option<Outcome>, String> {
         let container = self.container_spec(name).ok_or("no such container")?;
         let spec = match kind {
             ProbeKind::Startup => &container.startup_probe,
@@ -183,23 +244,30 @@ impl Supervisor {
         let timeout = Duration::from_secs(seconds);
         let check = check::of_probe(spec, &container)?;
         let late = Said::Probe(Outcome::Failure(check.timed_out(timeout)));
-        let child = self.spawn_check(name, &check, |check, address, dirs, id| {
-            Said::Probe(match address {
-                Ok(address) => check.probe(address, dirs, id, timeout),
-                Err(text) => Outcome::Error(text),
-            })
-        })?;
-        let until = read_now().uptime.0.saturating_add(seconds.saturating_mul(1000)).saturating_add(SLACK_MS);
+        let live = self.live.get(name).ok_or("the container does not run")?;
+        let (work, slack_ms) = match here.then(|| check.dial(live.exit_fd())).flatten() {
+            Some(Ok(dial)) => (Work::Dial(Box::new(dial)), 0),
+            Some(Err(outcome)) => return Ok(Some(outcome)),
+            None => {
+                let work = self.spawn_check(name, &check, |check, address, dirs, id| {
+                    Said::Probe(match address {
+                        Ok(address) => check.probe(address, dirs, id, timeout),
+                        Err(text) => Outcome::Error(text),
+                    })
+                })?;
+                (work, SLACK_MS)
+            }
+        };
+        let until = read_now().uptime.0.saturating_add(seconds.saturating_mul(1000)).saturating_add(slack_ms);
         self.tasks.add(Task {
             container: name.to_owned(),
             attempt,
             what: What::Probe(kind),
-            child: Some(child),
-            heard: Vec::new(),
+            work,
             until: Some(Uptime(until)),
             late,
         });
-        Ok(())
+        Ok(None)
     }
 
     pub(super) fn run_hook(&mut self, name: &str, attempt: u32, hook: HookKind) {
@@ -216,25 +284,24 @@ impl Supervisor {
             HookKind::PostStart => &lifecycle.post_start,
             HookKind::PreStop => &lifecycle.pre_stop,
         };
-        let (child, until) = match check::of_hook(spec.as_ref().ok_or("no such hook")?, &container)? {
+        let (work, until) = match check::of_hook(spec.as_ref().ok_or("no such hook")?, &container)? {
             Hook::Check(check) => {
-                let child = self.spawn_check(name, &check, |check, address, dirs, id| {
+                let work = self.spawn_check(name, &check, |check, address, dirs, id| {
                     Said::Hook(address.and_then(|address| check.hook(address, dirs, id)))
                 })?;
                 // It may take as long as the container lives; a preStop hook is waited for as long as the grace lasts.
-                (Some(child), None)
+                (work, None)
             }
             Hook::Sleep(time) => {
                 let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-                (None, Some(Uptime(read_now().uptime.0.saturating_add(ms))))
+                (Work::Sleep, Some(Uptime(read_now().uptime.0.saturating_add(ms))))
             }
         };
         self.tasks.add(Task {
             container: name.to_owned(),
             attempt,
             what: What::Hook(kind),
-            child,
-            heard: Vec::new(),
+            work,
             until,
             late: Said::Hook(Ok(())),
         });
@@ -248,7 +315,7 @@ impl Supervisor {
         name: &str,
         check: &Check,
         work: impl FnOnce(&Check, Result<Option<std::net::SocketAddr>, String>, &runtime::Dirs, &str) -> Said,
-    ) -> Result<(Child, OwnedFd), String> {
+    ) -> Result<Work, String> {
         let live = self.live.get(name).ok_or("the container does not run")?;
         let (id, init) = (live.id(), live.exit_fd());
         spawn_to_say(|| check.go_there(init), |address| work(check, address, &self.dirs, id))
@@ -268,16 +335,15 @@ impl Supervisor {
         }
         self.measured_next = Uptime(now.0.saturating_add(MEASURE_EVERY_MS));
         let places = self.places();
-        let child = match spawn_to_say(|| (), |()| Said::Usage(self.limits.exceeded(&places))) {
-            Ok(child) => child,
+        let work = match spawn_to_say(|| (), |()| Said::Usage(self.limits.exceeded(&places))) {
+            Ok(work) => work,
             Err(error) => return tracing::error!(error, "the disk that the pod uses cannot be measured"),
         };
         self.tasks.add(Task {
             container: String::new(),
             attempt: 0,
             what: What::Usage,
-            child: Some(child),
-            heard: Vec::new(),
+            work,
             until: Some(Uptime(now.0.saturating_add(MEASURE_FOR_MS))),
             late: Said::Nothing,
         });
@@ -303,10 +369,7 @@ impl Supervisor {
 }
 
 /// A child that does something, first with our descriptors and then without any, and says what came of it.
-fn spawn_to_say<T>(
-    first: impl FnOnce() -> T,
-    then: impl FnOnce(T) -> Said,
-) -> Result<(Child, OwnedFd), String> {
+fn spawn_to_say<T>(first: impl FnOnce() -> T, then: impl FnOnce(T) -> Said) -> Result<Work, String> {
     let words = |errno: Errno| errno.to_string();
     let (answer, theirs) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).map_err(words)?;
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
@@ -321,7 +384,7 @@ fn spawn_to_say<T>(
             sys::process::exit(i32::from(told.is_err()))
         })
     });
-    Ok((child.map_err(|e| e.to_string())?, answer))
+    Ok(Work::Child(child.map_err(|e| e.to_string())?, answer, Vec::new()))
 }
 
 fn tell(to: BorrowedFd<'_>, said: &Said) -> io::Result<()> {
