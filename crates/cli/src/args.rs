@@ -113,7 +113,7 @@ pub(crate) enum Command {
     Mend(Mend),
     /// Show mounts as they come and go in every mount namespace, each with where it arrived
     Watch(Watch),
-    /// Take away what is mounted on this node, in every mount namespace, as a document
+    /// Write down what is mounted on this node, in every mount namespace, as a document
     Snapshot(SnapshotArgs),
     /// Compare two such documents, or one with this machine
     Diff(Diff),
@@ -129,12 +129,6 @@ pub(crate) enum Command {
     Completions(Completions),
     /// Print or write man pages
     Man(Man),
-    /// A pod's supervisor (started by `run` and `start`)
-    #[command(hide = true)]
-    Supervise(Supervise),
-    /// Runs one process in a container (started by `node`)
-    #[command(hide = true)]
-    Execute(Execute),
     /// Holds the mount namespace of an isolated root (started by `run --isolated`)
     #[command(hide = true)]
     Keep(Keep),
@@ -984,14 +978,6 @@ pub(crate) struct Simulate {
     pub(crate) output: Document,
 }
 
-/// `rhizome execute`
-#[derive(Debug, Args)]
-pub(crate) struct Execute {
-    /// Only there to be seen in ps(1).
-    #[arg(value_name = "ARG")]
-    pub(crate) args: Vec<OsString>,
-}
-
 /// `rhizome system`
 #[derive(Debug, Args)]
 #[command(disable_help_subcommand = true, arg_required_else_help = true)]
@@ -1059,14 +1045,6 @@ pub(crate) struct Man {
     /// Where to write a page for each command [default: print that of the whole]
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) folder: Option<PathBuf>,
-}
-
-/// `rhizome supervise`: read by `agent`.
-#[derive(Debug, Args)]
-pub(crate) struct Supervise {
-    /// What `agent` passes to itself
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub(crate) args: Vec<OsString>,
 }
 
 /// `rhizome keep`: see the module `keeper`.

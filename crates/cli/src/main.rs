@@ -47,10 +47,28 @@ use clap::FromArgMatches as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if let Some(ended) = ours() {
+        return ended;
+    }
     // Asked by a shell what could come next: answers and ends.
     clap_complete::CompleteEnv::with_factory(command::completed).var(ops::ASKED_BY).complete();
     let matches = plugin::as_called(command::command()).get_matches();
     let cli = args::Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    log::begin(matches!(cli.command, args::Command::Supervise(_)));
+    log::begin(false);
     ExitCode::from(exit::report(ops::run(cli)))
+}
+
+/// What we start ourselves, by its first word: it needs none of the command line's definitions, whose making takes a good part
+/// of a supervisor's start, and memory that it would keep.
+fn ours() -> Option<ExitCode> {
+    let mut words = std::env::args_os().skip(1);
+    let first = words.next()?;
+    if first == agent::supervisor::SUBCOMMAND {
+        log::begin(true);
+        return Some(agent::supervisor::main(words));
+    }
+    (first == serve::executor::SUBCOMMAND).then(|| {
+        log::begin(false);
+        serve::executor::main()
+    })
 }

@@ -15,11 +15,6 @@ use rustix::io::Errno;
 /// just read about.
 #[doc(alias = "madvise")]
 pub fn give_back() -> Result<(), Errno> {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: no argument is a pointer; it gives back only what is free.
-    unsafe {
-        libc::malloc_trim(0);
-    }
     let smaps = std::fs::read_to_string("/proc/self/smaps").map_err(|_| Errno::IO)?;
     if let Some((start, length)) = parse_unused_stack(&smaps, std::ptr::from_ref(&smaps).addr()) {
         // SAFETY: below the frames of this function, and of all that called it, nothing on the stack is alive; some pages
@@ -30,6 +25,13 @@ pub fn give_back() -> Result<(), Errno> {
         // SAFETY: a private mapping of a file without an anonymous page has the file's bytes before and after; text that
         // is being executed is read again too. Nothing of the program changes.
         unsafe { libc::madvise(start as *mut libc::c_void, length, libc::MADV_DONTNEED) };
+    }
+    // Last, since the text of smaps was tens of kilobytes too.
+    drop(smaps);
+    #[cfg(target_env = "gnu")]
+    // SAFETY: no argument is a pointer; it gives back only what is free.
+    unsafe {
+        libc::malloc_trim(0);
     }
     Ok(())
 }

@@ -35,9 +35,8 @@ mod why_busy;
 pub(crate) use shell::ASKED_BY;
 
 use crate::args::{self, Cli, Command};
-use crate::exit::{Exit, Result};
+use crate::exit::Result;
 use crate::keeper;
-use std::process::ExitCode;
 
 /// Does what was asked.
 pub(crate) fn run(cli: Cli) -> Result {
@@ -83,17 +82,5 @@ pub(crate) fn run(cli: Cli) -> Result {
         Command::Rm(args) => lifecycle::remove(&global, &args),
         Command::Node(args) => node::run(&global, &args),
         Command::Kubeconfig(args) => node::kubeconfig(&global, &args),
-        Command::Execute(_) => Ok(execute()),
-        Command::Supervise(args) => Ok(supervise(args)),
     }
-}
-
-/// A pod's supervisor, which says itself what there is to say.
-fn supervise(args: args::Supervise) -> Exit {
-    if agent::supervisor::main(args.args) == ExitCode::SUCCESS { Exit::YES } else { Exit::NO }
-}
-
-/// An executor, which says what there is to say to its node.
-fn execute() -> Exit {
-    if serve::executor::main() == ExitCode::SUCCESS { Exit::YES } else { Exit::NO }
 }
