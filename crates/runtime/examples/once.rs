@@ -53,7 +53,7 @@ fn once(layer: &Path, state: &Path, program: &[String]) -> Result<(), Box<dyn Er
     let mut container = sandbox.create_container(&config, &image)?;
     container.start()?;
     let exit = container.wait()?;
-    runtime::remove_container(&dirs, &container.id)?;
+    sandbox.remove_container(&container.id)?;
     sandbox.remove()?;
     match exit.code {
         Some(0) => Ok(()),

@@ -6,7 +6,7 @@ use crate::container::wait_for_end;
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::removal::remove_tree;
-use crate::sandbox::SHM_DIRECTORY;
+use crate::sandbox::{SHM_DIRECTORY, mark_of_id};
 use crate::signal;
 use crate::state::{
     CONTAINER_FILE, ContainerRecord, Dirs, Exit, Liveness, SANDBOX_FILE, SandboxRecord, Status, check_id,
@@ -55,7 +55,7 @@ pub fn sandbox_status(dirs: &Dirs, id: &str) -> Result<SandboxRecord> {
 
 /// ListContainers: the ids of all containers with a state.
 pub fn list_containers(dirs: &Dirs) -> Result<Vec<String>> {
-    list(dirs, CONTAINER_FILE)
+    list(dirs, CONTAINER_FILE, "")
 }
 
 /// ListContainers of one sandbox: also those whose creation or removal was cut short. Costs nothing more
@@ -76,10 +76,16 @@ pub fn list_containers_of(dirs: &Dirs, sandbox: &str) -> Result<Vec<String>> {
 
 /// ListPodSandbox: the ids of all sandboxes with a state.
 pub fn list_sandboxes(dirs: &Dirs) -> Result<Vec<String>> {
-    list(dirs, SANDBOX_FILE)
+    list(dirs, SANDBOX_FILE, "")
 }
 
-fn list(dirs: &Dirs, file: &str) -> Result<Vec<String>> {
+/// The same of those whose ids have this mark ([`Sandbox::new_id`](crate::Sandbox::new_id)): costs nothing more where there
+/// are many other pods.
+pub fn list_sandboxes_marked(dirs: &Dirs, mark: u64) -> Result<Vec<String>> {
+    list(dirs, SANDBOX_FILE, &mark_of_id(mark))
+}
+
+fn list(dirs: &Dirs, file: &str, begins: &str) -> Result<Vec<String>> {
     let entries = match std::fs::read_dir(&dirs.state) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -87,6 +93,7 @@ fn list(dirs: &Dirs, file: &str) -> Result<Vec<String>> {
     };
     let mut ids: Vec<String> = entries
         .flatten()
+        .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(begins.as_bytes()))
         .filter(|entry| entry.path().join(file).exists())
         .filter_map(|entry| entry.file_name().into_string().ok())
         .collect();
@@ -154,6 +161,11 @@ fn kill_rest(cgroup: &Cgroup, zombie: Option<i32>) -> Result<()> {
 /// die with its last process. Removing what is not there is not an error, and what could not be removed the
 /// first time can be the second.
 pub fn remove_container(dirs: &Dirs, id: &str) -> Result<()> {
+    remove_container_in(dirs, id, None)
+}
+
+/// The work of [`remove_container`], with the machine's hierarchies where they are known already.
+pub(crate) fn remove_container_in(dirs: &Dirs, id: &str, hierarchies: Option<&Hierarchies>) -> Result<()> {
     let record = match read_container(dirs, id) {
         Ok(record) => record,
         Err(Error::NotFound { .. }) => {
@@ -163,7 +175,11 @@ pub fn remove_container(dirs: &Dirs, id: &str) -> Result<()> {
         }
         Err(error) => return Err(error),
     };
-    discard(dirs, &record.sandbox_id, id, &cgroup_of(&record)?)
+    let cgroup = match hierarchies {
+        Some(hierarchies) => Cgroup::at(hierarchies, &record.cgroup)?,
+        None => cgroup_of(&record)?,
+    };
+    discard(dirs, &record.sandbox_id, id, &cgroup)
 }
 
 /// The work of [`remove_container`], the record and the sandbox's entry last, so that a second try finds it.
@@ -218,7 +234,7 @@ pub(crate) fn remove_sandbox_in(dirs: &Dirs, id: &str, hierarchies: Option<&Hier
         Err(error) => return Err(error),
     };
     for container in list_containers_of(dirs, id)? {
-        remove_container(dirs, &container)?;
+        remove_container_in(dirs, &container, hierarchies)?;
     }
     point("sandbox.remove.cgroup")?;
     let cgroup = match hierarchies {
@@ -232,7 +248,7 @@ pub(crate) fn remove_sandbox_in(dirs: &Dirs, id: &str, hierarchies: Option<&Hier
         above = parent.parent();
     }
     point("sandbox.remove.shm")?;
-    crate::mounts::detach_tree(&state.join(SHM_DIRECTORY))?;
+    crate::mounts::detach_all_at(&state.join(SHM_DIRECTORY))?;
     if let Some(base) = record.user_base {
         crate::user_namespace::release(dirs, base, id)?;
     }

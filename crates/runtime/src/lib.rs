@@ -47,8 +47,8 @@ pub mod user_namespace;
 
 pub use container::{Container, Io};
 pub use control::{
-    kill, list_containers, list_containers_of, list_sandboxes, remove_container, remove_sandbox,
-    sandbox_status, status, stop_container, stop_sandbox,
+    kill, list_containers, list_containers_of, list_sandboxes, list_sandboxes_marked, remove_container,
+    remove_sandbox, sandbox_status, status, stop_container, stop_sandbox,
 };
 pub use error::{Error, Result, START_ERROR_EXIT_CODE, Step, StepFailure};
 pub use exec::{ExecConfig, ExecProcess, ExecStdio, exec};

@@ -28,6 +28,14 @@ use sys::process::{Child, SpawnError};
 
 /// The size of a pod's `/dev/shm`, as containerd has it.
 const SHM_BYTES: &str = "67108864";
+/// Hexadecimal digits at the beginning of an id.
+const MARK_DIGITS: usize = 12;
+
+/// How ids of a mark begin.
+pub(crate) fn mark_of_id(mark: u64) -> String {
+    format!("{:012x}", mark & 0xffff_ffff_ffff)
+}
+
 /// Below the sandbox's state directory.
 pub(crate) const SHM_DIRECTORY: &str = "shm";
 
@@ -61,12 +69,13 @@ impl Sandbox {
     ///
     /// The calling process must have one thread; it comes back in its own namespaces.
     pub fn run(dirs: &Dirs, config: PodSandboxConfig) -> Result<Sandbox> {
-        Sandbox::run_as(dirs, Sandbox::new_id()?, config)
+        Sandbox::run_as(dirs, new_id()?, config)
     }
 
-    /// An id for [`Sandbox::run_as`].
-    pub fn new_id() -> Result<String> {
-        new_id()
+    /// An id for [`Sandbox::run_as`]. Ids of one `mark` (its lower 48 bits) begin alike, so that a pod's sandboxes are found
+    /// among those of many by their names: [`list_sandboxes_marked`](crate::list_sandboxes_marked).
+    pub fn new_id(mark: u64) -> Result<String> {
+        Ok(mark_of_id(mark) + &new_id()?[MARK_DIGITS..])
     }
 
     /// As [`Sandbox::run`], with an id that the caller has written down before: until the record is there, whoever
@@ -261,6 +270,12 @@ impl Sandbox {
         }
         self.namespaces.clear();
         Ok(())
+    }
+
+    /// RemoveContainer, as [`remove_container`](crate::remove_container), of a container of this sandbox: without having to find
+    /// out again where this machine's cgroups are.
+    pub fn remove_container(&self, id: &str) -> Result<()> {
+        crate::control::remove_container_in(&self.dirs, id, Some(&self.hierarchies))
     }
 
     /// RemovePodSandbox: stops it and removes its cgroup, `/dev/shm` and state, and its containers where

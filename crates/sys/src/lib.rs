@@ -8,6 +8,7 @@
 pub mod bpf;
 pub mod fanotify;
 pub mod features;
+pub mod file;
 pub mod listing;
 pub mod lock;
 pub mod memory;

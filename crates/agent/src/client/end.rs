@@ -148,12 +148,21 @@ impl Client {
         self.remove_sandboxes_of(file.sandbox_id.as_deref(), uid)
     }
 
-    /// Removes the sandboxes of a pod: the one that is written down, and those that a supervisor was killed before it
-    /// could.
+    /// Removes the sandboxes of a pod of which nothing is written down, or nothing that can be read: looks at all of the root's.
+    fn remove_all_sandboxes_of(&self, uid: &PodUid) -> Result<()> {
+        self.remove_sandboxes(Vec::new(), runtime::list_sandboxes(&self.root.runtime_dirs())?, uid)
+    }
+
+    /// Removes the sandboxes of a pod: the one that is written down, and others that a supervisor may have made and could not
+    /// write down, which their ids tell.
     fn remove_sandboxes_of(&self, known: Option<&str>, uid: &PodUid) -> Result<()> {
+        let marked = runtime::list_sandboxes_marked(&self.root.runtime_dirs(), uid.dice())?;
+        self.remove_sandboxes(known.map(str::to_owned).into_iter().collect(), marked, uid)
+    }
+
+    fn remove_sandboxes(&self, mut found: Vec<String>, perhaps: Vec<String>, uid: &PodUid) -> Result<()> {
         let dirs = self.root.runtime_dirs();
-        let mut found: Vec<String> = known.map(str::to_owned).into_iter().collect();
-        for id in runtime::list_sandboxes(&dirs)? {
+        for id in perhaps {
             let is_ours =
                 runtime::sandbox_status(&dirs, &id).is_ok_and(|s| s.config.metadata.uid == uid.as_str());
             if is_ours && !found.contains(&id) {
@@ -227,7 +236,7 @@ impl Client {
             (Ok(record), Ok(file)) => self.tear_down(pod, record, file)?,
             // What cannot be read must be removable all the same.
             _ => {
-                self.remove_sandboxes_of(None, &pod.uid)?;
+                self.remove_all_sandboxes_of(&pod.uid)?;
                 let torn = tear_down_folders(&self.root, &pod.uid);
                 torn.map_err(|source| volumes_error(pod, source))?;
                 TornDown::default()
@@ -253,7 +262,7 @@ impl Client {
                 self.remove_runtime_of(&file, &pod.uid)?;
             }
             // Never begun, or killed before a word was written.
-            None => self.remove_sandboxes_of(None, &pod.uid)?,
+            None => self.remove_all_sandboxes_of(&pod.uid)?,
         }
         volumes.tear_down().map_err(|source| volumes_error(pod, source))
     }
@@ -289,7 +298,7 @@ impl Client {
         if supervisor::is_alive(&self.root, uid) {
             return Ok(());
         }
-        self.remove_sandboxes_of(None, uid)?;
+        self.remove_all_sandboxes_of(uid)?;
         let key = record::load(&self.root, uid).map(|r| r.key());
         let pod = PodRef {
             key: key.unwrap_or_else(|_| record::PodKey { namespace: String::new(), name: uid.to_string() }),

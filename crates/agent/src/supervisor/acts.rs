@@ -170,7 +170,7 @@ impl Supervisor {
             let removed = runtime::remove_sandbox(&self.dirs, &left);
             removed.map_err(failed).inspect_err(|_| self.file.sandbox_id = Some(left))?;
         }
-        let id = runtime::Sandbox::new_id().map_err(failed)?;
+        let id = runtime::Sandbox::new_id(self.uid.dice()).map_err(failed)?;
         // Before there is anything of it: whoever cleans up after us must know it, also while it has no record.
         self.file.sandbox_id = Some(id.clone());
         if let Err(error) = self.file.write(&self.root, &self.uid, false) {
@@ -458,7 +458,13 @@ impl Supervisor {
     pub(super) fn remove_container(&mut self, id: &str) {
         let removed = pinned::keep_if_pinned(&self.root, id, &self.file.left_mounts)
             .map_err(|e| chain(&e))
-            .and_then(|()| runtime::remove_container(&self.dirs, id).map_err(|e| chain(&e)));
+            .and_then(|()| {
+                let removed = match &self.sandbox {
+                    Some(sandbox) => sandbox.remove_container(id),
+                    None => runtime::remove_container(&self.dirs, id),
+                };
+                removed.map_err(|e| chain(&e))
+            });
         if let Err(message) = removed {
             // `rm` tries again.
             let message = format!("cannot remove what is left of container {id}: {message}");

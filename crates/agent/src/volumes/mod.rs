@@ -508,6 +508,9 @@ pub fn tear_down_folders(root: &Root, uid: &PodUid) -> Result<Vec<PathBuf>, Tear
 
 /// Binds of subPaths are peers of the volumes: made private before they go, so that nothing goes from those.
 fn detach_sub_paths(folder: &Path) -> Result<(), TearDownError> {
+    if !folder.exists() {
+        return Ok(());
+    }
     let table = read_table().map_err(TearDownError::Cause)?;
     let binds = table.mounts.iter().filter(|m| m.mount_point.starts_with(folder));
     // The direct ones only: what has arrived on them goes with them.

@@ -47,7 +47,7 @@ const NOT_CONTROLLERS: [&str; 9] = [
 impl Hierarchies {
     /// Reads `/proc/self/mountinfo`, and what a version 2 hierarchy offers.
     pub fn read() -> std::io::Result<Hierarchies> {
-        let bytes = std::fs::read("/proc/self/mountinfo")?;
+        let bytes = sys::file::read_proc(Path::new("/proc/self/mountinfo"))?;
         let mut hierarchies = parse_hierarchies(&bytes)
             .map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))?;
         for hierarchy in hierarchies.0.iter_mut().filter(|hierarchy| hierarchy.version == Version::V2) {

@@ -20,8 +20,8 @@ pub use explain::defaults::CgroupView;
 pub use predict::{Mismatch, Row, Verdict};
 pub use resolve::ResolveError;
 pub use volumes::{
-    DetachError, Detached, bind, detach_bind, detach_tree, mount_huge_pages, mount_layers, mount_tmpfs,
-    share_directory,
+    DetachError, Detached, bind, detach_all_at, detach_bind, detach_tree, mount_huge_pages, mount_layers,
+    mount_tmpfs, share_directory,
 };
 
 use explain::build::{Bind, Build, BuildError, ContainerMounts, Facts, Placed, RootFileSystem, What, build};
@@ -236,7 +236,7 @@ pub(crate) fn read_own_table() -> Result<MountTable, MountError> {
 }
 
 fn read_table(path: &Path) -> Result<MountTable, MountError> {
-    let bytes = std::fs::read(path).map_err(|source| MountError::Io {
+    let bytes = sys::file::read_proc(path).map_err(|source| MountError::Io {
         what: "read",
         path: path.to_path_buf(),
         source,

@@ -62,6 +62,20 @@ pub fn detach_bind(path: &Path) -> Result<(), ExecuteError> {
     .map(drop)
 }
 
+/// Takes away all mounts that are stacked at `path`, with what is mounted on them: for a place of which it is known that
+/// nothing else is below it, since the mount table, which is as long as the machine has mounts, is not looked at.
+pub fn detach_all_at(path: &Path) -> Result<(), DetachError> {
+    for _ in 0..DETACH_ROUNDS_MAX {
+        match detach_bind(path) {
+            Ok(()) => {}
+            // No mount point, or nothing at all.
+            Err(error) if matches!(error.errno, Errno::INVAL | Errno::NOENT) => return Ok(()),
+            Err(source) => return Err(DetachError::Execute { path: path.to_path_buf(), source }),
+        }
+    }
+    Err(DetachError::NeverEmpty { path: path.to_path_buf() })
+}
+
 /// What [`detach_tree`] took away, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Detached {
@@ -98,6 +112,10 @@ pub enum DetachError {
 /// the original. Copies that propagation made in containers go with what they were copied from.
 pub fn detach_tree(path: &Path) -> Result<Detached, DetachError> {
     let mut detached = Detached::default();
+    // Nothing can be mounted on or below what is not there.
+    if std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+        return Ok(detached);
+    }
     let fail = |path: &Path| {
         let path = path.to_path_buf();
         move |source| DetachError::Execute { path, source }
