@@ -121,11 +121,14 @@ impl Client {
     /// The records cannot be read.
     pub fn holdings(&self) -> Result<Holdings> {
         let store = image::Store::open(self.root.images())?;
-        let claims = names(&self.root.claims()).unwrap_or_default();
+        let inside = |folder: PathBuf| {
+            names(&folder).unwrap_or_default().into_iter().map(move |name| folder.join(name))
+        };
         Ok(Holdings {
             pods: record::list(&self.root, None)?.into_iter().map(|(key, _)| key.to_string()).collect(),
             images: store.list()?.into_iter().map(|image| image.reference).collect(),
-            claims: claims.into_iter().map(|name| self.root.claims().join(name)).collect(),
+            // A folder for each namespace, with one for each claim.
+            claims: inside(self.root.claims()).flat_map(inside).collect(),
         })
     }
 
@@ -267,5 +270,25 @@ pub fn leftovers(root: &Root) -> Result<Vec<String>, ResetError> {
 impl From<ResetError> for ClientError {
     fn from(error: ResetError) -> ClientError {
         ClientError::Reset(Box::new(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_names_each_claim() {
+        let folder = tempfile::tempdir().unwrap();
+        let client = Client::open(&Root::at(folder.path())).unwrap();
+        let root = client.root().clone();
+        let claims = [("default", "data"), ("default", "logs"), ("there", "data")];
+        for (namespace, claim) in claims {
+            std::fs::create_dir_all(root.claims().join(namespace).join(claim)).unwrap();
+        }
+        let expected = claims.map(|(namespace, claim)| root.claims().join(namespace).join(claim));
+        let mut held = client.holdings().unwrap();
+        held.claims.sort();
+        assert_eq!(held, Holdings { claims: expected.to_vec(), ..Holdings::default() });
     }
 }
