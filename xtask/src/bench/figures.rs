@@ -7,14 +7,25 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::measure::{Sample, median, memory_of, processes_with, run};
-use super::node;
-use super::peers::{self, Contender, Podman};
+use super::measure::{Account, Sample, median, memory_of, processes_with, run};
+use super::peers::{self, Cgroups, Containerd, Contender, Podman};
+use super::{node, pods};
 use crate::host;
 
 /// The figures by name, in the order of the page.
-pub(crate) const NAMES: &[&str] =
-    &["life", "pod", "hundred", "memory", "receivers", "commands", "model", "snapshot", "watch"];
+pub(crate) const NAMES: &[&str] = &[
+    "life",
+    "pod",
+    "larger",
+    "hundred",
+    "idle",
+    "memory",
+    "receivers",
+    "commands",
+    "model",
+    "snapshot",
+    "watch",
+];
 
 /// One table of the page.
 pub(crate) struct Figure {
@@ -41,18 +52,24 @@ pub(crate) struct Bench {
     rounds: usize,
     absent: Vec<String>,
     podman: Option<Podman>,
+    containerd: Option<Containerd>,
 }
 
 impl Bench {
     pub(crate) fn new(root: &Path, images: &Path, rhizome: &Path, rounds: usize) -> Result<Bench> {
         let (root, images, rhizome) = (root.to_owned(), images.to_owned(), rhizome.to_owned());
-        let mut bench = Bench { root, images, rhizome, rounds, absent: Vec::new(), podman: None };
+        let mut bench =
+            Bench { root, images, rhizome, rounds, absent: Vec::new(), podman: None, containerd: None };
         let archive = bench.images.join("busybox.tar");
         run(bench.rhizome().args(["image", "import"]).arg(archive).args(["--name", "busybox:latest"]))?;
         let manifest = bench.manifest("bench", "")?;
         match Podman::new(&bench.root.join("podman"), &bench.images, &manifest) {
             Ok(podman) => bench.podman = Some(podman),
             Err(error) => bench.absent.push(format!("podman: {error:#}")),
+        }
+        match Containerd::start(&bench.root.join("containerd"), &bench.images) {
+            Ok(containerd) => bench.containerd = Some(containerd),
+            Err(error) => bench.absent.push(format!("containerd: {error:#}")),
         }
         Ok(bench)
     }
@@ -74,7 +91,7 @@ impl Bench {
         let date = String::from_utf8(host::output(Command::new("date").args(["-u", "+%Y-%m-%d"]))?)?;
         let mut text = format!("{}, Linux {}, {count} × {model}", date.trim(), kernel.trim());
         let _ = write!(text, ", load at the end {}", load.split(' ').next().unwrap_or_default());
-        let versions: Vec<String> = ["crun", "runc", "youki", "bwrap", "podman"]
+        let versions: Vec<String> = ["crun", "runc", "youki", "bwrap", "podman", "containerd"]
             .into_iter()
             .filter(|program| host::find(program).is_some())
             .map(peers::version)
@@ -92,7 +109,9 @@ impl Bench {
         match name {
             "life" => self.life(),
             "pod" => self.pod(),
+            "larger" => self.larger(),
             "hundred" => self.hundred(),
+            "idle" => self.idle(),
             "memory" => self.memory(),
             "receivers" => self.receivers(),
             "commands" => self.commands(),
@@ -124,21 +143,29 @@ impl Bench {
 
     /// Measures all in turn, once for nothing and then as often as asked.
     fn in_turn(&self, contenders: &[Contender]) -> Result<Vec<(String, Vec<f64>)>> {
-        let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); contenders.len()];
+        let tracks: Vec<Track<'_>> = contenders.iter().map(|contender| (contender, None)).collect();
+        let names = contenders.iter().map(|contender| contender.name.clone());
+        Ok(names.zip(self.medians(&tracks)?).collect())
+    }
+
+    /// Wall and processor time of each, in milliseconds.
+    fn medians(&self, tracks: &[Track<'_>]) -> Result<Vec<Vec<f64>>> {
+        let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); tracks.len()];
         for round in 0..=self.rounds {
-            for (contender, samples) in contenders.iter().zip(&mut samples) {
-                let sample = run(&mut (contender.command)()).with_context(|| contender.name.clone())?;
+            for ((contender, cgroups), samples) in tracks.iter().zip(&mut samples) {
+                let sample = contender.run(*cgroups).with_context(|| contender.name.clone())?;
                 if round > 0 {
                     samples.push(sample);
                 }
             }
         }
-        let row = |(contender, samples): (&Contender, &Vec<Sample>)| {
-            let wall: Vec<f64> = samples.iter().map(|s| s.wall_ms).collect();
-            let cpu: Vec<f64> = samples.iter().map(|s| s.cpu_ms).collect();
-            (contender.name.clone(), vec![median(&wall), median(&cpu)])
+        let middle = |samples: &Vec<Sample>, of: fn(&Sample) -> f64| {
+            median(&samples.iter().map(of).collect::<Vec<f64>>())
         };
-        Ok(contenders.iter().zip(&samples).map(row).collect())
+        Ok(samples
+            .iter()
+            .map(|samples| vec![middle(samples, |s| s.wall_ms), middle(samples, |s| s.cpu_ms)])
+            .collect())
     }
 
     fn life(&mut self) -> Result<Vec<Figure>> {
@@ -163,57 +190,194 @@ impl Bench {
             }),
         ];
         contenders.extend(theirs);
+        let (first, second) = (Cgroups::of_version(1)?, Cgroups::of_version(2)?);
+        let mut views = vec![None];
+        views.extend(second.as_ref().map(Some));
+        // By contender and view; where the machine as it is is refused, with version 1 alone.
+        let mut tracks: Vec<Track<'_>> = Vec::new();
+        let mut rows = Vec::new();
+        for contender in &contenders {
+            let mut name = contender.name.clone();
+            let mut row = Vec::new();
+            for view in &views {
+                let mut tried = contender.run(*view).map(|_| *view);
+                if tried.is_err()
+                    && view.is_none()
+                    && let Some(first) = &first
+                {
+                    tried = contender.run(Some(first)).map(|_| Some(first));
+                    name = format!("{name} (on the left: v1 alone)");
+                }
+                match tried {
+                    Ok(view) => {
+                        row.push(Some(tracks.len()));
+                        tracks.push((contender, view));
+                    }
+                    Err(error) => {
+                        row.push(None);
+                        self.absent.push(format!("{}: {error:#}", contender.name));
+                    }
+                }
+            }
+            rows.push((name, row));
+        }
+        let measured = self.medians(&tracks)?;
+        let values = |row: Vec<Option<usize>>| -> Vec<f64> {
+            row.into_iter().flat_map(|at| at.map_or(vec![f64::NAN; 2], |at| measured[at].clone())).collect()
+        };
+        let mut columns = vec!["wall ms", "CPU ms"];
+        if views.len() > 1 {
+            columns = vec!["v1 and v2, wall ms", "CPU ms", "v2 alone, wall ms", "CPU ms"];
+        }
         Ok(vec![Figure {
             title: "One container's life",
             about: "From a fresh process: sandbox and container made, `true` started, its exit seen, everything removed; \
                     the root file system is there. The floor is what no runtime can do without: clone3 into the same \
-                    namespaces, a bind of the root, /proc, /dev and /sys, pivot_root, execve, wait."
+                    namespaces, a bind of the root, /proc, /dev and /sys, pivot_root, execve, wait; it makes no cgroup. On a \
+                    machine with both versions of cgroups the same is measured in a mount namespace with version 2 alone, as \
+                    most machines have it: that is one directory a cgroup to make and remove instead of ten."
                 .to_owned(),
-            columns: vec!["wall ms", "CPU ms"],
-            rows: self.in_turn(&contenders)?,
+            columns,
+            rows: rows.into_iter().map(|(name, row)| (name, values(row))).collect(),
             drawn: Some(0),
         }])
     }
 
+    /// Who starts and removes a pod: the name, the start of a pod of a name and a manifest, its removal.
+    fn of_pods(&self) -> Vec<OfPods<'_>> {
+        let mut all = vec![OfPods {
+            name: "rhizome",
+            begin: Box::new(|_, manifest| {
+                let mut command = self.rhizome();
+                command.args(["run", "-d"]).arg(manifest);
+                command
+            }),
+            remove: Box::new(|name| {
+                let mut command = self.rhizome();
+                command.args(["rm", "-f", name]);
+                command
+            }),
+            beside: Box::new(|| {
+                processes_with(&["supervise", &self.root.join("rhizome").display().to_string()])
+            }),
+        }];
+        all.extend(self.podman.as_ref().map(|podman| OfPods {
+            name: "podman",
+            begin: Box::new(|_, manifest| podman.play(manifest)),
+            remove: Box::new(|name| podman.remove(name)),
+            beside: Box::new(|| podman.processes()),
+        }));
+        all.extend(self.containerd.as_ref().map(|containerd| OfPods {
+            name: "containerd",
+            begin: Box::new(|name, _| containerd.begin(name)),
+            remove: Box::new(|name| containerd.remove(name)),
+            beside: Box::new(|| containerd.processes()),
+        }));
+        all
+    }
+
     fn pod(&mut self) -> Result<Vec<Figure>> {
         let manifest = self.manifest("bench", "")?;
-        let (mut start, mut remove) = (vec![Vec::new(), Vec::new()], vec![Vec::new(), Vec::new()]);
+        let contenders = self.of_pods();
+        let mut took = vec![(Vec::new(), Vec::new()); contenders.len()];
         for round in 0..=self.rounds {
-            let mut pairs = vec![(
-                {
-                    let mut c = self.rhizome();
-                    c.args(["run", "-d"]).arg(&manifest);
-                    c
-                },
-                {
-                    let mut c = self.rhizome();
-                    c.args(["rm", "-f", "bench"]);
-                    c
-                },
-            )];
-            pairs.extend(self.podman.as_ref().map(|podman| (podman.play(&manifest), podman.remove("bench"))));
-            for (contender, (mut begin, mut end)) in pairs.into_iter().enumerate() {
-                let (begun, ended) = (run(&mut begin)?, run(&mut end)?);
+            for (contender, (start, removal)) in contenders.iter().zip(&mut took) {
+                let begun = run(&mut (contender.begin)("bench", &manifest))?;
+                let ended = run(&mut (contender.remove)("bench"))?;
                 if round > 0 {
-                    start[contender].push(begun.wall_ms);
-                    remove[contender].push(ended.wall_ms);
+                    start.push(begun.wall_ms);
+                    removal.push(ended.wall_ms);
                 }
             }
         }
-        let rows = ["rhizome", "podman play kube, pod rm"].iter().enumerate();
-        let rows = rows.filter(|(n, _)| !start[*n].is_empty());
-        let rows =
-            rows.map(|(n, name)| ((*name).to_owned(), vec![median(&start[n]), median(&remove[n])])).collect();
+        let row = |(contender, (start, removal)): (&OfPods<'_>, &(Vec<f64>, Vec<f64>))| {
+            (contender.name.to_owned(), vec![median(start), median(removal)])
+        };
         Ok(vec![Figure {
             title: "A pod's start and removal",
             about: "A Pod with one container (`sleep`), the image there: from the command's start until it has returned, the \
-                    container running; then its forced removal until nothing is left. podman has no network here, as a pod \
-                    of ours, and calls runc through a script that takes resource limits out of the bundle which only \
-                    CAP_SYS_RESOURCE may raise: a shell and a sed each time."
+                    container running; then its forced removal until nothing is left. podman (`play kube`, `pod rm`) has no network here, as a \
+                    pod of ours, and calls runc through a script that takes resource limits out of the bundle which only \
+                    CAP_SYS_RESOURCE may raise: a shell and a sed each time. containerd (`ctr run`, `task rm`, \
+                    `container rm`) makes a container without a pod around it: its client for pods, crictl, is in no \
+                    package of Debian's."
                 .to_owned(),
             columns: vec!["run -d, wall ms", "rm -f, wall ms"],
-            rows,
+            rows: contenders.iter().zip(&took).map(row).collect(),
             drawn: Some(0),
+        }])
+    }
+
+    /// A pod with three containers and six volumes beside one with one and none.
+    fn larger(&mut self) -> Result<Vec<Figure>> {
+        let large = self.root.join("bench-large.yaml");
+        std::fs::write(&large, pods::LARGE)?;
+        let pods = [("bench", self.manifest("bench", "")?), ("bench-large", large)];
+        let mut took = [Vec::new(), Vec::new()];
+        for round in 0..=self.rounds {
+            for ((name, manifest), took) in pods.iter().zip(&mut took) {
+                let begun = run(self.rhizome().args(["run", "-d"]).arg(manifest))?;
+                run(self.rhizome().args(["rm", "-f", name]))?;
+                if round > 0 {
+                    took.push(begun.wall_ms);
+                }
+            }
+        }
+        let times = took.map(|took| median(&took));
+        let names = ["1 container", "3 containers, 6 volumes"];
+        let rows = names.iter().zip(times).map(|(name, ms)| ((*name).to_owned(), vec![ms, ms / times[0]]));
+        Ok(vec![Figure {
+            title: "A larger pod",
+            about: "`run -d` of a Pod with three containers and six volumes (emptyDir on disk and in memory, hostPath, \
+                    configMap, secret, downwardAPI), each mounted in two of them, beside the one of before."
+                .to_owned(),
+            columns: vec!["run -d, wall ms", "times"],
+            rows: rows.collect(),
+            drawn: None,
+        }])
+    }
+
+    /// What supervisors use of a processor while nothing happens but probes. They are put in a cgroup of their own, in which
+    /// the processes that they make are too.
+    fn idle(&mut self) -> Result<Vec<Figure>> {
+        let Some(account) = Account::open()? else {
+            self.absent
+                .push("the cost of idle pods: there is no cgroup hierarchy that accounts for it".to_owned());
+            return Ok(Vec::new());
+        };
+        let mut rows = Vec::new();
+        for (name, probes) in [
+            ("none", ""),
+            ("httpGet and tcpSocket", pods::PROBES_OF_NETWORK),
+            ("exec", pods::PROBE_OF_COMMAND),
+        ] {
+            for n in 0..MANY {
+                let manifest = self.root.join("bench-idle.yaml");
+                std::fs::write(&manifest, pods::IDLE.replace("NUMBER", &n.to_string()) + probes)?;
+                let mut command = account.command(&self.rhizome);
+                command.arg("--root").arg(self.root.join("rhizome")).args(["run", "-d"]).arg(&manifest);
+                run(&mut command)?;
+            }
+            std::thread::sleep(SETTLE);
+            let (begun, before) = (Instant::now(), account.used_ms()?);
+            std::thread::sleep(IDLE_FOR);
+            let used = account.used_ms()? - before;
+            rows.push((name.to_owned(), vec![used / (begun.elapsed().as_secs_f64() * 1000.0) * 100.0]));
+            run(self.rhizome().args(["rm", "-f", "--all"]))?;
+        }
+        self.check_nothing_left()?;
+        Ok(vec![Figure {
+            title: "A hundred idle pods",
+            about: format!(
+                "{MANY} pods with one container, which serves HTTP; what all processes of ours use of one core, by the \
+                 kernel's account of a cgroup that only they are in, over {} seconds. Probes every 10 seconds, as Kubernetes \
+                 has it where nothing is said: a readinessProbe by httpGet with a livenessProbe by tcpSocket; or one that \
+                 runs a command (which is the container's own).",
+                IDLE_FOR.as_secs()
+            ),
+            columns: vec!["% of a core"],
+            rows,
+            drawn: None,
         }])
     }
 
@@ -288,31 +452,24 @@ impl Bench {
 
     fn memory(&mut self) -> Result<Vec<Figure>> {
         let mut rows = Vec::new();
-        let root = self.root.join("rhizome").display().to_string();
-        for n in 0..PODS {
-            run(self.rhizome().args(["run", "-d"]).arg(self.manifest(&format!("bench-{n}"), "")?))?;
-        }
-        // A supervisor gives back what the start needed, a moment after it.
-        std::thread::sleep(SETTLE);
-        rows.push(("rhizome".to_owned(), a_pod(&processes_with(&["supervise", &root]))?));
-        for n in 0..PODS {
-            run(self.rhizome().args(["rm", "-f", &format!("bench-{n}")]))?;
-        }
-        if let Some(podman) = &self.podman {
+        for contender in self.of_pods() {
             for n in 0..PODS {
-                run(&mut podman.play(&self.manifest(&format!("bench-{n}"), "")?))?;
+                let name = format!("bench-{n}");
+                run(&mut (contender.begin)(&name, &self.manifest(&name, "")?))?;
             }
+            // A supervisor gives back what the start needed, a moment after it.
             std::thread::sleep(SETTLE);
-            rows.push(("podman".to_owned(), a_pod(&podman.processes())?));
+            rows.push((contender.name.to_owned(), a_pod(&(contender.beside)())?));
             for n in 0..PODS {
-                run(&mut podman.remove(&format!("bench-{n}")))?;
+                run(&mut (contender.remove)(&format!("bench-{n}")))?;
             }
         }
         Ok(vec![Figure {
             title: "Memory beside a running pod",
             about: format!(
                 "{PODS} pods with one container each: all processes that are not the containers' own, a pod. podman: \
-                 two conmon and the pause process. Proportional: what several processes share is divided among them."
+                 two conmon and the pause process; containerd: a shim, without the daemon that all of them share. \
+                 Proportional: what several processes share is divided among them."
             ),
             columns: vec!["resident KiB", "proportional KiB"],
             rows,
@@ -355,7 +512,7 @@ impl Bench {
             |name: &str| sys::mount::open_root(&place.join(name)).with_context(|| format!("open {name}"));
         let (from, to) = (open("from")?, open("to")?);
         let mut took = Vec::new();
-        for _ in 0..self.rounds.max(5) {
+        for _ in 0..self.rounds.max(5) * 5 {
             let begun = Instant::now();
             let tree = sys::mount::clone_tree(from.as_fd(), false).context("open_tree")?;
             sys::mount::move_mount(tree.as_fd(), to.as_fd()).context("move_mount")?;
@@ -385,6 +542,8 @@ impl Bench {
             std::fs::write(&path, text)?;
             run(self.rhizome().args(["run", "-d"]).arg(&path))?;
         }
+        // What the starts have left to be done behind them (of RCU, of cgroups) is not what is measured.
+        std::thread::sleep(SETTLE);
         let us = self.mount_us(place)?;
         run(self.rhizome().args(["rm", "-f", "--all"]))?;
         Ok(us)
@@ -401,6 +560,7 @@ impl Bench {
             let stdout = child.stdout.as_mut().context("no pipe")?;
             std::io::Read::read_exact(stdout, &mut [0])?;
         }
+        std::thread::sleep(SETTLE);
         self.mount_us(place)
     }
 
@@ -419,6 +579,23 @@ impl Bench {
             drawn: None,
         }])
     }
+}
+
+/// A contender, and how it sees the machine's cgroups.
+type Track<'a> = (&'a Contender, Option<&'a Cgroups>);
+
+/// For how long idle pods are watched: twice a probe's period.
+const IDLE_FOR: Duration = Duration::from_secs(20);
+
+/// Somebody who starts and removes pods.
+struct OfPods<'a> {
+    name: &'static str,
+    /// By a pod's name and its manifest.
+    begin: Box<dyn Fn(&str, &Path) -> Command + 'a>,
+    /// By its name.
+    remove: Box<dyn Fn(&str) -> Command + 'a>,
+    /// What runs beside the containers of all its pods.
+    beside: Box<dyn Fn() -> Vec<u32> + 'a>,
 }
 
 /// Children that end with us.

@@ -1,6 +1,6 @@
 //! Wall and processor time of whole processes, and the memory of running ones.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -74,6 +74,55 @@ pub(crate) fn processes_with(words: &[&str]) -> Vec<u32> {
         words.iter().all(|word| line.contains(word))
     };
     pids.filter(has).collect()
+}
+
+/// A cgroup whose processor time the kernel counts: of what is started in it, and of what that starts.
+pub(crate) struct Account {
+    directory: PathBuf,
+    is_v2: bool,
+}
+
+impl Account {
+    /// By version 1's controller where there is one, else by version 2; `None` where there is neither.
+    pub(crate) fn open() -> Result<Option<Account>> {
+        let places = [
+            ("/sys/fs/cgroup/cpuacct", false),
+            ("/sys/fs/cgroup/cpu,cpuacct", false),
+            ("/sys/fs/cgroup", true),
+        ];
+        let there = |(top, _): &(&str, bool)| Path::new(top).join("cgroup.procs").exists();
+        let Some((top, is_v2)) = places.into_iter().find(there) else { return Ok(None) };
+        let directory = Path::new(top).join(format!("rz-bench-{}", std::process::id()));
+        std::fs::create_dir(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
+        Ok(Some(Account { directory, is_v2 }))
+    }
+
+    /// A command that goes into it before it becomes the program.
+    pub(crate) fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", r#"echo 0 >"$0"; exec "$@""#])
+            .arg(self.directory.join("cgroup.procs"))
+            .arg(program);
+        command
+    }
+
+    /// User and system time of all until now, in milliseconds.
+    pub(crate) fn used_ms(&self) -> Result<f64> {
+        let path = self.directory.join(if self.is_v2 { "cpu.stat" } else { "cpuacct.usage" });
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let (word, a_millisecond) = if self.is_v2 { ("usage_usec ", 1e3) } else { ("", 1e6) };
+        let value = text.lines().find_map(|line| line.strip_prefix(word)?.trim().parse::<f64>().ok());
+        Ok(value.with_context(|| format!("{} has no figure", path.display()))? / a_millisecond)
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        // It stays if something is still in it, which the check for what is left over says.
+        let _ = std::fs::remove_dir(&self.directory);
+    }
 }
 
 #[cfg(test)]

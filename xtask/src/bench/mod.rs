@@ -9,6 +9,7 @@ mod measure;
 mod model;
 mod node;
 mod peers;
+mod pods;
 mod report;
 
 use std::path::{Path, PathBuf};
@@ -25,8 +26,8 @@ usage: cargo xtask bench [--rounds N] [--write] [FIGURE…]
   --rounds N   how often each contender is measured (20)
   --write      write docs/benchmarks.md and its picture, instead of only printing
 
-Peers (crun, runc, youki, bwrap, podman) are measured if they are installed; nothing is installed for this.
-Figures: life, pod, hundred, memory, receivers, commands, model, snapshot, watch (all)";
+Peers (crun, runc, youki, bwrap, podman, containerd) are measured if they are installed; nothing is installed for this.
+Figures: life, pod, larger, hundred, idle, memory, receivers, commands, model, snapshot, watch (all)";
 
 struct Options {
     rounds: usize,

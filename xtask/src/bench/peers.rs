@@ -1,22 +1,66 @@
 //! The programs that do the same, as they are set up for a fair comparison: the same root file system, the same program.
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use sys::namespace::Namespaces;
 
-use super::measure;
+use super::measure::{self, Sample};
 use crate::host;
 
-/// Something that runs `true` in a container once.
+/// Something that is run again and again.
 pub(crate) struct Contender {
     pub(crate) name: String,
-    pub(crate) command: Box<dyn Fn() -> Command>,
+    command: Box<dyn Fn() -> Command>,
 }
 
 impl Contender {
     pub(crate) fn new(name: impl Into<String>, command: impl Fn() -> Command + 'static) -> Contender {
         Contender { name: name.into(), command: Box::new(command) }
+    }
+
+    /// One run, with this machine's cgroups as somebody sees them.
+    pub(crate) fn run(&self, cgroups: Option<&Cgroups>) -> Result<Sample> {
+        let Some(cgroups) = cgroups else { return measure::run(&mut (self.command)()) };
+        sys::namespace::enter(cgroups.seen.as_fd()).context("enter a mount namespace")?;
+        let sample = measure::run(&mut (self.command)());
+        sys::namespace::enter(cgroups.before.as_fd()).context("go back to the mount namespace")?;
+        sample
+    }
+}
+
+/// A mount namespace in which this machine's cgroups look otherwise. The mounts that were there when it was made are in it.
+pub(crate) struct Cgroups {
+    seen: OwnedFd,
+    before: OwnedFd,
+}
+
+impl Cgroups {
+    /// Of a machine that has both versions: the first alone, or the second alone as most machines have it. `None` where
+    /// there are not both.
+    pub(crate) fn of_version(version: u8) -> Result<Option<Cgroups>> {
+        if !Path::new(UNIFIED).join("cgroup.procs").exists() {
+            return Ok(None);
+        }
+        let before = sys::namespace::open_own("mnt").context("open the mount namespace")?;
+        sys::namespace::unshare(Namespaces::MOUNT).context("make a mount namespace")?;
+        let hide = || -> Result<OwnedFd> {
+            host::run(Command::new("mount").args(["--make-rprivate", "/"]))?;
+            match version {
+                1 => host::run(Command::new("umount").arg(UNIFIED))?,
+                _ => {
+                    host::run(Command::new("umount").args(["--recursive", CGROUPS]))?;
+                    host::run(Command::new("mount").args(["-t", "cgroup2", "cgroup2", CGROUPS]))?;
+                }
+            }
+            sys::namespace::open_own("mnt").context("open the new mount namespace")
+        };
+        let seen = hide();
+        sys::namespace::enter(before.as_fd()).context("go back to the mount namespace")?;
+        Ok(Some(Cgroups { seen: seen?, before }))
     }
 }
 
@@ -62,50 +106,35 @@ fn make_bundle(bundle: &Path, layer: &Path) -> Result<()> {
     std::fs::write(bundle.join("config.json"), config).context("cannot write the bundle")
 }
 
-/// The runtimes that are installed and run here, and of the others why not.
+const CGROUPS: &str = "/sys/fs/cgroup";
+/// Version 2 of cgroups beside version 1, where systemd and others have it.
+const UNIFIED: &str = "/sys/fs/cgroup/unified";
+
+/// The runtimes that are installed, and of the others why not.
 pub(crate) fn for_one_life(work: &Path, layer: &Path) -> Result<(Vec<Contender>, Vec<String>)> {
     let bundle = work.join("bundle");
     make_bundle(&bundle, layer)?;
     let (mut present, mut absent) = (Vec::new(), Vec::new());
-    // crun refuses a machine with both versions of cgroups; without them it does less than the others.
-    let tries: [(&str, &str, &[&str]); 4] = [
-        ("crun", "crun", &[]),
-        ("crun", "crun without cgroups", &["--cgroup-manager=disabled"]),
-        ("runc", "runc", &[]),
-        ("youki", "youki", &[]),
-    ];
-    for (program, name, flags) in tries {
-        if host::find(program).is_none() {
-            absent.push(format!("{program}: not installed"));
-            continue;
-        }
-        if present.iter().any(|c: &Contender| c.name.starts_with(program)) {
-            continue;
-        }
-        let (state, bundle) = (work.join(program), bundle.clone());
-        let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let run = move || {
-            let mut command = Command::new(program);
-            command
-                .arg("--root")
-                .arg(&state)
-                .args(&flags)
-                .args(["run", "--bundle"])
-                .arg(&bundle)
-                .arg("bench-once");
-            command
-        };
-        match measure::run(&mut run()) {
-            Ok(_) => present.push(Contender::new(name, run)),
-            Err(error) => absent.push(format!("{name}: {error:#}")),
+    for program in ["crun", "runc", "youki"] {
+        match host::find(program) {
+            Some(_) => present.push(of_oci(program, work, &bundle)),
+            None => absent.push(format!("{program}: not installed")),
         }
     }
-    absent.dedup();
     match host::find("bwrap") {
         Some(_) => present.push(bwrap(layer.to_owned())),
         None => absent.push("bwrap: not installed".to_owned()),
     }
     Ok((present, absent))
+}
+
+fn of_oci(program: &'static str, work: &Path, bundle: &Path) -> Contender {
+    let (state, bundle) = (work.join(program), bundle.to_owned());
+    Contender::new(program, move || {
+        let mut command = Command::new(program);
+        command.arg("--root").arg(&state).args(["run", "--bundle"]).arg(&bundle).arg("bench-once");
+        command
+    })
 }
 
 fn bwrap(layer: PathBuf) -> Contender {
@@ -123,6 +152,15 @@ fn bwrap(layer: PathBuf) -> Contender {
 /// podman with a state of its own.
 pub(crate) struct Podman {
     work: PathBuf,
+}
+
+impl Drop for Podman {
+    /// podman leaves the cgroup that its pods had above them; where others have something in it, it stays.
+    fn drop(&mut self) {
+        for hierarchy in std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+            let _ = std::fs::remove_dir(hierarchy.path().join("libpod_parent"));
+        }
+    }
 }
 
 impl Podman {
@@ -198,5 +236,91 @@ exec runc "$@"
         let mut all: Vec<u32> = pauses.filter(is_pause).collect();
         all.extend(&monitors);
         all
+    }
+}
+
+/// containerd with a root, a state and a socket of its own, through its client `ctr`: one container is what a pod is here.
+/// crictl, which knows pods, is in no package of Debian's.
+pub(crate) struct Containerd {
+    work: PathBuf,
+    daemon: Child,
+}
+
+impl Containerd {
+    const IMAGE: &str = "docker.io/library/busybox:latest";
+    /// How long it may take to answer.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// Starts the daemon and tries one container; `Err` says why it cannot run here.
+    pub(crate) fn start(work: &Path, images: &Path) -> Result<Containerd> {
+        host::find("containerd").and(host::find("ctr")).context("not installed")?;
+        std::fs::create_dir_all(work)?;
+        let shown = work.display();
+        let config = format!(
+            "version = 2\nroot = \"{shown}/root\"\nstate = \"{shown}/state\"\ndisabled_plugins = \
+             [\"io.containerd.grpc.v1.cri\", \"io.containerd.internal.v1.opt\"]\n\
+             [grpc]\naddress = \"{shown}/socket\"\n[ttrpc]\naddress = \"{shown}/ttrpc\"\n"
+        );
+        std::fs::write(work.join("config.toml"), config)?;
+        let log = std::fs::File::create(work.join("log"))?;
+        let mut command = Command::new("containerd");
+        command.arg("--config").arg(work.join("config.toml")).stdin(Stdio::null()).stdout(Stdio::null());
+        let containerd = Containerd { work: work.to_owned(), daemon: command.stderr(log).spawn()? };
+        containerd.wait_for_answer()?;
+        measure::run(containerd.client().args(["images", "import"]).arg(images.join("busybox.tar")))?;
+        measure::run(&mut containerd.begin("bench"))?;
+        measure::run(&mut containerd.remove("bench"))?;
+        Ok(containerd)
+    }
+
+    fn wait_for_answer(&self) -> Result<()> {
+        let until = Instant::now() + Containerd::PATIENCE;
+        loop {
+            match measure::run(self.client().arg("version")) {
+                Ok(_) => return Ok(()),
+                Err(error) if Instant::now() > until => return Err(error),
+                Err(_) => std::thread::sleep(Duration::from_millis(50)),
+            }
+        }
+    }
+
+    fn client(&self) -> Command {
+        let mut command = Command::new("ctr");
+        command.arg("--address").arg(self.work.join("socket"));
+        command
+    }
+
+    pub(crate) fn begin(&self, name: &str) -> Command {
+        let mut command = self.client();
+        // A cgroup without parents of its own, so that nothing is left of them.
+        let cgroup = format!("/rz-{name}-{}", std::process::id());
+        command.args(["run", "--detach", "--null-io", "--cgroup", &cgroup, Containerd::IMAGE, name]);
+        command.args(["sleep", "100000"]);
+        command
+    }
+
+    /// The task with its processes, then the container: two commands of the client's.
+    pub(crate) fn remove(&self, name: &str) -> Command {
+        let mut command = Command::new("sh");
+        let script = r#"ctr --address "$0" task rm --force "$1"; exec ctr --address "$0" container rm "$1""#;
+        command.args(["-c", script]).arg(self.work.join("socket")).arg(name);
+        command
+    }
+
+    /// The shims; the daemon is not in it.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        measure::processes_with(&["containerd-shim", &self.work.display().to_string()])
+    }
+}
+
+impl Drop for Containerd {
+    fn drop(&mut self) {
+        let listed = self.client().args(["containers", "list", "--quiet"]).output();
+        let listed = listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+        for name in listed.unwrap_or_default().lines() {
+            let _ = measure::run(&mut self.remove(name));
+        }
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
     }
 }

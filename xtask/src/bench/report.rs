@@ -27,11 +27,15 @@ pub(crate) fn page(machine: &str, figures: &[Figure], absent: &[String]) -> Stri
             let _ = writeln!(text, "- {}", line.replace('\n', " "));
         }
     }
-    text
+    text + REMARKS
 }
+
+/// What the figures do not say.
+const REMARKS: &str = include_str!("remarks.md");
 
 fn shown(value: f64) -> String {
     match value {
+        v if v.is_nan() => "–".to_owned(),
         v if v >= 100.0 => format!("{v:.0}"),
         v if v >= 10.0 => format!("{v:.1}"),
         v => format!("{v:.2}"),
@@ -52,8 +56,9 @@ pub(crate) fn picture(figures: &[Figure]) -> String {
         let title = format!("{}: {}", figure.title, figure.columns[column]);
         let _ = writeln!(body, r#"<text class="title" x="10" y="{y:.0}">{}</text>"#, escaped(&title));
         y += 12.0;
-        let most = figure.rows.iter().map(|(_, values)| values[column]).fold(f64::MIN_POSITIVE, f64::max);
-        for (index, (name, values)) in figure.rows.iter().enumerate() {
+        let rows = || figure.rows.iter().filter(|(_, values)| !values[column].is_nan());
+        let most = rows().map(|(_, values)| values[column]).fold(f64::MIN_POSITIVE, f64::max);
+        for (index, (name, values)) in rows().enumerate() {
             let length = (values[column] / most * (WIDTH - NAME_WIDTH - 90.0)).max(1.0);
             let class = if index == 0 { "ours" } else { "theirs" };
             let middle = y + BAR_HEIGHT * 0.75;
