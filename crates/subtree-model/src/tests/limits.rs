@@ -256,6 +256,27 @@ fn older_kernels_choose_the_master_by_its_root() {
 }
 
 #[test]
+fn what_goes_under_a_locked_mount_takes_its_lock_since_7() {
+    // /b shows / without its /a, so that something can be mounted at that place although /a is there.
+    let world = |kernel| {
+        let mut world = world();
+        world.set_kernel(kernel);
+        let bind = Op::Bind { source: "/".into(), target: "/b".into(), recursive: false };
+        run(&mut world, TASK, &[change("/", PropagationType::Shared), bind]);
+        let container = world.fork(TASK).expect("a task");
+        run(&mut world, container, &[Op::UnshareUserAndMounts]);
+        run(&mut world, TASK, &[mount("/b/a")]);
+        (world, container)
+    };
+    let unmount = Op::UnmountPath { target: "/a".into(), detach: false, expire: false };
+    let (mut stays, container) = world(Kernel::V6_18);
+    check_refused(&mut stays, container, &unmount, RuleId::UnmountLocked);
+    let (mut passes, container) = world(Kernel::V7);
+    run(&mut passes, container, std::slice::from_ref(&unmount));
+    check_refused(&mut passes, container, &unmount, RuleId::UnmountLocked);
+}
+
+#[test]
 fn errors_have_their_numbers() {
     assert_eq!((Errno::EPERM.number(), Errno::EINVAL.number(), Errno::ELOOP.number()), (1, 22, 40));
     assert_eq!(Errno::EBUSY.to_string(), "EBUSY");

@@ -9,7 +9,10 @@
 //!   appearance (`-` is the base), the groups numbered likewise. All mounts of all namespaces are listed, but for the
 //!   base itself and its `/proc`;
 //! * `# rows: TABLE/ROW…`: the rows of tables that the case shows (`rows.txt`);
-//! * `[before 6.17] LINE`, `[since 6.17] LINE`, `[6.18] LINE`: a line for the kernels that do it so.
+//! * `[before 6.17] LINE`, `[since 6.17] LINE`, `[6.18] LINE`, `[since 6.5] [before 7] LINE`: a line for the kernels that
+//!   do it so.
+//!
+//! The cases are also run in the model alone by the rules of every other kernel, whose expectations stand in the same files.
 //!
 //! With `RHIZOME_MODEL_UPDATE` set, the mounts in the files are written anew (to be read, then, with a doubting eye).
 
@@ -51,7 +54,7 @@ pub(crate) fn all() -> (Outcome, bool) {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/kernel/cases").join(file);
         let path = path.with_extension("txt");
         let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
-        let mut cases = split(&text);
+        let mut cases = split(&text, crate::running_kernel().unwrap_or_default());
         for case in &mut cases {
             let outcome = run_apart(|kernel, outcome| run(kernel, case, outcome));
             if let Some(difference) = &outcome.difference {
@@ -72,16 +75,48 @@ pub(crate) fn all() -> (Outcome, bool) {
             std::fs::write(&path, join(&text, &cases)).unwrap_or_else(|error| panic!("{path:?}: {error}"));
         }
     }
-    (total, ok)
+    let alone = Version::ALL.iter().filter(|&&version| Some(version) != crate::running_kernel());
+    let alone_ok = alone.fold(true, |ok, &version| by_the_rules_of(version) && ok);
+    (total, ok && alone_ok)
 }
 
-fn split(text: &str) -> Vec<Case> {
+/// Runs all in the model alone, by the rules of another kernel.
+fn by_the_rules_of(version: Version) -> bool {
+    let mut ok = true;
+    for file in FILES {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/kernel/cases").join(file);
+        let path = path.with_extension("txt");
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+        for case in split(&text, version) {
+            if let Err(difference) = run_alone(&case, version) {
+                println!("{file}: {}, Linux {}: {difference}", case.title, version.name());
+                ok = false;
+            }
+        }
+    }
+    println!("test by_the_rules_of {} ... {}", version.name(), if ok { "ok" } else { "FAILED" });
+    ok
+}
+
+fn run_alone(case: &Case, version: Version) -> Result<(), String> {
+    let mut model = Model::of(version);
+    for line in &case.lines {
+        let Some((step, expected)) = parse_line(line)? else { continue };
+        let result = model.step(&step);
+        model.world.check_invariants()?;
+        check_result(&step, &result, expected)?;
+    }
+    let mounts = mounts(&model);
+    if mounts == case.mounts { Ok(()) } else { Err(unexpected(&mounts, &case.mounts)) }
+}
+
+fn split(text: &str, version: Version) -> Vec<Case> {
     let mut cases: Vec<Case> = Vec::new();
     for line in text.lines() {
         if let Some(title) = line.strip_prefix("## ") {
             cases.push(Case { title: title.to_owned(), ..Case::default() });
         } else if let Some(case) = cases.last_mut() {
-            let Some(line) = of_this_kernel(line) else { continue };
+            let Some(line) = of_kernel(line, version) else { continue };
             match line.strip_prefix("= ") {
                 Some(mount) => case.mounts.push(mount.to_owned()),
                 None => case.lines.push(line.to_owned()),
@@ -92,11 +127,10 @@ fn split(text: &str) -> Vec<Case> {
 }
 
 /// A line without what it says of kernels; none if it is for others.
-fn of_this_kernel(line: &str) -> Option<&str> {
+fn of_kernel(line: &str, running: Version) -> Option<&str> {
     let Some((condition, rest)) = line.strip_prefix('[').and_then(|line| line.split_once("] ")) else {
         return Some(line);
     };
-    let running = crate::running_kernel().unwrap_or_default();
     let version = |release: &str| {
         Version::of_release(release).unwrap_or_else(|| panic!("{line}: no kernel is known by {release}"))
     };
@@ -105,7 +139,7 @@ fn of_this_kernel(line: &str) -> Option<&str> {
         Some(("since", release)) => running >= version(release),
         _ => running == version(condition),
     };
-    applies.then_some(rest)
+    if applies { of_kernel(rest, running) } else { None }
 }
 
 /// The file again, with the mounts as they came out.
@@ -131,17 +165,25 @@ fn run(kernel: &mut Kernel, case: &Case, outcome: &mut Outcome) {
     }
     outcome.notes = mounts(&model);
     if outcome.notes != case.mounts {
-        let (expected, actual) = (case.mounts.join("\n  "), outcome.notes.join("\n  "));
-        outcome.difference = Some(format!("the mounts\n  {actual}\nare not those of the file\n  {expected}"));
+        outcome.difference = Some(unexpected(&outcome.notes, &case.mounts));
     }
 }
 
+fn unexpected(actual: &[String], expected: &[String]) -> String {
+    let (expected, actual) = (expected.join("\n  "), actual.join("\n  "));
+    format!("the mounts\n  {actual}\nare not those of the file\n  {expected}")
+}
+
 fn run_line(kernel: &mut Kernel, model: &mut Model, line: &str, outcome: &mut Outcome) -> Result<(), String> {
+    let Some((step, expected)) = parse_line(line)? else { return Ok(()) };
+    let result = both_checked(kernel, model, &step, outcome)?;
+    check_result(&step, &result, expected)
+}
+
+fn parse_line(line: &str) -> Result<Option<(Step, &str)>, String> {
     let line = line.split('#').next().unwrap_or("");
     let (text, expected) = line.split_once("=>").unwrap_or((line, ""));
-    let Some(step) = step::parse(text)? else { return Ok(()) };
-    let result = both_checked(kernel, model, &step, outcome)?;
-    check_result(&step, &result, expected.trim())
+    Ok(step::parse(text)?.map(|step| (step, expected.trim())))
 }
 
 fn check_result(step: &Step, result: &Result<Effects, Refused>, expected: &str) -> Result<(), String> {

@@ -359,8 +359,13 @@ const BETWEEN: Handle = Handle(u32::MAX);
 impl Model {
     /// What [`Kernel::begin`] makes.
     pub(crate) fn new() -> Model {
+        Model::of(crate::running_kernel().unwrap_or_default())
+    }
+
+    /// The same by the rules of some kernel.
+    pub(crate) fn of(kernel: subtree_model::Kernel) -> Model {
         let mut world = World::new();
-        world.set_kernel(crate::running_kernel().unwrap_or_default());
+        world.set_kernel(kernel);
         let create = |path: &str| Op::Create { path: path.into(), kind: Missing::Directory };
         let mount = |fs_type: &str, source: &str, target: &str| Op::Mount {
             fs_type: fs_type.into(),
