@@ -9,48 +9,29 @@ use crate::child::{self, Identity, Program};
 use crate::control::read_hierarchies;
 use crate::error::{Error, Result, START_ERROR_EXIT_CODE, Step, StepFailure};
 use crate::fault;
+use crate::io::{Io, io, output_pipes, reopen, stdio};
 use crate::mounts::{CgroupView, MountRequest, Prepared, REDO_MAX, Verdict, prepare};
+use crate::program::{
+    argv, config_error, environment, limits, refuse_nul, seccomp_of, seccomp_program, stop_signal,
+    user_request, working_directory,
+};
 use crate::sandbox::Sandbox;
-use crate::seccomp::numbers::Machine;
 use crate::state::{
     ContainerRecord, Dirs, Exit, Liveness, ProcessId, ProcessSpec, Status, make_private_directory, new_id,
 };
-use crate::user::{User, UserRequest};
+use crate::user::User;
 use crate::user_namespace;
-use crate::{se_linux, seccomp, signal};
+use crate::{se_linux, signal};
 use jiff::Timestamp;
-use manifest::cri::{ContainerConfig, LinuxContainerResources, SeccompProfile, SupplementalGroupsPolicy};
+use manifest::cri::ContainerConfig;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitIdStatus};
-use rustix::thread::CapabilitySet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long the first process may take for each of its two ways (to be ready; to execute the program). Longer
 /// than any file system should take, shorter than a dead one.
 const CHILD_TIMEOUT: Duration = Duration::from_secs(60);
-
-const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// The supervisor's ends of a container's input and output.
-#[derive(Debug)]
-pub enum Io {
-    /// Without a terminal.
-    Pipes {
-        /// To write to, if the container keeps its stdin open; else that is `/dev/null`.
-        stdin: Option<OwnedFd>,
-        /// To read from.
-        stdout: OwnedFd,
-        /// To read from.
-        stderr: OwnedFd,
-    },
-    /// With a terminal: its master.
-    Terminal {
-        /// To read from and write to.
-        master: OwnedFd,
-    },
-}
 
 /// A container, held by the process that created it and is its parent.
 #[derive(Debug)]
@@ -93,18 +74,6 @@ struct Ready {
     user: User,
     channel: OwnedFd,
     io: Io,
-}
-
-/// A container's stdio before it is split between the two processes.
-struct Stdio {
-    ours: Io0,
-    theirs: [OwnedFd; 3],
-}
-
-/// [`Io`] before a terminal's master has arrived.
-struct Io0 {
-    stdin: Option<OwnedFd>,
-    outputs: Option<(OwnedFd, OwnedFd)>,
 }
 
 impl Sandbox {
@@ -393,10 +362,6 @@ fn check(plan: &Plan, ready: &Ready, user_base: Option<u32>) -> Result<()> {
     Err(Error::NotAsPlanned { id: plan.id.clone(), differences })
 }
 
-fn config_error(field: &'static str, reason: String) -> Error {
-    Error::Config { field, reason }
-}
-
 /// In the child.
 fn build(prepared: &Prepared) -> Result<(), StepFailure> {
     fault::point("child.mounts").map_err(|errno| StepFailure::new(Step::Mounts, errno))?;
@@ -509,157 +474,6 @@ fn describe(status: Option<WaitIdStatus>) -> String {
     }
 }
 
-/// The kubelet's arithmetic of entrypoint and command.
-fn argv(config: &ContainerConfig, image: &image::Image) -> Result<Vec<String>> {
-    let (first, rest) = match (config.command.is_empty(), config.args.is_empty()) {
-        (false, _) => (&config.command, &config.args),
-        (true, false) => (&image.config.entrypoint, &config.args),
-        (true, true) => (&image.config.entrypoint, &image.config.cmd),
-    };
-    let argv: Vec<String> = first.iter().chain(rest).cloned().collect();
-    if argv.is_empty() {
-        return Err(config_error(
-            "command",
-            "no command specified, neither by the container nor by its image".to_owned(),
-        ));
-    }
-    Ok(argv)
-}
-
-/// The usual PATH, the image's variables, the pod's host name, a terminal's TERM, the container's own: the
-/// later wins.
-fn environment(config: &ContainerConfig, image: &image::Image, hostname: &str) -> Vec<String> {
-    let mut env: Vec<String> = vec![DEFAULT_PATH.to_owned()];
-    let mut set = |line: String| {
-        let name_length = line.find('=').unwrap_or(line.len());
-        let same = |other: &&mut String| other.split('=').next() == Some(&line[..name_length]);
-        match env.iter_mut().find(same) {
-            Some(other) => *other = line,
-            None => env.push(line),
-        }
-    };
-    if config.tty {
-        set("TERM=xterm".to_owned());
-    }
-    image.config.env.iter().filter(|line| line.contains('=')).for_each(|line| set(line.clone()));
-    if !hostname.is_empty() {
-        set(format!("HOSTNAME={hostname}"));
-    }
-    config.envs.iter().for_each(|(name, value)| set(format!("{name}={value}")));
-    env
-}
-
-fn working_directory(config: &ContainerConfig, image: &image::Image) -> String {
-    let wanted = if config.working_dir.is_empty() { &image.config.working_dir } else { &config.working_dir };
-    if wanted.starts_with('/') { wanted.clone() } else { format!("/{wanted}") }
-}
-
-fn user_request(
-    config: &ContainerConfig,
-    image: &image::Image,
-    user_base: Option<u32>,
-) -> Result<UserRequest> {
-    let security = &config.security_context;
-    let id = |field, value: i64| {
-        let id = u32::try_from(value)
-            .map_err(|_| config_error(field, format!("{value} is not a user or group id")))?;
-        if user_base.is_some() && id >= user_namespace::SIZE {
-            let last = user_namespace::SIZE - 1;
-            let reason = format!("{id} is not in the pod's user namespace, which has the ids 0 to {last}");
-            return Err(config_error(field, reason));
-        }
-        Ok(id)
-    };
-    Ok(UserRequest {
-        image_user: image.config.user.clone(),
-        uid: security.run_as_user.map(|uid| id("runAsUser", uid)).transpose()?,
-        gid: security.run_as_group.map(|gid| id("runAsGroup", gid)).transpose()?,
-        supplementary: security
-            .supplemental_groups
-            .iter()
-            .map(|gid| id("supplementalGroups", *gid))
-            .collect::<Result<_>>()?,
-        strict_groups: security.supplemental_groups_policy == SupplementalGroupsPolicy::Strict,
-    })
-}
-
-/// What cannot be handed to execve(2) is found here, not in the child.
-fn refuse_nul(program: &Program) -> Result<()> {
-    let lists = [("command", &program.argv), ("env", &program.env)];
-    for (field, list) in lists {
-        if let Some(bad) = list.iter().find(|text| text.contains('\0')) {
-            return Err(config_error(field, format!("{bad:?} contains a NUL")));
-        }
-    }
-    if program.cwd.contains('\0') {
-        return Err(config_error("workingDir", format!("{:?} contains a NUL", program.cwd)));
-    }
-    Ok(())
-}
-
-fn seccomp_of(config: &ContainerConfig) -> SeccompProfile {
-    if config.security_context.privileged {
-        return SeccompProfile::Unconfined;
-    }
-    config.security_context.seccomp.clone()
-}
-
-/// The filter of a profile, for a container with these capabilities.
-pub(crate) fn seccomp_program(
-    dirs: &Dirs,
-    profile: &SeccompProfile,
-    capabilities: CapabilitySet,
-) -> Result<Option<Vec<sys::seccomp::Instruction>>> {
-    let file = match profile {
-        SeccompProfile::Unconfined => return Ok(None),
-        SeccompProfile::RuntimeDefault => {
-            let native = seccomp::profile::table(capabilities);
-            if cfg!(not(target_arch = "x86_64")) {
-                return Ok(Some(seccomp::compile(&native, Machine::NATIVE.audit())));
-            }
-            let small = seccomp::profile::table_32_bit(&native, capabilities);
-            let tables = [(Machine::NATIVE.audit(), &native), (Machine::I386.audit(), &small)];
-            return Ok(Some(seccomp::compile_for(&tables)));
-        }
-        SeccompProfile::Localhost(file) => dirs.seccomp_profiles().join(file),
-    };
-    let refuse =
-        |why: String| config_error("seccompProfile", format!("cannot load seccomp profile {file:?}: {why}"));
-    let mut bytes = Vec::new();
-    std::fs::File::open(&file)
-        .and_then(|open| {
-            std::io::Read::read_to_end(
-                &mut std::io::Read::take(open, seccomp::localhost::MAX_BYTES),
-                &mut bytes,
-            )
-        })
-        .map_err(|error| refuse(error.to_string()))?;
-    seccomp::localhost::compile(&bytes).map(Some).map_err(|error| refuse(error.to_string()))
-}
-
-/// The pod's word, else the image's, else SIGTERM.
-fn stop_signal(config: &ContainerConfig, image: &image::Image) -> Result<i32> {
-    let of_image = image.config.stop_signal.as_deref().filter(|name| !name.is_empty());
-    let (field, name) = match (config.stop_signal.as_deref(), of_image) {
-        (Some(name), _) => ("stopSignal", name),
-        (None, Some(name)) => ("image stop signal", name),
-        (None, None) => return Ok(signal::TERM),
-    };
-    signal::parse(name).ok_or_else(|| config_error(field, format!("unknown signal {name:?}")))
-}
-
-pub(crate) fn limits(resources: &LinuxContainerResources, devices: Devices) -> Limits {
-    let positive = |value: i64| u64::try_from(value).unwrap_or(0);
-    Limits {
-        memory_bytes: positive(resources.memory_limit_in_bytes),
-        cpu_shares: positive(resources.cpu_shares),
-        cpu_quota_us: positive(resources.cpu_quota),
-        cpu_period_us: positive(resources.cpu_period),
-        pids: None,
-        devices,
-    }
-}
-
 fn cgroup_view(cgroup: &Cgroup, v2_only: bool) -> CgroupView {
     if v2_only {
         return CgroupView::V2;
@@ -695,54 +509,6 @@ pub(crate) fn set_oom_score(process: &ProcessId, wanted: i64, warnings: &mut Vec
             warnings.push(format!("oom_score_adj stays {is} instead of {wanted}: {error}"));
             is
         }
-    }
-}
-
-fn stdio(config: &ContainerConfig) -> Result<Stdio> {
-    let null = || {
-        rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
-            .map_err(Error::system("open /dev/null"))
-    };
-    let pipe =
-        || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(Error::system("make a pipe"));
-    if config.tty {
-        // Until its own terminal is open.
-        let theirs = [null()?, null()?, null()?];
-        return Ok(Stdio { ours: Io0 { stdin: None, outputs: None }, theirs });
-    }
-    let (stdin_read, stdin) = if config.stdin {
-        let (read, write) = pipe()?;
-        (read, Some(write))
-    } else {
-        (null()?, None)
-    };
-    let (stdout, stdout_write) = output_pipe()?;
-    let (stderr, stderr_write) = output_pipe()?;
-    let ours = Io0 { stdin, outputs: Some((stdout, stderr)) };
-    Ok(Stdio { ours, theirs: [stdin_read, stdout_write, stderr_write] })
-}
-
-/// A pipe for a container's output. The container's end is open for reading too (as a FIFO may be:
-/// `fifo_open()` in fs/pipe.c): so the pipe always has a reader, and a container whose supervisor was killed
-/// is not ended by SIGPIPE at its next line; when the pipe is full it waits until somebody reads. Ours still
-/// ends when the container's last process does.
-fn output_pipe() -> Result<(OwnedFd, OwnedFd)> {
-    let (read, write) =
-        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(Error::system("make a pipe"))?;
-    let path = sys::mount::magic_link(write.as_fd());
-    let both = rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
-        .map_err(Error::system("open a pipe for reading and writing"))?;
-    Ok((read, both))
-}
-
-fn io(ours: Io0, master: Option<OwnedFd>, tty: bool) -> Result<Io> {
-    match (ours.outputs, master) {
-        (Some((stdout, stderr)), _) if !tty => Ok(Io::Pipes { stdin: ours.stdin, stdout, stderr }),
-        (_, Some(master)) => Ok(Io::Terminal { master }),
-        _ => Err(Error::System {
-            action: "receive the container's terminal",
-            source: std::io::ErrorKind::NotFound.into(),
-        }),
     }
 }
 
@@ -875,40 +641,6 @@ impl Container {
     pub fn record(&self) -> &ContainerRecord {
         &self.record
     }
-}
-
-/// What tells the output pipes from others.
-fn output_pipes(io: &Io) -> Result<Option<[u64; 2]>> {
-    let inode = |fd: &OwnedFd| {
-        rustix::fs::fstat(fd).map(|stat| stat.st_ino).map_err(Error::system("look at a container's output"))
-    };
-    match io {
-        Io::Pipes { stdout, stderr, .. } => Ok(Some([inode(stdout)?, inode(stderr)?])),
-        Io::Terminal { .. } => Ok(None),
-    }
-}
-
-/// The reading end of the pipe that was given to a process as its output. Where the program has put something
-/// else in its place there is nothing to read: then it is the end of a pipe without a writer.
-fn reopen(pid: Pid, descriptor: usize, inode: Option<u64>) -> Result<OwnedFd> {
-    let link = format!("/proc/{}/fd/{descriptor}", pid.as_raw_nonzero());
-    if let Some(pipe) = inode.and_then(|inode| open_pipe(&link, inode)) {
-        return Ok(pipe);
-    }
-    let pipe = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
-    pipe.map(|(read, _)| read).map_err(Error::system("make a pipe"))
-}
-
-/// Opens a link of `/proc/PID/fd` for reading if it leads to that anonymous pipe. The container chooses what
-/// is there, at any moment: it is held first, and opened only once it is seen to be the pipe.
-fn open_pipe(link: &str, inode: u64) -> Option<OwnedFd> {
-    /// `PIPEFS_MAGIC`, include/uapi/linux/magic.h
-    const PIPEFS_MAGIC: u64 = 0x5049_5045;
-    let held = rustix::fs::open(link, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
-    let of_pipefs = rustix::fs::fstatfs(&held).is_ok_and(|fs| fs.f_type as u64 == PIPEFS_MAGIC);
-    let same = of_pipefs && rustix::fs::fstat(&held).is_ok_and(|stat| stat.st_ino == inode);
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    same.then(|| rustix::fs::open(sys::mount::magic_link(held.as_fd()), flags, Mode::empty()).ok()).flatten()
 }
 
 fn clone_fd(fd: &OwnedFd) -> Result<OwnedFd> {

@@ -4,10 +4,11 @@
 use crate::cgroup::Cgroup;
 use crate::channel::{self, Heard, Report};
 use crate::child::{self, Identity, Program};
-use crate::container::{end, error_of, seccomp_program, set_oom_score, wait, wait_for_end};
+use crate::container::{end, error_of, set_oom_score, wait, wait_for_end};
 use crate::control::read_hierarchies;
 use crate::error::{Error, Result, Step, StepFailure};
 use crate::fault;
+use crate::program::seccomp_program;
 use crate::sandbox::spawn_in;
 use crate::state::{ContainerRecord, Dirs, ProcessId, ProcessSpec, Status};
 use crate::user_namespace;

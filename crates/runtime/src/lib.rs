@@ -35,7 +35,9 @@ mod error;
 mod exec;
 pub mod fault;
 mod inside;
+mod io;
 pub mod mounts;
+mod program;
 pub mod removal;
 mod sandbox;
 mod se_linux;
@@ -45,7 +47,7 @@ mod state;
 pub mod user;
 pub mod user_namespace;
 
-pub use container::{Container, Io};
+pub use container::Container;
 pub use control::{
     kill, list_containers, list_containers_of, list_sandboxes, list_sandboxes_marked, remove_container,
     remove_sandbox, sandbox_status, status, stop_container, stop_sandbox,
@@ -53,5 +55,6 @@ pub use control::{
 pub use error::{Error, Result, START_ERROR_EXIT_CODE, Step, StepFailure};
 pub use exec::{ExecConfig, ExecProcess, ExecStdio, exec};
 pub use inside::inside;
+pub use io::Io;
 pub use sandbox::Sandbox;
 pub use state::{ContainerRecord, Dirs, Exit, ProcessId, ProcessSpec, SandboxRecord, Status};

@@ -5,11 +5,11 @@
 //! make them. A shared pid namespace needs a pid 1: a child that only reaps.
 
 use crate::cgroup::{Cgroup, CgroupError, Devices, Hierarchies, Limits};
-use crate::container::limits;
 use crate::control::read_hierarchies;
 use crate::error::{Error, Result, Step, StepFailure};
 use crate::fault;
 use crate::mounts::Users;
+use crate::program::limits;
 use crate::state::{
     Dirs, ProcessId, SANDBOX_FILE, SandboxRecord, check_id, make_private_directory, new_id, write_record,
 };
