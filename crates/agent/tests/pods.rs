@@ -407,7 +407,7 @@ fn a_user_namespace_and_every_volume(world: &World) {
     ]);
     let script = "cat /proc/self/uid_map | busybox awk '{print $1, $3}'; cat /map/key /secret/key; \
         for d in /host /sub /disk /memory; do echo x > $d/own && busybox stat -c %u:%g $d/own; done; \
-        echo '1.2.3.4 more' >> /etc/hosts && echo hosts; echo said > /dev/termination-log; exit 0";
+        echo '1.2.3.4 more' >> /etc/hosts && echo hosts; busybox grep -c ' /proc/' /proc/mounts; echo said > /dev/termination-log; exit 0";
     let spec = json!({"restartPolicy": "Never", "hostUsers": false, "volumes": volumes, "containers": [{
         "name": "main", "image": "busybox", "command": ["/bin/busybox", "sh", "-c", script],
         "securityContext": {"procMount": "Unmasked"},
@@ -443,7 +443,8 @@ fn a_user_namespace_and_every_volume(world: &World) {
     let log = world.log(&pod, "main", 0);
     assert_eq!(status.state.exit_code(), 0, "{:?}\n{log}", status.state);
     let owner = "0:0";
-    let expected = ["0 65536", "from the map", "secret", owner, owner, owner, owner, "hosts"];
+    // Nothing of /proc is hidden or read-only: procMount Unmasked.
+    let expected = ["0 65536", "from the map", "secret", owner, owner, owner, owner, "hosts", "0"];
     assert_eq!(log.lines().collect::<Vec<_>>(), expected);
     for name in ["own", "sub/own"] {
         assert_eq!(std::fs::metadata(world.host.join(name)).unwrap().uid(), 0, "{name} on disk");

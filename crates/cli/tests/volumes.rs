@@ -205,3 +205,29 @@ fn volumes_are_mounted_below_a_volume_of_files() {
     assert_eq!((ran.status, said), (0, vec![".:", "a.conf", "run", "", "run/sockets:", "s"]), "{ran:?}");
     world.assert_nothing_left();
 }
+
+/// Names, name servers and groups, where a program looks for them.
+#[test]
+fn a_pod_is_who_and_where_it_says() {
+    let Some(world) = World::isolated("a_pod_is_who_and_where_it_says") else { return };
+    let manifest = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  restartPolicy: Never\n  \
+        hostname: h\n  subdomain: sub\n  setHostnameAsFQDN: true\n  dnsPolicy: None\n  \
+        dnsConfig: {nameservers: [192.0.2.1], searches: [a.example], options: [{name: ndots, value: '2'}]}\n  \
+        hostAliases: [{ip: 192.0.2.7, hostnames: [alias]}]\n  \
+        securityContext: {runAsUser: 1000, runAsGroup: 3000, supplementalGroups: [4000], supplementalGroupsPolicy: Strict}\n  \
+        containers:\n  - {name: main, image: busybox, command: [sh, -c, 'hostname; id -u; id -G; cat /etc/resolv.conf; tail -n1 /etc/hosts']}\n";
+    let ran = world.run_with_input(&world.run_args(&["-"]), manifest.as_bytes());
+    let said: Vec<&str> =
+        ran.stdout.lines().map(|line| line.split_once("| ").map_or("", |said| said.1)).collect();
+    let expected = [
+        "h.sub.default.svc.cluster.local",
+        "1000",
+        "3000 4000",
+        "nameserver 192.0.2.1",
+        "search a.example",
+        "options ndots:2",
+        "192.0.2.7\talias",
+    ];
+    assert_eq!((ran.status, said.as_slice()), (0, expected.as_slice()), "{ran:?}");
+    world.assert_nothing_left();
+}

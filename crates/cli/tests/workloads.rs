@@ -371,3 +371,46 @@ fn a_claim_that_no_volume_fits_and_that_wants_no_folder_is_refused() {
     assert!(ran.stderr.contains("no persistent volumes available for this claim"), "{ran:?}");
     assert!(ran.stderr.contains("STDIN:4:1"), "{ran:?}");
 }
+
+/// What is not done is an error that names it, never something that is passed over.
+#[test]
+fn what_is_not_done_is_refused_by_name() {
+    let container = "containers: [{name: c, image: busybox}]";
+    let pod = |spec: &str| {
+        format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec: {{{spec}, {container}}}\n")
+    };
+    let job = |spec: &str| {
+        format!(
+            "apiVersion: batch/v1\nkind: Job\nmetadata: {{name: j}}\nspec: {{{spec}, template: {{spec: {{restartPolicy: Never, {container}}}}}}}\n"
+        )
+    };
+    let cron = format!(
+        "apiVersion: batch/v1\nkind: CronJob\nmetadata: {{name: j}}\nspec: {{schedule: '* * * * *', jobTemplate: {{spec: {{template: {{spec: {{restartPolicy: Never, {container}}}}}}}}}}}\n"
+    );
+    let cases = [
+        (
+            pod("securityContext: {windowsOptions: {runAsUserName: u}}"),
+            "windows options cannot be set for a linux pod",
+        ),
+        (pod("os: {name: windows}"), "spec.os.name: \"windows\" is not supported yet"),
+        (
+            pod("resources: {limits: {hugepages-2Mi: 2Mi, cpu: 1}}"),
+            "spec.resources.limits[hugepages-2Mi]: not supported yet",
+        ),
+        (pod("resourceClaims: [{name: r, resourceClaimName: x}]"), "spec.resourceClaims: not supported yet"),
+        (
+            job("podFailurePolicy: {rules: [{action: Ignore, onExitCodes: {operator: In, values: [1]}}]}"),
+            "spec.podFailurePolicy: not supported yet",
+        ),
+        (job("suspend: true"), "spec.suspend: \"true\" is not supported yet"),
+        (
+            job("backoffLimitPerIndex: 1"),
+            "spec.backoffLimitPerIndex: Invalid value: 1: requires indexed completion mode",
+        ),
+        (cron, "CronJob is not supported: nothing here makes Pods by the clock"),
+    ];
+    for (text, words) in cases {
+        let ran = support::run_with_input(&["run", "--dry-run", "-"], text.as_bytes());
+        assert!(ran.status == 1 && ran.stderr.contains(words), "{words}: {ran:?}");
+    }
+}
