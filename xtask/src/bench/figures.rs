@@ -587,11 +587,13 @@ type Track<'a> = (&'a Contender, Option<&'a Cgroups>);
 /// For how long idle pods are watched: twice a probe's period.
 const IDLE_FOR: Duration = Duration::from_secs(20);
 
+type Begin<'a> = dyn Fn(&str, &Path) -> Command + 'a;
+
 /// Somebody who starts and removes pods.
 struct OfPods<'a> {
     name: &'static str,
     /// By a pod's name and its manifest.
-    begin: Box<dyn Fn(&str, &Path) -> Command + 'a>,
+    begin: Box<Begin<'a>>,
     /// By its name.
     remove: Box<dyn Fn(&str) -> Command + 'a>,
     /// What runs beside the containers of all its pods.

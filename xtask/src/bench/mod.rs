@@ -92,6 +92,15 @@ mount -t tmpfs bench "$1" -o mode=755 || exit 2
 "$0" bench-inside "$@"
 status=$?
 "$3" --root "$1/rhizome" rm --force --all >/dev/null 2>&1
+if [ -e "$1/containerd/pid" ]; then
+    client="ctr --address $1/containerd/socket"
+    for name in $($client containers list --quiet); do
+        $client task rm --force "$name"
+        $client container rm "$name"
+    done >/dev/null 2>&1
+    kill "$(cat "$1/containerd/pid")"
+fi
+rmdir /sys/fs/cgroup/rz-* /sys/fs/cgroup/*/rz-* 2>/dev/null
 exit $status"#;
 
 /// The figures; in the namespace that `run` made.

@@ -266,6 +266,8 @@ impl Containerd {
         let mut command = Command::new("containerd");
         command.arg("--config").arg(work.join("config.toml")).stdin(Stdio::null()).stdout(Stdio::null());
         let containerd = Containerd { work: work.to_owned(), daemon: command.stderr(log).spawn()? };
+        // For the shell around us, where we are killed.
+        std::fs::write(work.join("pid"), containerd.daemon.id().to_string())?;
         containerd.wait_for_answer()?;
         measure::run(containerd.client().args(["images", "import"]).arg(images.join("busybox.tar")))?;
         measure::run(&mut containerd.begin("bench"))?;
@@ -322,5 +324,6 @@ impl Drop for Containerd {
         }
         let _ = self.daemon.kill();
         let _ = self.daemon.wait();
+        let _ = std::fs::remove_file(self.work.join("pid"));
     }
 }
