@@ -51,7 +51,14 @@ pub(crate) fn as_it_is(
 }
 
 /// With the containers that were started a moment before the supervisor was killed, which had not written that down.
-fn discovered(dirs: &runtime::Dirs, mut file: StatusFile, now: Now) -> runtime::Result<StatusFile> {
+///
+/// # Errors
+/// The sandbox' folder cannot be read.
+pub(crate) fn discovered(
+    dirs: &runtime::Dirs,
+    mut file: StatusFile,
+    now: Now,
+) -> runtime::Result<StatusFile> {
     let starting = |state: &PodState, name: &str| {
         state.containers.iter().any(|c| c.name == name && matches!(c.current, Current::Starting { .. }))
     };
@@ -64,8 +71,9 @@ fn discovered(dirs: &runtime::Dirs, mut file: StatusFile, now: Now) -> runtime::
         let Ok(record) = runtime::status(dirs, &id) else { continue };
         let name = record.config.name;
         if record.status == runtime::Status::Running && starting(&file.state, &name) {
-            // Which image it was is with the supervisor that has gone.
-            let (image, image_id) = (String::new(), String::new());
+            // Which image that was exactly is with the supervisor that has gone.
+            let rules = file.state.rules.containers.iter().find(|rules| rules.name == name);
+            let (image, image_id) = (rules.map(|r| r.image.clone()).unwrap_or_default(), String::new());
             let event = Event::ContainerStarted { name, id, image, image_id };
             file.state = step(file.state, event, now).0;
         }

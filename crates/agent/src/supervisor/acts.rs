@@ -89,6 +89,12 @@ impl Supervisor {
     /// and had not written down, removed; 4. the volumes, which are there already.
     pub(super) fn adopt(&mut self, before: StatusFile, sandbox: &str) -> Result<(), SupervisorError> {
         let adopted = runtime::Sandbox::adopt(&self.dirs, sandbox)?;
+        let mut before = crate::orphan::discovered(&self.dirs, before, read_now())?;
+        for container in before.state.containers.iter_mut().filter(|c| c.running() && c.image_id.is_empty()) {
+            if let Ok((image, image_id)) = self.find_image(&container.name) {
+                (container.image, container.image_id) = (image.reference, image_id);
+            }
+        }
         let state = crate::orphan::resumed(before.state).by_rules(super::rules(&self.record));
         self.file = StatusFile { state, ..before };
         let running: Vec<_> = self.state().containers.iter().filter(|c| c.running()).cloned().collect();
