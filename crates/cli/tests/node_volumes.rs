@@ -224,3 +224,48 @@ spec:
         "0"
     );
 }
+
+#[test]
+fn mounts_that_come_and_go_in_a_volume_are_told() {
+    let Some(node) = Node::start("mounts_that_come_and_go_in_a_volume_are_told") else {
+        return;
+    };
+    let volume = node.world.volume().display().to_string();
+    for (name, mode) in [("slave", "HostToContainer"), ("peer", "Bidirectional")] {
+        node.with_input(&["create", "-f", "-"], node.manifest(name, mode).as_bytes());
+    }
+    node.wait_ready(&["slave", "peer"]);
+    let told = |pod: &str, reason: &str| {
+        let of = format!("involvedObject.name={pod},reason={reason}");
+        let range = "jsonpath={range .items[*]}{.message}{\"\\n\"}{end}";
+        ["get", "events", "--field-selector", &of, "-o", range].map(str::to_owned)
+    };
+    let until = |pod: &str, reason: &str, reached: &dyn Fn(&str) -> bool| {
+        let args = told(pod, reason);
+        node.until(&args.each_ref().map(String::as_str), reached)
+    };
+    // Who watches begins when the first such pod is there: what it sees is only from then on.
+    let attempts = std::time::Instant::now();
+    let mut round = 0;
+    while node.ok(&told("slave", "MountArrived").each_ref().map(String::as_str)).is_empty() {
+        assert!(attempts.elapsed() < node::PATIENCE * 4);
+        node.world.on_host(&format!("mkdir -p {volume}/sub{round} && mount -t tmpfs x {volume}/sub{round}"));
+        round += 1;
+        std::thread::sleep(std::time::Duration::from_secs(2));
+    }
+    let arrived = until("slave", "MountArrived", &|text| !text.is_empty());
+    assert!(arrived.starts_with("main: a mount (tmpfs) came at /home/sub"), "{arrived}");
+    // On a machine that is very busy it may be found by reading again.
+    let from = ["by propagation, from the host (", "from where is not known"];
+    assert!(
+        arrived.contains("/home is HostToContainer") && from.iter().any(|from| arrived.contains(from)),
+        "{arrived}"
+    );
+    node.world.on_host(&format!("umount {volume}/sub*"));
+    until("slave", "MountLeft", &|text| text.contains("a mount (tmpfs) went at /home/sub"));
+    // What the pod mounts itself goes to the host, and to the other.
+    node.ok(&["exec", "peer", "--", "sh", "-c", "mkdir /home/own && mount -t tmpfs x /home/own"]);
+    until("peer", "MountArrived", &|text| text.lines().any(|line| line.contains("at /home/own ")));
+    until("slave", "MountArrived", &|text| text.lines().any(|line| line.contains("at /home/own ")));
+    node.ok(&["exec", "peer", "--", "umount", "/home/own"]);
+}

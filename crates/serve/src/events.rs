@@ -26,6 +26,8 @@ pub(crate) struct Happened<'a> {
     pub(crate) reason: &'a str,
     pub(crate) message: &'a str,
     pub(crate) container: Option<&'a str>,
+    /// What the user can do about it.
+    pub(crate) hint: Option<&'a str>,
     pub(crate) first: Timestamp,
     pub(crate) last: Timestamp,
     pub(crate) count: u32,
@@ -41,7 +43,7 @@ impl<'a> Happened<'a> {
     ) -> Happened<'a> {
         let now = Timestamp::now();
         let by = Reporter::Kubelet;
-        Happened { by, warning, reason, message, container, first: now, last: now, count: 1 }
+        Happened { by, warning, reason, message, container, hint: None, first: now, last: now, count: 1 }
     }
 }
 
@@ -138,6 +140,9 @@ fn event(node: &str, object: &Value, what: &Happened<'_>, key: &Key) -> Value {
         "message": what.message,
         "type": if what.warning { "Warning" } else { "Normal" },
     });
+    if let Some(hint) = what.hint {
+        event["metadata"]["annotations"] = json!({agent::events::HINT: hint});
+    }
     let told = match what.by {
         Reporter::Scheduler => json!({
             "source": {}, "firstTimestamp": null, "lastTimestamp": null,

@@ -44,6 +44,7 @@ mod kinds;
 mod list;
 mod logs;
 mod metrics;
+mod mount_events;
 mod node;
 mod notify;
 mod object;

@@ -33,6 +33,10 @@ use tokio::sync::Notify;
 const RETRY_FIRST: Duration = Duration::from_secs(2);
 const RETRY_MOST: Duration = Duration::from_secs(120);
 
+/// Reasons of events that are this node's own: an ask for propagation that is not met, and what to do about something.
+const LESS_THAN_ASKED: &str = "LessPropagation";
+const HOW_TO_MEND: &str = "HowToMend";
+
 /// What of a pod's object says that `agent` has had it. Nobody else writes it, and it is in the journal from then on.
 const HANDED_OVER: &str = "/status/observedGeneration";
 
@@ -47,6 +51,12 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
+    /// Wakes one pod, if it is looked after.
+    pub(crate) fn wake(&self, key: &Key) {
+        let wakes = self.wakes.lock().unwrap_or_else(PoisonError::into_inner);
+        wakes.get(key).into_iter().for_each(|wake| wake.notify_one());
+    }
+
     /// Wakes every pod: the node has changed.
     pub(crate) fn wake_all(&self) {
         let wakes = self.wakes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -381,7 +391,11 @@ impl Worker {
             }
             tokio::select! {
                 ready = wait_readable(&readable) => ready.map_err(ClientError::Wait)?,
-                () = self.wake.notified() => continue,
+                () = self.wake.notified() => {
+                    // Mounts may have come, gone or changed.
+                    told.running.clear();
+                    continue;
+                }
             }
             watch = self
                 .agent(move |client| {
@@ -428,7 +442,13 @@ impl Worker {
         if running != told.running {
             let (root, pod, now) = (self.shared.root.clone(), record.clone(), state.clone());
             let read = tokio::task::spawn_blocking(move || propagation::read(&root, &pod, &now));
-            told.propagation = read.await.unwrap_or_default();
+            let found = read.await.unwrap_or_default();
+            if let Some(found) = &found
+                && found.does_less_than(told.propagation.as_ref())
+            {
+                self.tell_less(found);
+            }
+            told.propagation = found;
             told.running = running;
         }
         if let Ok(status) = serde_json::to_value(agent::status::pod_status(record, state)) {
@@ -443,6 +463,10 @@ impl Worker {
         for (event, made) in state.events.iter().zip(agent::events::of_pod(record, state)) {
             if !told.events.contains(event) {
                 events::put(&self.shared.store, &made);
+                // `kubectl describe` shows no annotations.
+                if let Some(hint) = &event.hint {
+                    self.tell(false, HOW_TO_MEND, hint, event.container.as_deref());
+                }
             }
         }
         told.events.clone_from(&state.events);
@@ -451,6 +475,16 @@ impl Worker {
             self.shared.counters.started(self.begun.elapsed());
         }
         told.ran |= phase == "Running";
+    }
+}
+
+impl Worker {
+    fn tell_less(&self, found: &Found) {
+        let Some(object) = self.object() else { return };
+        let (message, hint) = found.less_and_mend(&object);
+        let what = Happened { hint: Some(&hint), ..Happened::now(true, LESS_THAN_ASKED, &message, None) };
+        events::record(&self.shared.store, &self.shared.facts.name, &object, &what);
+        self.tell(false, HOW_TO_MEND, &hint, None);
     }
 }
 

@@ -13,10 +13,12 @@ use std::path::Path;
 pub(crate) const CONDITION: &str = manifest::annotations::PROPAGATION;
 
 /// What is found of one pod.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Found {
     /// By container and path.
     annotation: Value,
+    /// Volumes whose mounts do less than was asked.
+    short: Vec<String>,
     /// Mounts that do less than was asked, in words.
     less: Vec<String>,
     /// Mounts that do what was asked, in words.
@@ -39,7 +41,7 @@ pub(crate) fn read(root: &Root, pod: &api::Pod, state: &PodState) -> Option<Foun
         return None;
     }
     let host = observe::read_own_mounts().ok()?;
-    let mut found = Found { annotation: json!({}), less: Vec::new(), as_asked: Vec::new() };
+    let mut found = Found::default();
     for container in containers {
         let Some(running) = state.container(&container.name).filter(|c| c.running()) else { continue };
         let Ok(record) = runtime::status(&root.runtime_dirs(), &running.id) else { continue };
@@ -51,11 +53,37 @@ pub(crate) fn read(root: &Root, pod: &api::Pod, state: &PodState) -> Option<Foun
 }
 
 /// What a mount asks for, if it is more than the default.
-fn asked(mount: &api::VolumeMount) -> Option<&str> {
+pub(crate) fn asked(mount: &api::VolumeMount) -> Option<&str> {
     mount.mount_propagation.as_deref().filter(|mode| *mode != "None")
 }
 
 impl Found {
+    /// Whether there are mounts that do less than was asked, and others than before.
+    pub(crate) fn does_less_than(&self, before: Option<&Found>) -> bool {
+        !self.less.is_empty() && before.is_none_or(|before| before.less != self.less)
+    }
+
+    /// That, in words, and what brings it back.
+    pub(crate) fn less_and_mend(&self, pod: &Value) -> (String, String) {
+        let volumes = object::items(pod, "/spec/volumes").iter();
+        let of_host = volumes.filter(|volume| self.short.iter().any(|name| volume["name"] == name.as_str()));
+        let paths: Vec<&str> = of_host.filter_map(|volume| volume["hostPath"]["path"].as_str()).collect();
+        let mend = match paths.as_slice() {
+            [] => "delete the pod and create it again: its volumes are shared when they are made".to_owned(),
+            paths => {
+                let each = paths
+                    .iter()
+                    .map(|path| format!("mount --make-rshared \"$(findmnt -n -o TARGET -T {path})\""));
+                let each: Vec<String> = each.collect();
+                format!(
+                    "share the host's mount again ({}), then delete the pod and create it again: a mount that has left its peer group does not come back into it",
+                    each.join("; ")
+                )
+            }
+        };
+        (self.less.join("; "), mend)
+    }
+
     fn add(&mut self, container: &api::Container, table: &MountTable, host: &MountTable) {
         let mut mounts = Map::new();
         for mount in container.volume_mounts.iter().flatten() {
@@ -90,8 +118,14 @@ impl Found {
                 mount.mount_path,
                 there.propagation.in_words()
             );
-            if holds { self.as_asked.push(text) } else { self.less.push(text) }
+            if holds {
+                self.as_asked.push(text);
+            } else {
+                self.less.push(text);
+                self.short.push(mount.name.clone());
+            }
         }
+        // `null` becomes a mapping with its first entry.
         self.annotation[&container.name] = Value::Object(mounts);
     }
 
@@ -129,7 +163,7 @@ fn reach(mount: &Mount, host: &MountTable) -> (bool, bool) {
 }
 
 /// A path as the kernel shows it: no slash at its end, none twice.
-fn normal(path: &str) -> String {
+pub(crate) fn normal(path: &str) -> String {
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
     format!("/{}", parts.join("/"))
 }
@@ -155,7 +189,7 @@ mod tests {
             {"name": "v", "mountPath": "/none"},
         ]}))
         .unwrap();
-        let mut found = Found { annotation: json!({}), less: Vec::new(), as_asked: Vec::new() };
+        let mut found = Found::default();
         found.add(&container, &inside, &host);
         assert_eq!(
             found.less,

@@ -7,6 +7,7 @@ use crate::events;
 use crate::http::{self, Peer};
 use crate::kinds::Resource;
 use crate::metrics::Counters;
+use crate::mount_events;
 use crate::node::Facts;
 use crate::notify;
 use crate::object::{self, Key, text};
@@ -182,6 +183,7 @@ async fn serve(
     let doors = tokio::spawn(listen(shared.clone(), tcp, tls, unix, places));
     tokio::spawn(keep_up(shared.clone(), config.manifests.clone()));
     tokio::spawn(controllers::keep(shared.clone()));
+    mount_events::start(&shared).map_err(system("start a thread"))?;
     ready(&Ready { kubeconfig, address, socket: socket.clone() });
     notify::tell("READY=1");
     tokio::select! {

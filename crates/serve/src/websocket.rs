@@ -134,6 +134,8 @@ fn message(channel: u8, bytes: &[u8]) -> Message {
 async fn take(message: Message, input: &mpsc::Sender<Input>) -> Option<()> {
     let bytes: Bytes = match message {
         Message::Binary(bytes) => bytes,
+        // What Python's client sends, where it is given text.
+        Message::Text(text) => text.into(),
         Message::Close(_) => return None,
         // Pings are answered by the library.
         _ => return Some(()),
