@@ -256,6 +256,24 @@ fn older_kernels_choose_the_master_by_its_root() {
 }
 
 #[test]
+fn kernels_are_known_by_their_releases() {
+    let names: Vec<&str> = Kernel::ALL.iter().map(|kernel| kernel.name()).collect();
+    assert_eq!(names, ["6.1", "6.6", "6.12", "6.18", "7"]);
+    for kernel in Kernel::ALL {
+        assert_eq!(Kernel::of_release(kernel.name()), Some(kernel));
+        assert_eq!(kernel.standing().starts_with("read"), !matches!(kernel, Kernel::V6_1 | Kernel::V6_18));
+        assert_eq!(kernel.not_modelled().is_empty(), kernel != Kernel::V7);
+    }
+    let of = |release| Kernel::of_release(release).map(Kernel::name);
+    assert_eq!(
+        [of("5.15.0-1"), of("6.4.16"), of("6.5"), of("6.7.9"), of("6.8-rc1")].map(Option::unwrap),
+        ["6.1", "6.1", "6.6", "6.6", "6.12"]
+    );
+    assert_eq!([of("6.14.1"), of("6.17.0"), of("7.2.13-cloud")].map(Option::unwrap), ["6.12", "6.18", "7"]);
+    assert_eq!([of("5.10.262"), of("6.15"), of("6.16.3"), of("8.0"), of(""), of("next")], [None; 6]);
+}
+
+#[test]
 fn what_goes_under_a_locked_mount_takes_its_lock_since_7() {
     // /b shows / without its /a, so that something can be mounted at that place although /a is there.
     let world = |kernel| {
