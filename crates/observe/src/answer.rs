@@ -28,7 +28,14 @@ pub struct Silent {
 /// # Errors
 /// No answer came.
 pub fn require_answer(path: &Path, timeout: Duration) -> Result<(), Silent> {
-    let table = crate::read_own_mounts().unwrap_or_default();
+    require_answer_among(&crate::read_own_mounts().unwrap_or_default(), path, timeout)
+}
+
+/// The same for who has read the mounts already: of a node with many, that takes longer than the asking.
+///
+/// # Errors
+/// No answer came.
+pub fn require_answer_among(table: &MountTable, path: &Path, timeout: Duration) -> Result<(), Silent> {
     if !table.mounts.iter().any(has_server) {
         return Ok(());
     }
@@ -47,7 +54,7 @@ pub fn require_answer(path: &Path, timeout: Duration) -> Result<(), Silent> {
     if ends_within(&child, Duration::from_secs(1)) {
         let _ = waitpid(Some(child.pid), WaitOptions::empty());
     }
-    Err(silent(&table, path, timeout))
+    Err(silent(table, path, timeout))
 }
 
 pub(crate) fn ends_within(child: &sys::process::Child, timeout: Duration) -> bool {

@@ -22,7 +22,7 @@ mod mounts;
 pub mod node;
 pub mod watch;
 
-pub use answer::{Silent, is_fuse, require_answer};
+pub use answer::{Silent, is_fuse, require_answer, require_answer_among};
 pub use error::Error;
 pub use health::{Asked, MAX_ASKED, read_health};
 pub use holders::{MAX_HOLDERS, read_holders};

@@ -22,6 +22,7 @@ pub(crate) const NAMES: &[&str] = &[
     "memory",
     "receivers",
     "commands",
+    "manifests",
     "model",
     "snapshot",
     "watch",
@@ -74,6 +75,16 @@ impl Bench {
         Ok(bench)
     }
 
+    /// The folder of all state.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Rhizome.
+    pub(super) fn program(&self) -> &Path {
+        &self.rhizome
+    }
+
     /// Peers without a row, each with the reason.
     pub(crate) fn absent(&self) -> &[String] {
         &self.absent
@@ -115,6 +126,7 @@ impl Bench {
             "memory" => self.memory(),
             "receivers" => self.receivers(),
             "commands" => self.commands(),
+            "manifests" => self.manifests(),
             "model" => super::model::figures(),
             "snapshot" => Ok(vec![node::snapshot(&self.rhizome)?]),
             "watch" => Ok(vec![node::watch(&self.rhizome)?]),
@@ -142,7 +154,7 @@ impl Bench {
     }
 
     /// Measures all in turn, once for nothing and then as often as asked.
-    fn in_turn(&self, contenders: &[Contender]) -> Result<Vec<(String, Vec<f64>)>> {
+    pub(super) fn in_turn(&self, contenders: &[Contender]) -> Result<Vec<(String, Vec<f64>)>> {
         let tracks: Vec<Track<'_>> = contenders.iter().map(|contender| (contender, None)).collect();
         let names = contenders.iter().map(|contender| contender.name.clone());
         Ok(names.zip(self.medians(&tracks)?).collect())

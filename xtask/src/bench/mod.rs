@@ -5,6 +5,7 @@
 //! let run, has no row: the page says which and why.
 
 mod figures;
+mod manifests;
 mod measure;
 mod model;
 mod node;
@@ -27,7 +28,7 @@ usage: cargo xtask bench [--rounds N] [--write] [FIGURE…]
   --write      write docs/benchmarks.md and its picture, instead of only printing
 
 Peers (crun, runc, youki, bwrap, podman, containerd) are measured if they are installed; nothing is installed for this.
-Figures: life, pod, larger, hundred, idle, memory, receivers, commands, model, snapshot, watch (all)";
+Figures: life, pod, larger, hundred, idle, memory, receivers, commands, manifests, model, snapshot, watch (all)";
 
 struct Options {
     rounds: usize,

@@ -8,6 +8,7 @@ use crate::{output, world};
 use agent::Root;
 use explain::plan::{self, Manifests, Node, Origin, Request, Source, There};
 use manifest::Source as Manifest;
+use mount_table::MountTable;
 use rustix::io::Errno;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
@@ -64,7 +65,8 @@ pub(crate) fn here(root: &Root, manifests: &Manifests) -> Result<Node> {
     if let Ok(most) = std::fs::read_to_string("/proc/sys/fs/mount-max") {
         node.mount_max = most.trim().parse().unwrap_or(node.mount_max);
     }
-    node.sources = manifests.host_paths().into_iter().map(|path| (path.clone(), look(&path))).collect();
+    let looked = |path: PathBuf| (path.clone(), look(&path, &node.mounts));
+    node.sources = manifests.host_paths().into_iter().map(looked).collect();
     Ok(node)
 }
 
@@ -72,8 +74,8 @@ pub(crate) fn here(root: &Root, manifests: &Manifests) -> Result<Node> {
 const ANSWER: Duration = Duration::from_secs(2);
 
 /// What lies at a path, links followed. What may not be looked at is taken for something that is there.
-fn look(path: &Path) -> Source {
-    if observe::require_answer(path, ANSWER).is_err() {
+fn look(path: &Path, mounts: &MountTable) -> Source {
+    if observe::require_answer_among(mounts, path, ANSWER).is_err() {
         return Source { canonical: path.to_owned(), there: There::Silent };
     }
     let there = match std::fs::metadata(path) {

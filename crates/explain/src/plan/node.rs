@@ -78,11 +78,14 @@ pub enum There {
 /// most are of other pods.
 pub(super) fn concerned(node: &Node, pods: &[PodAsked]) -> MountTable {
     let volumes = pods.iter().flat_map(|pod| &pod.volumes).map(|volume| volume.path.as_path());
-    let places: Vec<&Path> = volumes.chain([node.pods.as_path(), node.run.as_path()]).collect();
+    let mut places: Vec<&Path> = volumes.chain([node.pods.as_path(), node.run.as_path()]).collect();
     let rows = &node.mounts.mounts;
+    places.sort_unstable();
+    places.dedup();
+    let places: Vec<&[u8]> = places.into_iter().map(|place| place.as_os_str().as_encoded_bytes()).collect();
     let is_near = |mount: &Mount| {
-        let point = mount.mount_point.as_path();
-        places.iter().any(|place| place.starts_with(point) || point.starts_with(place))
+        let point = mount.mount_point.as_os_str().as_encoded_bytes();
+        places.iter().any(|place| is_at_or_below(place, point) || is_at_or_below(point, place))
     };
     let mut kept: HashSet<MountId> =
         rows.iter().filter(|mount| is_near(mount)).map(|mount| mount.id).collect();
@@ -102,6 +105,12 @@ pub(super) fn concerned(node: &Node, pods: &[PodAsked]) -> MountTable {
         }
     }
     MountTable { mounts: rows.iter().filter(|mount| kept.contains(&mount.id)).cloned().collect() }
+}
+
+/// [`Path::starts_with`] for clean paths, of which this asks a million times.
+fn is_at_or_below(path: &[u8], above: &[u8]) -> bool {
+    let above = above.strip_suffix(b"/").unwrap_or(above);
+    path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
 fn groups_of(mount: &Mount) -> impl Iterator<Item = PeerGroup> + use<> {
