@@ -26,12 +26,18 @@ pub(crate) const GENERATED: &str =
     "<!-- Made from the rule's own data: RHIZOME_BLESS=1 cargo test -p explain writes it. -->\n";
 
 impl Rule {
-    /// The rule's page, in Markdown.
+    /// The rule's page, in Markdown, as its file has it.
     #[must_use]
     pub fn page(&self) -> String {
+        format!("{GENERATED}{}", self.text())
+    }
+
+    /// The same for people.
+    #[must_use]
+    pub fn text(&self) -> String {
         let Rule { id, summary, what, why, instead, kernel } = self;
         let mut text = format!(
-            "{GENERATED}# {id}\n\n{summary}.\n\n## When it is said\n\n{what}\n\n## Why it is so\n\n{why}\n\n\
+            "# {id}\n\n{summary}.\n\n## When it is said\n\n{what}\n\n## Why it is so\n\n{why}\n\n\
              ## What to do\n\n{instead}\n"
         );
         if !kernel.is_empty() {

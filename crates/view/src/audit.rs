@@ -70,7 +70,7 @@ pub fn busy_report(path: &Path, findings: &[Finding]) -> Value {
 /// logical locations.
 pub fn sarif(findings: &[Finding], version: &str) -> Value {
     let rule =
-        |rule: &&Rule| sarif::rule(rule.id, [rule.summary, rule.what, rule.why, rule.instead], &rule.page());
+        |rule: &&Rule| sarif::rule(rule.id, [rule.summary, rule.what, rule.why, rule.instead], &rule.text());
     let rules = RULES.iter().map(rule).collect();
     sarif::log(version, rules, None, findings.iter().map(result).collect())
 }
@@ -130,5 +130,6 @@ mod tests {
         assert_eq!(run["results"][0]["level"], "warning");
         let place = &run["results"][0]["locations"][0]["logicalLocations"][0];
         assert_eq!(place["fullyQualifiedName"], "host");
+        assert!(!log.to_string().contains("<!--"), "what a file says of itself is not for people");
     }
 }

@@ -6,7 +6,7 @@ use crate::args::{self, Document, Global, Object};
 use crate::exit::{Exit, Failure, Result};
 use crate::{output, world};
 use agent::Root;
-use explain::plan::{self, Manifests, Node, Origin, Request, Source, There};
+use explain::plan::{self, MAX_PODS, Manifests, Node, Origin, Request, Source, There};
 use manifest::Source as Manifest;
 use mount_table::MountTable;
 use rustix::io::Errno;
@@ -19,6 +19,13 @@ pub(crate) fn run(global: &Global, args: &args::Plan) -> Result {
     let files = read(&args.files)?;
     let sources: Vec<Manifest<'_>> = files.iter().map(|(name, bytes)| Manifest { name, bytes }).collect();
     let manifests = Manifests::survey(&sources);
+    if manifests.pods() > MAX_PODS {
+        let text = format!(
+            "{} pods are too many for one node: at most {MAX_PODS} are planned together",
+            manifests.pods()
+        );
+        return Err(Failure::wrong_use(text));
+    }
     let node = node(global, args, &manifests)?;
     let request = Request { node: &node, then: &args.then, restarts: args.restarts };
     let plan =

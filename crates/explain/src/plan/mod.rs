@@ -96,6 +96,9 @@ impl Plan {
     }
 }
 
+/// The most pods that are planned together: a node has a hundred or two, and each is in the model for as long as the plan.
+pub const MAX_PODS: usize = 2000;
+
 /// Manifests, read: what is wrong with one does not keep the rest from being planned.
 #[derive(Debug, Default)]
 pub struct Manifests {
@@ -126,6 +129,12 @@ impl Manifests {
         }
         look_through_claims(&mut manifests.objects.iter_mut().collect::<Vec<_>>());
         manifests
+    }
+
+    /// How many pods they are or make: more than [`MAX_PODS`] are not to be planned together.
+    #[must_use]
+    pub fn pods(&self) -> usize {
+        self.objects.iter().filter(|object| object.pod.is_some()).count()
     }
 
     /// The paths of the node that volumes are of: what [`Node::sources`] may know.
