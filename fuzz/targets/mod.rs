@@ -17,6 +17,7 @@ pub(crate) mod mountinfo;
 pub(crate) mod plan;
 pub(crate) mod script;
 pub(crate) mod snapshot;
+pub(crate) mod spdy;
 
 /// A directory that goes with the value: in memory where the machine has such a place, since the store waits for the disk.
 pub(crate) fn temporary_directory() -> tempfile::TempDir {
@@ -48,5 +49,6 @@ pub(crate) const ALL: &[Target] = &[
     Target { name: "plan", run: plan::run, words: plan::WORDS, short_run: 150 },
     Target { name: "cgroup", run: cgroup::run, words: cgroup::WORDS, short_run: 8000 },
     Target { name: "snapshot", run: snapshot::run, words: snapshot::WORDS, short_run: 1000 },
+    Target { name: "spdy", run: spdy::run, words: spdy::WORDS, short_run: 4000 },
     Target { name: "log", run: log::run, words: log::WORDS, short_run: 2000 },
 ];

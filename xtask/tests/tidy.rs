@@ -17,19 +17,21 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("image", &[]),
     ("runtime", &["sys", "observe", "explain", "image"]),
     ("agent", &["runtime", "manifest", "image", "observe"]),
-    ("serve", &["agent", "runtime", "observe", "explain", "view"]),
+    ("spdy", &[]),
+    ("serve", &["agent", "runtime", "observe", "explain", "view", "spdy"]),
     ("rhizome", &["serve", "agent", "runtime", "image", "explain", "view", "observe", "sys"]),
     ("xtask", &["sys"]),
 ];
 
 /// Rooms without files, clock, threads, logging, printing and unsafe code.
-const PURE: &[&str] = &["mount-table", "subtree-model", "manifest", "explain", "view"];
+const PURE: &[&str] = &["mount-table", "subtree-model", "manifest", "explain", "view", "spdy"];
 
 /// Libraries that touch nothing but memory, which is all that pure rooms may use.
 const PURE_LIBRARIES: &[&str] = &[
     "granit-parser",
     "jiff",
     "k8s-openapi",
+    "miniz_oxide",
     "serde",
     "serde-saphyr",
     "serde_ignored",

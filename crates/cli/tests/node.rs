@@ -2,8 +2,6 @@
 
 #[path = "support/node.rs"]
 mod node;
-#[path = "support/pty.rs"]
-mod pty;
 mod support;
 #[path = "support/world.rs"]
 mod world;
@@ -538,137 +536,6 @@ fn a_watch_tells_what_becomes_of_pods() {
     }
 }
 
-/// A container that has a shell and tar, reads its input, and says what came.
-const LISTENER: &str = "apiVersion: v1
-kind: Pod
-metadata: {name: bb}
-spec:
-  terminationGracePeriodSeconds: 0
-  containers:
-  - {name: main, image: busybox, stdin: true, command: [sh, -c, 'while read line; do echo got $line; done; sleep 1000']}
-";
-
-fn listener(node: &Node) {
-    assert_eq!(node.with_input(&["create", "-f", "-"], LISTENER.as_bytes()).stdout, "pod/bb created\n");
-    node.wait_ready(&["bb"]);
-}
-
-#[test]
-fn commands_run_in_containers() {
-    let Some(node) = Node::start("commands_run_in_containers") else { return };
-    listener(&node);
-    let exec = |script: &str| node.kubectl(&["exec", "bb", "--", "sh", "-c", script]);
-    let ran = exec("echo out; echo err >&2; exit 7");
-    let expected = (7, "out\n", "err\ncommand terminated with exit code 7\n");
-    assert_eq!((ran.status, ran.stdout.as_str(), ran.stderr.as_str()), expected);
-    let killed = exec("kill -9 $$");
-    assert_eq!((killed.status, killed.stderr.as_str()), (137, "command terminated with exit code 137\n"));
-    let missing = node.kubectl(&["exec", "bb", "--", "nosuch"]);
-    assert_eq!(missing.status, 1);
-    assert!(
-        missing.stderr.starts_with(
-            "error: Internal error occurred: Internal error occurred: error executing command in container: "
-        ),
-        "{missing:?}"
-    );
-    assert!(
-        missing.stderr.ends_with("exec: \"nosuch\": executable file not found in $PATH\n"),
-        "{missing:?}"
-    );
-    let input = node.with_input(&["exec", "-i", "bb", "--", "cat"], b"hi\nthere");
-    assert_eq!((input.status, input.stdout.as_str()), (0, "hi\nthere"));
-    node.refused(
-        &["exec", "nosuch", "--", "ls"],
-        "Error from server (NotFound): pods \"nosuch\" not found\n",
-    );
-    let absent = "apiVersion: v1\nkind: Pod\nmetadata: {name: absent}\nspec: {containers: [{name: main, image: 'localhost:1/none:1', imagePullPolicy: Never}]}\n";
-    node.with_input(&["create", "-f", "-"], absent.as_bytes());
-    node.refused(
-        &["exec", "absent", "--", "ls"],
-        "error: unable to upgrade connection: container not found (\"main\")\n",
-    );
-    // What is left in the background holds nobody up.
-    assert_eq!(exec("sleep 1000 & echo started").stdout, "started\n");
-    // A client that goes away leaves no executor waiting for it, once its process has ended.
-    let mut gone =
-        node.command(&["exec", "-i", "bb", "--", "cat"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
-    std::thread::sleep(std::time::Duration::from_secs(1));
-    gone.kill().unwrap();
-    gone.wait().unwrap();
-    let deadline = std::time::Instant::now() + node::PATIENCE;
-    while node.world.processes().iter().any(|line| line.contains(" execute ")) {
-        assert!(std::time::Instant::now() < deadline, "{:?}", node.world.processes());
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
-}
-
-#[test]
-fn a_shell_has_a_terminal_of_its_own() {
-    let Some(node) = Node::start("a_shell_has_a_terminal_of_its_own") else { return };
-    listener(&node);
-    let mut terminal = pty::Terminal::start(&node.command(&["exec", "-it", "bb", "--", "sh"]), 30, 101);
-    terminal.wait_for("/ # ");
-    terminal.type_keys("stty size; tty\n");
-    terminal.wait_for("30 101");
-    terminal.wait_for("/dev/pts/0");
-    terminal.resize(40, 120);
-    terminal.wait_for("# ");
-    // The new size is on its way.
-    terminal.type_keys("until [ \"$(stty size)\" = '40 120' ]; do sleep 0.1; done; echo resi''zed\n");
-    terminal.wait_for("resized");
-    terminal.type_keys("exit 3\n");
-    let (status, shown) = terminal.end();
-    assert!(status == 3 && shown.contains("command terminated with exit code 3"), "{status}: {shown}");
-    let without = node.with_input(&["exec", "-it", "bb", "--", "sh", "-c", "tty; echo hi"], b"");
-    let complaint = "Unable to use a TTY - input is not a terminal or the right kind of file\n";
-    assert_eq!((without.stdout.as_str(), without.stderr.as_str()), ("not a tty\nhi\n", complaint));
-}
-
-#[test]
-fn an_attached_client_talks_to_the_container() {
-    let Some(node) = Node::start("an_attached_client_talks_to_the_container") else { return };
-    listener(&node);
-    let mut attach = node.command(&["attach", "-i", "bb"]);
-    attach
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped());
-    let mut attached = attach.spawn().unwrap();
-    let mut input = attached.stdin.take().unwrap();
-    // Output is shown from when the client is there.
-    std::thread::sleep(std::time::Duration::from_secs(2));
-    std::io::Write::write_all(&mut input, b"line\n").unwrap();
-    node.until(&["logs", "bb"], |text| text == "got line\n");
-    node.ok(&["delete", "pod", "bb"]);
-    drop(input);
-    let attached = support::ran(attached.wait_with_output().unwrap());
-    assert_eq!((attached.status, attached.stdout.as_str()), (0, "got line\n"), "{attached:?}");
-}
-
-#[test]
-fn files_and_streams_go_both_ways_without_growth() {
-    let Some(node) = Node::start("files_and_streams_go_both_ways_without_growth") else { return };
-    listener(&node);
-    let (from, back) = (node.world.file("from.txt", "hello\n"), node.world.file("back.txt", ""));
-    node.ok(&["cp", &from, "bb:/tmp/f.txt"]);
-    let copied = node.kubectl(&["cp", "bb:/tmp/f.txt", &back]);
-    assert_eq!(copied.status, 0, "{copied:?}");
-    assert_eq!(std::fs::read_to_string(&back).unwrap(), "hello\n");
-    let most = |node: &Node| {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", node.pid())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
-    };
-    let before = most(&node);
-    let bytes = vec![b'x'; 64 << 20];
-    let sent = node.with_input(&["exec", "-i", "bb", "--", "wc", "-c"], &bytes);
-    assert_eq!((sent.status, sent.stdout.trim()), (0, "67108864"));
-    let mut got = node.command(&["exec", "bb", "--", "head", "-c", "67108864", "/dev/zero"]);
-    assert_eq!(got.output().unwrap().stdout.len(), 64 << 20);
-    let after = most(&node);
-    assert!(after < before + 16 * 1024, "{before} KiB before, {after} KiB after");
-}
-
 #[test]
 fn a_daemon_set_has_one_pod_of_its_template() {
     let Some(node) = Node::start("a_daemon_set_has_one_pod_of_its_template") else { return };
@@ -841,13 +708,4 @@ fn pods_of_the_folder_of_manifests_come_and_go_with_their_files() {
     assert_eq!(node.ok(&running), "two Running");
     std::fs::remove_file(&path).unwrap();
     node.until(&["get", "pods", "-o", "name"], str::is_empty);
-}
-
-#[test]
-fn an_old_client_is_told_what_it_lacks() {
-    let Some(node) = Node::start("an_old_client_is_told_what_it_lacks") else { return };
-    listener(&node);
-    let mut old = node.command(&["exec", "bb", "--", "ls"]);
-    let ran = support::ran(old.env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "false").output().unwrap());
-    assert!(ran.status == 1 && ran.stderr.contains("SPDY/3.1 is not supported yet"), "{ran:?}");
 }

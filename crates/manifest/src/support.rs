@@ -119,7 +119,7 @@ pub const PODS: &[Row] = &[
     row(
         "spec.ephemeralContainers",
         Done,
-        "added to a pod that runs, by `rhizome debug`; at creation refused, as by the API server",
+        "added to a pod that runs, by `rhizome debug` or `kubectl debug`; at creation refused, as by the API server",
     ),
     row("spec.containers[].name", Done, ""),
     row("spec.containers[].image", Done, ""),

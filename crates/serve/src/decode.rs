@@ -74,6 +74,28 @@ pub(crate) fn object(
     format: Format,
     mode: ValidationMode,
 ) -> Result<Given> {
+    read(resource, namespace, body, format, mode, false)
+}
+
+/// As [`object`], of what an object that is there is to become: a pod may have ephemeral containers then.
+pub(crate) fn changed(
+    resource: Resource,
+    namespace: &str,
+    body: &[u8],
+    format: Format,
+    mode: ValidationMode,
+) -> Result<Given> {
+    read(resource, namespace, body, format, mode, true)
+}
+
+fn read(
+    resource: Resource,
+    namespace: &str,
+    body: &[u8],
+    format: Format,
+    mode: ValidationMode,
+    changed: bool,
+) -> Result<Given> {
     let about = resource.about();
     let node = parse(about, body, format)?;
     check_kind(about, &node)?;
@@ -82,7 +104,7 @@ pub(crate) fn object(
     let unknown: HashSet<String> = decoded.unknown().map(|misfit| misfit.path.clone()).collect();
     let given = |pointer: &str| text(&decoded.json, pointer).to_owned();
     let (uid, version) = (given("/metadata/uid"), given("/metadata/resourceVersion"));
-    let place = Place { about, namespace, node: &node, unknown: &unknown };
+    let place = Place { about, namespace, node: &node, unknown: &unknown, changed };
     let (object, more) = match resource {
         Resource::Pods => place.typed::<api::Pod>(decoded.json)?,
         Resource::ConfigMaps => place.typed::<api::ConfigMap>(decoded.json)?,
@@ -197,6 +219,10 @@ trait Kind: DeserializeOwned + Serialize {
     fn metadata(&mut self) -> &mut ObjectMeta;
     fn fill_in(&mut self) {}
     fn wrong(&self) -> FieldErrors;
+    /// What is wrong with what an object that is there is to become.
+    fn wrong_when_changed(&self) -> FieldErrors {
+        self.wrong()
+    }
     /// What is valid and cannot be done here.
     fn unsupported(&self, _place: &Place<'_>) -> FieldErrors {
         FieldErrors::default()
@@ -211,6 +237,8 @@ struct Place<'a> {
     namespace: &'a str,
     node: &'a Node,
     unknown: &'a HashSet<String>,
+    /// That the object is there already.
+    changed: bool,
 }
 
 impl Place<'_> {
@@ -235,7 +263,8 @@ impl Place<'_> {
         }
         let name = metadata.name.clone().unwrap_or_default();
         made.fill_in();
-        for errors in [made.wrong(), made.unsupported(self)] {
+        let wrong = if self.changed { made.wrong_when_changed() } else { made.wrong() };
+        for errors in [wrong, made.unsupported(self)] {
             if !errors.is_empty() {
                 return Err(ApiError::invalid(about.kind, about.group, &name, &errors));
             }
@@ -258,6 +287,9 @@ impl Kind for api::Pod {
     }
     fn wrong(&self) -> FieldErrors {
         validate::pod(self)
+    }
+    fn wrong_when_changed(&self) -> FieldErrors {
+        validate::changed_pod(self)
     }
     fn unsupported(&self, place: &Place<'_>) -> FieldErrors {
         support::pod_errors(self, place.node, place.unknown)

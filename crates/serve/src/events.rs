@@ -122,8 +122,10 @@ fn event(node: &str, object: &Value, what: &Happened<'_>, key: &Key) -> Value {
         "resourceVersion": text(object, "/metadata/resourceVersion"),
     });
     if let Some(container) = what.container {
-        let init = object::items(object, "/spec/initContainers").iter().any(|c| c["name"] == container);
-        let list = if init { "initContainers" } else { "containers" };
+        let has = |list: &&str| {
+            object::items(&object["spec"], &format!("/{list}")).iter().any(|c| c["name"] == container)
+        };
+        let list = ["initContainers", "ephemeralContainers"].into_iter().find(has).unwrap_or("containers");
         about["fieldPath"] = format!("spec.{list}{{{container}}}").into();
     }
     let mut event = json!({

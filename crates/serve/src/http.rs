@@ -4,13 +4,16 @@ use crate::accept;
 use crate::decode;
 use crate::delete;
 use crate::discovery;
+use crate::ephemeral;
 use crate::error::{ApiError, Result};
 use crate::list;
 use crate::logs;
 use crate::metrics;
 use crate::object::Key;
 use crate::openapi;
+use crate::port_forward::Forward;
 use crate::query::Query;
+use crate::remote_command;
 use crate::route::{self, Route};
 use crate::server::Shared;
 use crate::session::Session;
@@ -381,17 +384,40 @@ async fn part(
         }
         ("exec" | "attach", "GET" | "POST") => {
             let session = Session::of(shared, key, query, subresource == "exec")?;
-            let upgrade = request.headers().get(header::UPGRADE).and_then(|value| value.to_str().ok());
-            if upgrade.is_some_and(|upgrade| upgrade.to_ascii_lowercase().starts_with("spdy/")) {
-                return Err(ApiError::bad_request(
-                    "SPDY/3.1 is not supported yet by this version of rhizome: use kubectl 1.30 or later, without KUBECTL_REMOTE_COMMAND_WEBSOCKETS=false, which speaks WebSocket",
-                ));
+            if remote_command::is_asked_for(request.headers()) {
+                let headers = request.headers().clone();
+                return remote_command::open(session, &headers, hyper::upgrade::on(request));
             }
             if !websocket::is_asked_for(request.headers()) {
                 return Err(ApiError::bad_request("Upgrade request required"));
             }
             let headers = request.headers().clone();
             websocket::open(session, &headers, hyper::upgrade::on(request))
+        }
+        ("portforward", "GET" | "POST") => {
+            let forward = Forward::of(shared, key)?;
+            let headers = request.headers().clone();
+            if remote_command::is_asked_for(&headers) {
+                return forward.open(&headers, hyper::upgrade::on(request));
+            }
+            if !websocket::is_asked_for(&headers) {
+                return Err(ApiError::bad_request("Upgrade request required"));
+            }
+            forward.open_tunnel(&headers, hyper::upgrade::on(request))
+        }
+        ("ephemeralcontainers", "GET") => list::get(&shared.store, key, query, accept::form(accept)?),
+        ("ephemeralcontainers", "PATCH" | "PUT") => {
+            let content_type = request.headers().get(header::CONTENT_TYPE);
+            let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or("").to_owned();
+            let (form, patch) = (accept::form(accept)?, method == "PATCH");
+            let body = body(request).await?;
+            let becomes = ephemeral::replaced;
+            if patch {
+                return verbs::patch_by(shared, key, (query, form), &content_type, body, becomes).await;
+            }
+            let format = decode::format(&content_type)?;
+            verbs::update_by(shared, key, verbs::Call { query: query.clone(), form, format, body }, becomes)
+                .await
         }
         _ => Err(ApiError::method_not_allowed()),
     }

@@ -54,9 +54,11 @@ const EVENT: &[&str] = &["delete", "deletecollection", "get", "list", "watch"];
 
 const POD_PARTS: &[Subresource] = &[
     part("attach", "PodAttachOptions", &["create", "get"]),
+    part("ephemeralcontainers", "Pod", &["get", "patch", "update"]),
     Subresource { group_version: Some(("policy", "v1")), ..part("eviction", "Eviction", &["create"]) },
     part("exec", "PodExecOptions", &["create", "get"]),
     part("log", "Pod", &["get"]),
+    part("portforward", "PodPortForwardOptions", &["create", "get"]),
     part("status", "Pod", &["get"]),
 ];
 

@@ -6,7 +6,7 @@
 //!                        │       └ decode, patch, selector, table     pure: bytes and values in, values out
 //!                        │               │
 //!                        ├ logs          └ pods ─ agent::Client ─ a supervisor a pod       what really runs
-//!                        └ websocket ─ session (exec, attach) ─ executor: our own program again, with one thread
+//!                        └ websocket or remote_command (SPDY) ─ session (exec, attach) ─ executor: our own program again
 //! ```
 //!
 //! The store is to this node what etcd is to a cluster, [`pods`] what the kubelet is: it brings what runs to what is
@@ -33,6 +33,7 @@ mod daemon_sets;
 mod decode;
 mod delete;
 mod discovery;
+mod ephemeral;
 mod error;
 mod events;
 pub mod executor;
@@ -52,15 +53,18 @@ mod openapi;
 mod patch;
 mod pki;
 mod pods;
+mod port_forward;
 mod propagation;
 mod protobuf;
 mod query;
+mod remote_command;
 mod route;
 mod selector;
 mod server;
 mod session;
 mod static_pods;
 mod store;
+mod streams;
 mod table;
 mod verbs;
 mod watch;

@@ -6,6 +6,8 @@
 //! replaced if it was killed; 5. it is stopped, removed there, and then here. A node that is killed in between finds at its
 //! next start where it was: by what is in the store, and by what `agent` has under the pod's uid.
 
+mod ephemeral;
+
 use crate::claims;
 use crate::error::with_causes;
 use crate::events::{self, Happened, Reporter};
@@ -18,6 +20,7 @@ use crate::store::{Durability, Next, WriteError};
 use agent::client::{Client, ClientError, PodRef, Watch};
 use agent::lifecycle::{Event, Now, PodEvent, PodState, Uptime, step};
 use agent::record::{NewPod, PodKey, PodObjects, PodUid, RecordError};
+use ephemeral::Adding;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as api;
 use serde_json::{Value, json};
@@ -109,6 +112,7 @@ struct Worker {
     was_handed_over: bool,
     /// When we began.
     begun: Instant,
+    adding: Adding,
 }
 
 /// A pod that is to go, and the seconds that it has.
@@ -129,6 +133,7 @@ impl Worker {
             wake: wake.clone(),
             begun: Instant::now(),
             was_handed_over: object.pointer(HANDED_OVER).is_some(),
+            adding: Adding::default(),
         })
     }
 
@@ -352,7 +357,10 @@ impl Worker {
                 }
                 (None, true, _) => self.wake.notified().await,
                 (None, false, false) => self.start().await?,
-                (_, _, _) => self.follow_supervisor(&record, &mut told).await?,
+                (_, _, _) => tokio::select! {
+                    followed = self.follow_supervisor(&record, &mut told) => followed?,
+                    () = self.add_ephemeral() => {}
+                },
             }
         }
     }
@@ -394,6 +402,7 @@ impl Worker {
                 () = self.wake.notified() => {
                     // Mounts may have come, gone or changed.
                     told.running.clear();
+                    self.adding.wake.notify_one();
                     continue;
                 }
             }
@@ -451,9 +460,13 @@ impl Worker {
             told.propagation = found;
             told.running = running;
         }
+        self.take_ephemeral(state).await;
+        let now = self.object();
+        let record = &*ephemeral::with_those_of(record, now.as_ref());
         if let Ok(status) = serde_json::to_value(agent::status::pod_status(record, state)) {
-            let status = self.shared.complete_status(status, self.object().as_ref());
+            let mut status = self.shared.complete_status(status, now.as_ref());
             self.change(Durability::Passing, |object| {
+                self.adding.complete(&mut status, &object["spec"]);
                 let before = std::mem::replace(&mut object["status"], status);
                 if let Some(found) = &told.propagation {
                     found.write(object, &before);

@@ -1,5 +1,5 @@
 //! `exec` and `attach`: what comes from a client goes to a process or a container, and what that says goes to the client,
-//! whichever way the client speaks ([`crate::websocket`], [`crate::spdy`]).
+//! whichever way the client speaks ([`crate::websocket`], [`crate::remote_command`]).
 //!
 //! Nothing is buffered but what is on its way: who does not read holds up who writes, on both sides.
 

@@ -21,7 +21,7 @@ use std::sync::Arc;
 /// As the kubelet marks them.
 const SOURCE: &str = "kubernetes.io/config.source";
 const HASH: &str = "kubernetes.io/config.hash";
-const MIRROR: &str = "kubernetes.io/config.mirror";
+pub(crate) const MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// The longest manifest.
 const MAX_BYTES: u64 = 3 << 20;

@@ -140,11 +140,24 @@ fn begin(resource: Resource, object: &mut Value) {
     }
 }
 
+/// What an object becomes by what a client wants of it.
+pub(crate) type Becomes = fn(Resource, &Value, Given) -> Result<Value>;
+
 /// Replaces an object.
 pub(crate) async fn update(shared: &Arc<Shared>, key: &Key, call: Call) -> Result<Answer> {
+    update_by(shared, key, call, replaced).await
+}
+
+/// Replaces what `becomes` lets be replaced.
+pub(crate) async fn update_by(
+    shared: &Arc<Shared>,
+    key: &Key,
+    call: Call,
+    becomes: Becomes,
+) -> Result<Answer> {
     let dry_run = dry_run("UpdateOptions", &call.query)?;
     let mode = decode::validation("UpdateOptions", call.query.text("fieldValidation"))?;
-    let given = decode::object(key.resource, &key.namespace, &call.body, call.format, mode)?;
+    let given = decode::changed(key.resource, &key.namespace, &call.body, call.format, mode)?;
     let name = text(&given.object, "/metadata/name");
     if name != key.name {
         return Err(ApiError::bad_request(format!(
@@ -155,7 +168,7 @@ pub(crate) async fn update(shared: &Arc<Shared>, key: &Key, call: Call) -> Resul
     let (shared, key_then) = (shared.clone(), key.clone());
     let warnings = given.warnings.clone();
     let stored = blocking(move || {
-        change(&shared, &key_then, dry_run, |now| replaced(key_then.resource, now, given.clone()))
+        change(&shared, &key_then, dry_run, |now| becomes(key_then.resource, now, given.clone()))
     })
     .await?;
     Ok(list::one(key.resource, &stored, &call.query, call.form).warnings(warnings))
@@ -170,6 +183,18 @@ pub(crate) async fn patch(
     content_type: &str,
     body: Bytes,
 ) -> Result<Answer> {
+    patch_by(shared, key, (query, form), content_type, body, replaced).await
+}
+
+/// Patches what `becomes` lets be patched.
+pub(crate) async fn patch_by(
+    shared: &Arc<Shared>,
+    key: &Key,
+    (query, form): (&Query, Form),
+    content_type: &str,
+    body: Bytes,
+    becomes: Becomes,
+) -> Result<Answer> {
     let dry_run = dry_run("PatchOptions", query)?;
     let mode = decode::validation("PatchOptions", query.text("fieldValidation"))?;
     let kind = patch::form(content_type)?;
@@ -180,12 +205,12 @@ pub(crate) async fn patch(
             let made = patch::apply(kind, now, &body)?;
             let json = made.to_string();
             let namespace = &key_then.namespace;
-            let given = decode::object(key_then.resource, namespace, json.as_bytes(), Format::Json, mode)?;
+            let given = decode::changed(key_then.resource, namespace, json.as_bytes(), Format::Json, mode)?;
             if text(&given.object, "/metadata/name") != key_then.name {
                 return Err(ApiError::bad_request("the name of the object may not be changed"));
             }
             *warned.lock().unwrap_or_else(PoisonError::into_inner) = given.warnings.clone();
-            replaced(key_then.resource, now, given)
+            becomes(key_then.resource, now, given)
         })?;
         Ok((stored, warned.into_inner().unwrap_or_else(PoisonError::into_inner)))
     })
@@ -221,19 +246,27 @@ pub(crate) fn change(
     changed.ok_or_else(missing)
 }
 
-/// An object as a client wants it to be now, with all that a client cannot change.
-pub(crate) fn replaced(resource: Resource, now: &Value, given: Given) -> Result<Value> {
+/// That it is the object which the client means, as it last saw it.
+pub(crate) fn preconditions(resource: Resource, now: &Value, given: &Given) -> Result<()> {
     let about = resource.about();
-    let name = text(now, "/metadata/name").to_owned();
+    let name = text(now, "/metadata/name");
     if !given.version.is_empty() && given.version != text(now, "/metadata/resourceVersion") {
-        return Err(ApiError::modified(about.plural, about.group, &name));
+        return Err(ApiError::modified(about.plural, about.group, name));
     }
     let uid = text(now, "/metadata/uid");
     if !given.uid.is_empty() && given.uid != uid {
         let why =
             format!("Precondition failed: UID in precondition: {}, UID in object meta: {uid}", given.uid);
-        return Err(ApiError::conflict(about.plural, about.group, &name, &why));
+        return Err(ApiError::conflict(about.plural, about.group, name, &why));
     }
+    Ok(())
+}
+
+/// An object as a client wants it to be now, with all that a client cannot change.
+pub(crate) fn replaced(resource: Resource, now: &Value, given: Given) -> Result<Value> {
+    let about = resource.about();
+    let name = text(now, "/metadata/name").to_owned();
+    preconditions(resource, now, &given)?;
     let mut object = given.object;
     for field in [
         "uid",
@@ -323,7 +356,7 @@ fn pod_update(now: &Value, object: &Value) -> FieldErrors {
 }
 
 /// Whether two values are the same, whatever the order of their fields; what is null is not there.
-fn same(a: &Value, b: &Value) -> bool {
+pub(crate) fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Object(a), Value::Object(b)) => {
             let null = Value::Null;

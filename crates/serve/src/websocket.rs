@@ -13,7 +13,7 @@ use hyper::header::{
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -23,6 +23,9 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 
 /// The longest message that is taken; clients send some tens of kilobytes.
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
+
+/// What is on its way through a tunnel, each way.
+const TUNNEL_BYTES: usize = 32 << 10;
 
 const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
@@ -84,6 +87,51 @@ pub(crate) async fn stream<S: AsyncRead + AsyncWrite + Unpin>(io: S) -> WebSocke
         .write_buffer_size(0)
         .max_write_buffer_size(MAX_MESSAGE_BYTES);
     WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await
+}
+
+/// What the messages of a WebSocket carry, as the bytes that they are pieces of.
+pub(crate) fn tunnel<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    socket: WebSocketStream<S>,
+) -> DuplexStream {
+    let (ours, theirs) = tokio::io::duplex(TUNNEL_BYTES);
+    tokio::spawn(async move {
+        let (mut to, mut from) = socket.split();
+        let (mut read, mut write) = tokio::io::split(theirs);
+        let inward = async {
+            while let Some(Ok(message)) = from.next().await {
+                let written = match message {
+                    Message::Binary(bytes) => write.write_all(&bytes).await,
+                    Message::Close(_) => return,
+                    _ => Ok(()),
+                };
+                if written.is_err() {
+                    return;
+                }
+            }
+        };
+        let outward = async {
+            let mut buffer = vec![0; TUNNEL_BYTES];
+            loop {
+                let message = match read.read(&mut buffer).await {
+                    Ok(count @ 1..) => Message::Binary(Bytes::copy_from_slice(&buffer[..count])),
+                    _ => Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() })),
+                };
+                let last = message.is_close();
+                if to.send(message).await.is_err() {
+                    return;
+                }
+                if last {
+                    // The client closes in its turn, which is read on the other side.
+                    return std::future::pending().await;
+                }
+            }
+        };
+        tokio::select! {
+            () = inward => {}
+            () = outward => {}
+        }
+    });
+    ours
 }
 
 async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(

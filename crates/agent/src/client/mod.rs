@@ -13,6 +13,7 @@ mod ephemeral;
 mod error;
 mod foreground;
 mod logs;
+mod network;
 mod objects;
 mod reset;
 mod watch;

@@ -25,10 +25,33 @@ pub fn kubectl_program(name: &str) -> Option<PathBuf> {
     found
 }
 
+/// A kubectl of before 1.30, which speaks SPDY, if `cargo xtask test` provides one.
+pub fn old_kubectl_program(name: &str) -> Option<PathBuf> {
+    let found = std::env::var_os("RHIZOME_TEST_KUBECTL_OLD").map(PathBuf::from);
+    if found.is_none() {
+        skipped(name, "no kubectl of before 1.30 in RHIZOME_TEST_KUBECTL_OLD; cargo xtask test gets one");
+    }
+    found
+}
+
+/// How a kubectl streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Streams {
+    /// As the newest does by itself.
+    WebSocket,
+    /// As older ones, and the newest when told to.
+    Spdy,
+}
+
+impl Streams {
+    pub const EVERY: [Streams; 2] = [Streams::WebSocket, Streams::Spdy];
+}
+
 pub struct Node {
     pub world: World,
     child: Option<Child>,
-    program: PathBuf,
+    pub program: PathBuf,
+    pub streams: Streams,
     pub kubeconfig: String,
 }
 
@@ -40,7 +63,8 @@ impl Node {
         let nginx = images(name)?.join("nginx.tar");
         let imported = world.run(&["image", "import", nginx.to_str().unwrap(), "--name", "nginx:latest"]);
         assert_eq!(imported.status, 0, "{imported:?}");
-        let mut node = Node { world, child: None, program, kubeconfig: String::new() };
+        let mut node =
+            Node { world, child: None, program, streams: Streams::WebSocket, kubeconfig: String::new() };
         node.run();
         Some(node)
     }
@@ -88,6 +112,10 @@ impl Node {
             .env_remove("KUBECONFIG")
             .env("HOME", self.world.root())
             .stdin(Stdio::null());
+        if self.streams == Streams::Spdy {
+            command.env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "false");
+            command.env("KUBECTL_PORT_FORWARD_WEBSOCKETS", "false");
+        }
         command
     }
 

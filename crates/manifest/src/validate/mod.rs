@@ -30,9 +30,19 @@ pub use workloads::{JobTemplate, Workload, WorkloadSpec, is_workload, schema_of,
 /// Bytes of data that a ConfigMap or Secret may have.
 const MAX_DATA: usize = 1 << 20;
 
-/// What is wrong with a Pod.
+/// What is wrong with a Pod that is to be made.
 #[must_use]
 pub fn pod(pod: &Pod) -> FieldErrors {
+    let mut errors = changed_pod(pod);
+    if let Some(spec) = &pod.spec {
+        spec::only_on_create(&mut errors, &Path::new("spec"), spec);
+    }
+    errors
+}
+
+/// What is wrong with what a Pod that is there is to become, whatever it was before.
+#[must_use]
+pub fn changed_pod(pod: &Pod) -> FieldErrors {
     let mut errors = FieldErrors::default();
     metadata::object(&mut errors, &pod.metadata);
     let path = Path::new("metadata").child("annotations");

@@ -254,7 +254,7 @@ fn file_key_volumes(errors: &mut FieldErrors, path: &Path, spec: &PodSpec) {
     }
 }
 
-/// What holds for Pods that are created, but not for templates (`validatePodMetadataAndSpec`, `ValidatePodCreate`).
+/// What holds for Pods that are created, but not for templates (`validatePodMetadataAndSpec`).
 pub(super) fn only_for_pods(errors: &mut FieldErrors, path: &Path, spec: &PodSpec) {
     // That a token's volume needs a serviceAccountName is not looked at: the admission of service accounts gives it one
     // before, in every cluster that does not turn it off.
@@ -267,6 +267,10 @@ pub(super) fn only_for_pods(errors: &mut FieldErrors, path: &Path, spec: &PodSpe
             containers::image_without_blanks(errors, &path.child(name).index(index), text(&container.image));
         }
     }
+}
+
+/// What holds for Pods when they are created, and no longer (`ValidatePodCreate`).
+pub(super) fn only_on_create(errors: &mut FieldErrors, path: &Path, spec: &PodSpec) {
     if spec.ephemeral_containers.as_ref().is_some_and(|containers| !containers.is_empty()) {
         errors.forbidden(&path.child("ephemeralContainers"), "cannot be set on create");
     }
