@@ -25,12 +25,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::process::Child;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
 /// Connections at a time.
@@ -236,8 +239,9 @@ async fn listen(
             accepted = tcp.accept() => accepted.map(|(stream, _)| {
                 let tls = tls.clone();
                 tokio::spawn(async move {
-                    let _place = place;
                     let _ = stream.set_nodelay(true);
+                    look_after_dead_clients(&stream);
+                    let stream = Placed { io: stream, _place: place };
                     let shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await;
                     let Ok(Ok(stream)) = shaken else { return };
                     let known = stream.get_ref().1.peer_certificates().is_some_and(|chain| !chain.is_empty());
@@ -249,10 +253,7 @@ async fn listen(
                 let us = rustix::process::geteuid().as_raw();
                 let known = stream.peer_cred().is_ok_and(|them| them.uid() == us || them.uid() == 0);
                 let peer = if known { Peer::Known } else { Peer::Unknown };
-                tokio::spawn(async move {
-                    let _place = place;
-                    http::serve(shared, stream, peer).await;
-                });
+                tokio::spawn(http::serve(shared, Placed { io: stream, _place: place }, peer));
             }),
         };
         if let Err(error) = accepted {
@@ -261,6 +262,51 @@ async fn listen(
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
+}
+
+/// A connection and its place, which it keeps when it goes on as something else than HTTP.
+struct Placed<S> {
+    io: S,
+    _place: OwnedSemaphorePermit,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Placed<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Placed<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(context)
+    }
+}
+
+/// A client whose machine has gone says nothing, not even that: the kernel asks for it after half a minute of silence
+/// (tcp(7)), so that what it had open ends.
+fn look_after_dead_clients(stream: &TcpStream) {
+    use rustix::net::sockopt;
+    // Where this cannot be had, connections are as long as they were.
+    let _ = sockopt::set_socket_keepalive(stream, true)
+        .and_then(|()| sockopt::set_tcp_keepidle(stream, Duration::from_secs(30)))
+        .and_then(|()| sockopt::set_tcp_keepintvl(stream, Duration::from_secs(10)))
+        .and_then(|()| sockopt::set_tcp_keepcnt(stream, 6));
 }
 
 /// What has to be done now and then.

@@ -21,7 +21,7 @@ const READ_BYTES: usize = 16 << 10;
 const MOST_UNREAD_BYTES: usize = 256 << 10;
 /// Not sent yet, for all streams together.
 const MOST_UNSENT_BYTES: usize = 64 << 10;
-/// How long a client has to take what is left and go, when we have nothing more to say.
+/// How long a client has to go when it has taken all that we had to say.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection that carries streams.
@@ -38,6 +38,8 @@ struct Shared {
     may_write: Notify,
     /// Of who accepts streams.
     opened: Notify,
+    /// Of who closes: all has been sent.
+    flushed: Notify,
     over: watch::Sender<bool>,
 }
 
@@ -98,6 +100,7 @@ impl Link {
             may_read: Notify::new(),
             may_write: Notify::new(),
             opened: Notify::new(),
+            flushed: Notify::new(),
             over: sender,
         });
         let (from, to) = tokio::io::split(io);
@@ -142,7 +145,7 @@ impl Link {
         let _ = over.wait_for(|over| *over).await;
     }
 
-    /// Says that this was all, and gives the client the time to take it.
+    /// Says that this was all, waits until the client has taken it, as long as that takes, and then a little for its going.
     pub(crate) async fn close(self) {
         {
             let mut state = self.shared.lock();
@@ -150,6 +153,10 @@ impl Link {
             state.closing = true;
         }
         self.shared.may_write.notify_one();
+        tokio::select! {
+            () = self.shared.flushed.notified() => {}
+            () = self.gone() => {}
+        }
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.gone()).await;
     }
 }
@@ -221,6 +228,7 @@ impl Shared {
             } else if closing {
                 // The client goes when it has read it, and until then the reader waits for that.
                 let _ = to.shutdown().await;
+                self.flushed.notify_one();
                 return std::future::pending().await;
             } else {
                 self.may_write.notified().await;
