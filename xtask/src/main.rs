@@ -53,6 +53,7 @@ fn run(command: &str, args: Vec<String>) -> Result<ExitCode> {
         "setup" => {
             setup::run()?;
             kubectl::provide()?;
+            kubectl::provide_old()?;
             kubectl::provide_python_client()?;
             Ok(ExitCode::SUCCESS)
         }
