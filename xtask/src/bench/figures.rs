@@ -26,6 +26,7 @@ pub(crate) const NAMES: &[&str] = &[
     "model",
     "snapshot",
     "watch",
+    "api",
 ];
 
 /// One table of the page.
@@ -128,20 +129,29 @@ impl Bench {
             "commands" => self.commands(),
             "manifests" => self.manifests(),
             "model" => super::model::figures(),
+            "api" => self.api(),
             "snapshot" => Ok(vec![node::snapshot(&self.rhizome)?]),
             "watch" => Ok(vec![node::watch(&self.rhizome)?]),
             other => bail!("there is no figure {other:?}"),
         }
     }
 
-    fn rhizome(&self) -> Command {
+    pub(super) fn rounds(&self) -> usize {
+        self.rounds
+    }
+
+    pub(super) fn podman(&self) -> Option<&Podman> {
+        self.podman.as_ref()
+    }
+
+    pub(super) fn rhizome(&self) -> Command {
         let mut command = Command::new(&self.rhizome);
         command.arg("--root").arg(self.root.join("rhizome"));
         command
     }
 
     /// A pod with one container that sleeps; `mounts` is added to container and pod.
-    fn manifest(&self, name: &str, extra: &str) -> Result<PathBuf> {
+    pub(super) fn manifest(&self, name: &str, extra: &str) -> Result<PathBuf> {
         let text = format!(
             "apiVersion: v1\nkind: Pod\nmetadata:\n  name: {name}\nspec:\n  restartPolicy: Never\n  \
              terminationGracePeriodSeconds: 0\n  containers:\n  - name: main\n    \

@@ -4,6 +4,7 @@
 //! median. It all happens in a mount namespace of its own. A peer that is not installed, or that this machine does not
 //! let run, has no row: the page says which and why.
 
+mod api;
 mod figures;
 mod manifests;
 mod measure;
@@ -28,7 +29,7 @@ usage: cargo xtask bench [--rounds N] [--write] [FIGURE…]
   --write      write docs/benchmarks.md and its picture, instead of only printing
 
 Peers (crun, runc, youki, bwrap, podman, containerd) are measured if they are installed; nothing is installed for this.
-Figures: life, pod, larger, hundred, idle, memory, receivers, commands, manifests, model, snapshot, watch (all)";
+Figures: life, pod, larger, hundred, idle, memory, receivers, commands, manifests, model, snapshot, watch, api (all)";
 
 struct Options {
     rounds: usize,
