@@ -139,6 +139,11 @@ impl Kernel {
         self >= Kernel::V6_6
     }
 
+    /// MOVE_MOUNT_BENEATH holds what the target is mounted on for a moment, so that MNT_EXPIRE begins anew there.
+    pub(crate) fn going_beneath_uses_the_parent(self) -> bool {
+        self >= Kernel::V6_18
+    }
+
     /// MOVE_MOUNT_BENEATH also goes under locked mounts and under the root.
     pub(crate) fn beneath_is_lenient(self) -> bool {
         self >= Kernel::V7

@@ -327,7 +327,11 @@ impl World {
         check(self.is_mount_root(from), RuleId::MoveNotMountRoot)?;
         check(!self.files.differ_in_type(from.dentry, to.dentry), RuleId::MoveTypeMismatch)?;
         let (at, over) = if beneath { self.destination_beneath(to)? } else { (self.destination(to), None) };
+        if beneath && self.kernel.going_beneath_uses_the_parent() {
+            self.mounts[at.parent].expiry_mark = false;
+        }
         self.check_target(at)?;
+        let acting = self.task(task)?;
         let is_ours = self.is_ours(acting, from.mount);
         if is_ours {
             self.check_move_within(acting, from.mount, at.parent)?;

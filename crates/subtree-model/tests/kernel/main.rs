@@ -159,7 +159,8 @@ fn random_sequences(all: &mut Outcome) -> bool {
         let to = end.min(next + BATCH);
         let outcome = run_apart(|kernel, outcome| run::random(kernel, next..to, outcome));
         next = match (outcome.failing_seed, &outcome.difference) {
-            (Some(seed), _) => {
+            (Some(seed), what) => {
+                println!("seed {seed}, as it was met: {}", what.as_deref().unwrap_or("no word"));
                 failing.push(seed);
                 seed + 1
             }
