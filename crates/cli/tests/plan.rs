@@ -341,8 +341,12 @@ fn a_snapshot_is_a_node_and_a_wrong_one_is_an_error() {
 
 #[test]
 fn more_pods_than_a_node_has_are_an_error() {
-    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: busybox}]}\n---\n";
-    let ran = run_with_input(&["plan", "-"], pod.repeat(2001).as_bytes());
-    assert_eq!((ran.status, ran.stdout.as_str()), (2, ""));
-    assert_eq!(ran.stderr, "error: 2001 pods are too many for one node: at most 2000 are planned together\n");
+    let pod = |at| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: p{at}}}\nspec: {{containers: [{{name: c, image: busybox}}]}}\n---\n"
+        )
+    };
+    let ran = run_with_input(&["plan", "-"], (0..2001).map(pod).collect::<String>().as_bytes());
+    let said = "error: 2001 pods are too many for one node: at most 2000 are planned together\n";
+    assert_eq!((ran.status, ran.stderr.as_str()), (2, said));
 }
