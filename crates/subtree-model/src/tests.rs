@@ -3,5 +3,4 @@
 mod effects;
 mod limits;
 mod random;
-mod rows;
 mod table;
