@@ -92,5 +92,5 @@ fn every_row_has_a_case() {
     if std::env::var_os("RHIZOME_BLESS").is_some() {
         std::fs::write(&path, &page).expect("the page");
     }
-    assert_eq!(read(&path), page, "run RHIZOME_BLESS=1 cargo test -p subtree-model --lib");
+    assert_eq!(read(&path), page, "run RHIZOME_BLESS=1 cargo test -p subtree-model --test rows");
 }
