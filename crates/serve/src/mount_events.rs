@@ -19,7 +19,8 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Events that a pod may have at once, and how long one more takes to be allowed.
@@ -27,27 +28,28 @@ const AT_ONCE: u32 = 10;
 const REFILL: Duration = Duration::from_secs(30);
 /// How often it is looked whether there is somebody to watch for.
 const LOOK: Duration = Duration::from_secs(2);
+/// How long the node's end may go unnoticed.
+const END: Duration = Duration::from_millis(500);
 
 /// Reasons of the events.
 const ARRIVED: &str = "MountArrived";
 const LEFT: &str = "MountLeft";
 
-/// Starts the thread that watches, which ends with the node.
-pub(crate) fn start(shared: &Arc<Shared>) -> io::Result<()> {
-    let shared = Arc::downgrade(shared);
-    std::thread::Builder::new().name("mounts".to_owned()).spawn(move || keep(&shared)).map(drop)
+/// Starts the thread that watches. It ends with the node, and is to be waited for (unparked first): while there is
+/// another thread, the process cannot enter another mount namespace.
+pub(crate) fn start(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name("mounts".to_owned()).spawn(move || keep(&shared))
 }
 
-fn keep(weak: &Weak<Shared>) {
+fn keep(shared: &Arc<Shared>) {
     let mut limits = Limits::default();
-    while let Some(shared) = weak.upgrade() {
-        if anybody_asks(&shared)
-            && let Err(error) = watch(&shared, &mut limits)
+    while !shared.has_ended() {
+        if anybody_asks(shared)
+            && let Err(error) = watch(shared, &mut limits)
         {
             tracing::warn!(%error, "mounts are not watched for now");
         }
-        drop(shared);
-        std::thread::sleep(LOOK);
+        std::thread::park_timeout(LOOK);
     }
 }
 
@@ -69,14 +71,14 @@ fn asks(pod: &[u8]) -> bool {
     false
 }
 
-/// Watches until nobody asks any more.
+/// Watches until nobody asks any more, or the node ends.
 fn watch(shared: &Arc<Shared>, limits: &mut Limits) -> observe::Result<()> {
     let root = shared.root.clone();
     let mut watcher = Watcher::new(move || agent::names::read(&root), None)?;
     let own = own_namespace();
     let (mut look, mut host) = (Instant::now() + LOOK, propagation_of_host());
-    loop {
-        for event in watcher.next(LOOK)? {
+    while !shared.has_ended() {
+        for event in watcher.next(END)? {
             take(shared, own, limits, &event);
         }
         if Instant::now() >= look {
@@ -88,10 +90,11 @@ fn watch(shared: &Arc<Shared>, limits: &mut Limits) -> observe::Result<()> {
                 wake_all_who_ask(shared);
             }
             if !anybody_asks(shared) {
-                return Ok(());
+                break;
             }
         }
     }
+    Ok(())
 }
 
 /// A number that changes with the propagation of a mount of the host.

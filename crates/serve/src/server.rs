@@ -29,6 +29,7 @@ use std::pin::Pin;
 use std::process::Child;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
@@ -126,9 +127,12 @@ pub fn run(config: &Config, ready: impl FnOnce(&Ready)) -> Result<(), NodeError>
         .enable_all()
         .build()
         .map_err(|source| NodeError::System { action: "start threads", source })?;
-    let result = runtime.block_on(serve(config, root, &folder, ready));
+    let served = runtime.block_on(serve(config, root, &folder, ready));
     runtime.shutdown_timeout(END_TIMEOUT);
-    result
+    let mounts = served?;
+    mounts.thread().unpark();
+    let _ = mounts.join();
+    Ok(())
 }
 
 fn lock(path: &Path) -> Result<File, NodeError> {
@@ -156,7 +160,7 @@ async fn serve(
     root: Root,
     folder: &Path,
     ready: impl FnOnce(&Ready),
-) -> Result<(), NodeError> {
+) -> Result<JoinHandle<()>, NodeError> {
     let system = |action| move |source| NodeError::System { action, source };
     let mut term = signal(SignalKind::terminate()).map_err(system("wait for signals"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system("wait for signals"))?;
@@ -186,7 +190,7 @@ async fn serve(
     let doors = tokio::spawn(listen(shared.clone(), tcp, tls, unix, places));
     tokio::spawn(keep_up(shared.clone(), config.manifests.clone()));
     tokio::spawn(controllers::keep(shared.clone()));
-    mount_events::start(&shared).map_err(system("start a thread"))?;
+    let mounts = mount_events::start(shared.clone()).map_err(system("start a thread"))?;
     ready(&Ready { kubeconfig, address, socket: socket.clone() });
     notify::tell("READY=1");
     tokio::select! {
@@ -197,7 +201,7 @@ async fn serve(
     doors.abort();
     let _ = end.send(true);
     let _ = std::fs::remove_file(&socket);
-    Ok(())
+    Ok(mounts)
 }
 
 /// An address at which a server that listens everywhere is reached from here.
@@ -342,6 +346,10 @@ impl Shared {
     pub(crate) async fn ended(&self) {
         let mut ended = self.ended.clone();
         let _ = ended.wait_for(|ended| *ended).await;
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        *self.ended.borrow()
     }
 
     /// What is always there, and what was left by the last run.
