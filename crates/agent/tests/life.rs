@@ -473,8 +473,9 @@ fn an_ephemeral_container(world: &World) {
         std::fs::read_to_string(world.host.join("seen")).is_ok_and(|text| !text.is_empty())
     });
     assert_eq!(std::fs::read_to_string(world.host.join("seen")).unwrap(), "sleep 1234 ");
-    let now = status(world, &pod);
-    assert!(now["ephemeralContainerStatuses"][0]["state"]["running"].is_object(), "{now}");
+    // Its program is there before its supervisor has written down that it runs.
+    let runs = || status(world, &pod)["ephemeralContainerStatuses"][0]["state"]["running"].is_object();
+    eventually("its status says so", runs);
     assert_eq!(row(world, &pod), "1/1 Running");
     // What is wrong is said in the API server's words, and nothing is added.
     let said = |value: Value| add(value).unwrap_err().to_string();
@@ -490,7 +491,7 @@ fn an_ephemeral_container(world: &World) {
     // Another supervisor knows it, and it ends with the pod.
     world.kill_supervisor(&pod);
     world.client.start(&pod).unwrap();
-    assert!(status(world, &pod)["ephemeralContainerStatuses"][0]["state"]["running"].is_object());
+    eventually("the other knows it", runs);
     add(container("short", "exit 3")).unwrap();
     let ended =
         || status(world, &pod)["ephemeralContainerStatuses"][1]["state"]["terminated"]["exitCode"] == 3;
