@@ -120,7 +120,7 @@ impl Forward {
         match self.connect(port).await {
             Ok(socket) => {
                 // That it is over is all that the client is told.
-                let _ = carry(socket, &data).await;
+                let _ = carry(socket, &data, &error).await;
             }
             Err(Failed { sandbox, why }) => {
                 let text = format!("error forwarding port {port} to pod {sandbox}, uid : {why}");
@@ -242,8 +242,9 @@ fn words(error: &io::Error) -> String {
     text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }
 
-/// Carries bytes both ways until both have ended, or one is reset.
-async fn carry(mut socket: TcpStream, data: &Stream) -> std::result::Result<(), Gone> {
+/// Carries bytes both ways until both have ended, or one is reset. When the server has ended, so has the stream of errors:
+/// kubectl waits for that before it closes its own side, which may be all that the other way waits for.
+async fn carry(mut socket: TcpStream, data: &Stream, error: &Stream) -> std::result::Result<(), Gone> {
     let (mut from, mut to) = socket.split();
     let inward = async {
         let mut reads = true;
@@ -260,6 +261,7 @@ async fn carry(mut socket: TcpStream, data: &Stream) -> std::result::Result<(), 
             match from.read(&mut buffer).await {
                 Ok(0) => {
                     data.finish();
+                    error.finish();
                     return Ok(());
                 }
                 Ok(count) => data.write(&buffer[..count]).await?,
