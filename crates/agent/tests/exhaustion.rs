@@ -4,9 +4,9 @@
 
 mod support;
 
+use agent::Root;
 use agent::client::{Client, PodRef, Progress};
 use agent::lifecycle::PodState;
-use agent::{Root, supervisor};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use serde_json::json;
 use std::fs::File;
@@ -14,16 +14,12 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use support::{Case, MINUTE, World, eventually, run_cases, wait};
+use support::{Case, MINUTE, World, eventually, wait};
 use sys::namespace::Namespaces;
 use sys::process::{exit, spawn};
 
 fn main() -> ExitCode {
-    let mut args = std::env::args_os().skip(1);
-    match args.next().is_some_and(|first| first == supervisor::SUBCOMMAND) {
-        true => supervisor::main(args),
-        false => run_cases(CASES),
-    }
+    support::main(CASES)
 }
 
 const CASES: &[Case] = &[
@@ -123,6 +119,22 @@ fn all_is_well(world: &World) {
 
 const NO_SPACE: &str = "No space left on device";
 
+/// A pod that was made and does not start, since this file system is full; it is removed while it is.
+fn starts_not_when_full(world: &World, folder: &Path) {
+    let pod = world.client.create(vec![busy(world, "p")]).expect("create").remove(0);
+    let filler = fill(folder);
+    match world.client.start(&pod) {
+        Ok(()) => {
+            let text = failure(world, &pod);
+            assert!(text.contains(NO_SPACE), "{text}");
+        }
+        Err(error) => assert!(chain(&error).contains(NO_SPACE), "{}", chain(&error)),
+    }
+    world.client.remove(&pod, true).unwrap_or_else(|e| panic!("rm: {}", chain(&e)));
+    world.check_empty();
+    std::fs::remove_file(&filler).expect("rm");
+}
+
 fn a_full_disk(outer: &World) {
     let small = Small::new(outer);
     let world = &small.world;
@@ -138,19 +150,8 @@ fn a_full_disk(outer: &World) {
     world.client.sweep();
     world.check_empty();
     // Made and not begun.
-    let pod = world.client.create(vec![busy(world, "p")]).expect("create").remove(0);
-    let filler = fill(&small.disk);
     let begun = Instant::now();
-    match world.client.start(&pod) {
-        Ok(()) => {
-            let text = failure(world, &pod);
-            assert!(text.contains(NO_SPACE), "{text}");
-        }
-        Err(error) => assert!(chain(&error).contains(NO_SPACE), "{}", chain(&error)),
-    }
-    world.client.remove(&pod, true).unwrap_or_else(|e| panic!("rm: {}", chain(&e)));
-    world.check_empty();
-    std::fs::remove_file(&filler).expect("rm");
+    starts_not_when_full(world, &small.disk);
     // It runs, and the disk fills up: the log loses lines, which is said, and that is all.
     let pod = world.run(busy(world, "p"));
     let filler = fill(&small.disk);
@@ -180,18 +181,7 @@ fn a_full_run(outer: &World) {
     let small = Small::new(outer);
     let world = &small.world;
     let begun = Instant::now();
-    let pod = world.client.create(vec![busy(world, "p")]).expect("create").remove(0);
-    let filler = fill(&small.run);
-    match world.client.start(&pod) {
-        Ok(()) => {
-            let text = failure(world, &pod);
-            assert!(text.contains(NO_SPACE), "{text}");
-        }
-        Err(error) => assert!(chain(&error).contains(NO_SPACE), "{}", chain(&error)),
-    }
-    world.client.remove(&pod, true).unwrap_or_else(|e| panic!("rm: {}", chain(&e)));
-    world.check_empty();
-    std::fs::remove_file(&filler).expect("rm");
+    starts_not_when_full(world, &small.run);
     // It runs, and then /run is full: what is told is still true, and it can be ended.
     for force in [false, true] {
         let pod = world.run(busy(world, "p"));

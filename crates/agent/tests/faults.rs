@@ -4,9 +4,9 @@
 
 mod support;
 
+use agent::Root;
 use agent::client::{Client, PodRef, Progress};
 use agent::lifecycle::Current;
-use agent::{Root, supervisor};
 use runtime::{ExecConfig, ExecStdio};
 use rustix::fd::AsFd;
 use serde_json::json;
@@ -15,15 +15,11 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
-use support::{Case, MINUTE, World, eventually, run_cases};
+use support::{Case, MINUTE, World, eventually};
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
-    let first = args.next().unwrap_or_default();
-    if first == supervisor::SUBCOMMAND {
-        return supervisor::main(args);
-    }
-    if first == ACT {
+    if args.next().is_some_and(|first| first == ACT) {
         let words: Vec<String> = args.map(|word| word.into_string().expect("UTF-8")).collect();
         let [verb, lib, run, host] = <[String; 4]>::try_from(words).expect("VERB LIB RUN HOST");
         return act(&verb, Root { lib: lib.into(), run: run.into() }, PathBuf::from(host));
@@ -34,7 +30,7 @@ fn main() -> ExitCode {
         println!("0 passed, 0 failed, {} skipped", CASES.len());
         return ExitCode::SUCCESS;
     }
-    run_cases(CASES)
+    support::main(CASES)
 }
 
 /// As a subcommand of this program: does something to a pod of a root, with the faults of its environment, which its

@@ -4,18 +4,13 @@ mod support;
 
 use agent::client::PodRef;
 use agent::lifecycle::Phase;
-use agent::supervisor;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use support::{Case, MINUTE, World, eventually, run_cases};
+use support::{Case, MINUTE, World, eventually};
 
 fn main() -> ExitCode {
-    let mut args = std::env::args_os().skip(1);
-    match args.next().is_some_and(|first| first == supervisor::SUBCOMMAND) {
-        true => supervisor::main(args),
-        false => run_cases(CASES),
-    }
+    support::main(CASES)
 }
 
 const CASES: &[Case] = &[

@@ -5,28 +5,24 @@
 
 mod support;
 
+use agent::Root;
 use agent::client::{Client, ClientError, ForegroundEvent, PodRef, Progress};
 use agent::lifecycle::{Current, Goal, Phase};
 use agent::record::NewPod;
-use agent::{Root, supervisor};
 use rustix::mount::MountPropagationFlags;
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use support::{Case, MINUTE, World, eventually, run_cases, wait};
+use support::{Case, MINUTE, World, eventually, wait};
 use sys::namespace::Namespaces;
 use sys::process::{Child, exit, spawn};
 
 fn main() -> ExitCode {
-    let mut args = std::env::args_os().skip(1);
-    if args.next().is_some_and(|first| first == supervisor::SUBCOMMAND) {
-        return supervisor::main(args);
-    }
     if std::env::args().nth(1).is_some_and(|first| first == START) {
         return start_all(std::env::args_os().skip(2).map(PathBuf::from).collect());
     }
-    run_cases(CASES)
+    support::main(CASES)
 }
 
 /// As a subcommand of this program: starts the pods of a root, so that their supervisors inherit its environment.

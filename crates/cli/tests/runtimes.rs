@@ -19,17 +19,12 @@ done; }
 names() { "$RHIZOME" --root "$W/rhizome" mounts "$@" -o name 2>"$W/output-said" || cat "$W/output-said" >&2; }
 "#;
 
-/// Limits of resources that only CAP_SYS_RESOURCE may raise are taken out of what podman hands to runc.
-const PODMAN: &str = r#"own /var/lib/containers /run/containers /run/libpod
+const PODMAN: &str = concat!(
+    r#"own /var/lib/containers /run/containers /run/libpod
 cat >"$W/runtime" <<'END'
-#!/bin/sh
-before=
-for argument in "$@"; do
-    [ "$before" = --bundle ] && sed -i -e 's/,"rlimits":\[[^]]*\]//' -e 's/"rlimits":\[[^]]*\],//' "$argument/config.json"
-    before=$argument
-done
-exec runc "$@"
-END
+"#,
+    include_str!("../../../xtask/src/bench/runc-without-rlimits.sh"),
+    r#"END
 chmod +x "$W/runtime"
 printf '[containers]\nlog_driver = "k8s-file"\n[engine]\nruntime = "%s"\nevents_logger = "none"\n' "$W/runtime" >"$W/containers.conf"
 export CONTAINERS_CONF="$W/containers.conf"
@@ -47,7 +42,8 @@ trap end EXIT
     podman play kube --network none "$W/pod.yaml"; } >"$W/output-podman" 2>&1 || { cat "$W/output-podman" >&2; exit 8; }
 for one in happy shop-web; do names "pid:$(podman inspect --format '{{.State.Pid}}' $one)"; done
 names shop/web
-"#;
+"#
+);
 
 /// Without crictl there is no pod sandbox: the annotations and the cgroup are given as containerd's CRI plugin gives them.
 const CONTAINERD: &str = r#"own /var/lib/containerd /run/containerd

@@ -186,15 +186,7 @@ impl Podman {
     fn write_runtime(&self) -> Result<PathBuf> {
         use std::os::unix::fs::PermissionsExt as _;
         let path = self.work.join("runtime");
-        let script = r#"#!/bin/sh
-before=
-for argument in "$@"; do
-    [ "$before" = --bundle ] && sed -i -e 's/,"rlimits":\[[^]]*\]//' -e 's/"rlimits":\[[^]]*\],//' "$argument/config.json"
-    before=$argument
-done
-exec runc "$@"
-"#;
-        std::fs::write(&path, script)?;
+        std::fs::write(&path, include_str!("runc-without-rlimits.sh"))?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
         Ok(path)
     }

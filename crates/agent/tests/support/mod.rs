@@ -16,8 +16,17 @@ use sys::process::{Child, exit, spawn};
 /// A test's name, and the test.
 pub type Case = (&'static str, fn(&World));
 
+/// What a test program does: the cases, unless it is started as the supervisor of one of their pods.
+pub fn main(cases: &[Case]) -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    match args.next().is_some_and(|first| first == supervisor::SUBCOMMAND) {
+        true => supervisor::main(args),
+        false => run_cases(cases),
+    }
+}
+
 /// Runs the cases whose names the command line has a part of, or all.
-pub fn run_cases(cases: &[Case]) -> ExitCode {
+fn run_cases(cases: &[Case]) -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
     let before = mounts();
     let (mut passed, mut failed) = (0, 0);
