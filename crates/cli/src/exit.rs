@@ -8,7 +8,6 @@
 //!
 //! `run`, `exec`, `attach` and `unshare` give the status of what they ran instead, once it ran.
 
-use crate::output;
 use agent::client::ClientError;
 use agent::record::RecordError;
 use rustix::io::Errno;
@@ -28,9 +27,9 @@ impl Exit {
 /// Why a command did not come to an answer, or that the answer is no, with the reason.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    status: u8,
-    error: Option<anyhow::Error>,
-    hint: Option<String>,
+    pub(crate) status: u8,
+    pub(crate) error: Option<anyhow::Error>,
+    pub(crate) hint: Option<String>,
 }
 
 /// What a command returns.
@@ -162,76 +161,9 @@ fn hint_of(error: &anyhow::Error) -> Option<String> {
     own.or_else(|| denied.then(|| "run it as root: pods are made of what only root can make".to_owned()))
 }
 
-/// Says why on standard error, and gives the exit status.
-pub(crate) fn report(result: Result) -> u8 {
-    let Failure { status, error, hint } = match result {
-        Ok(Exit(status)) => return status,
-        Err(failure) => failure,
-    };
-    let paint = output::stderr_paint();
-    if let Some(error) = error {
-        output::stderr_line(&format!("{} {}", paint.bad("error:"), joined(&error)));
-    }
-    if let Some(hint) = hint {
-        output::stderr_line(&format!("{} {hint}", paint.label("hint:")));
-    }
-    status
-}
-
-/// Does the same for each, says what fails, goes on with the others, and gives the status of the first failure.
-pub(crate) fn each<T>(all: &[T], mut one: impl FnMut(&T) -> Result<()>) -> Result {
-    let mut status = 0;
-    for item in all {
-        if let Err(failure) = one(item) {
-            let quiet = failure.error.is_none();
-            let failed = report(Err(failure));
-            if quiet {
-                return Err(Failure::quiet(failed));
-            }
-            status = if status == 0 { failed } else { status };
-        }
-    }
-    Ok(Exit(status))
-}
-
-/// `error: cause: cause of that`, each once: errors that already say their cause are not said twice.
-fn joined(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for part in error.chain().map(|part| without_number(&part.to_string()).to_owned()) {
-        if text.is_empty() {
-            text = part;
-        } else if !text.ends_with(&part) {
-            text = format!("{text}: {part}");
-        }
-    }
-    text
-}
-
-/// The standard library adds the errno's number to the words; the words are enough.
-fn without_number(text: &str) -> &str {
-    match text.rsplit_once(" (os error ") {
-        Some((words, number)) if number.strip_suffix(')').is_some_and(|n| n.parse::<i32>().is_ok()) => words,
-        _ => text,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn causes_are_said_once() {
-        let error = anyhow::Error::from(io::Error::other("no space"));
-        assert_eq!(joined(&error.context("writing a: no space")), "writing a: no space");
-        let error = anyhow::Error::from(io::Error::other("no space"));
-        assert_eq!(joined(&error.context("writing a").context("b")), "b: writing a: no space");
-    }
-
-    #[test]
-    fn the_kernels_words_without_its_numbers() {
-        let error = anyhow::Error::from(io::Error::from_raw_os_error(13)).context("opening a");
-        assert_eq!(joined(&error), "opening a: Permission denied");
-    }
 
     #[test]
     fn an_error_is_2_and_a_no_is_1() {

@@ -30,6 +30,7 @@ mod jsonpath;
 mod keeper;
 mod lines;
 mod log;
+mod manifests;
 mod mends;
 mod node;
 mod ops;
@@ -38,6 +39,7 @@ mod plugin;
 mod pods;
 mod process;
 mod relay;
+mod report;
 mod simulate_check;
 mod target;
 mod terminal;
@@ -55,7 +57,7 @@ fn main() -> ExitCode {
     let matches = plugin::as_called(command::command()).get_matches();
     let cli = args::Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     log::begin(false);
-    ExitCode::from(exit::report(ops::run(cli)))
+    ExitCode::from(report::status(ops::run(cli)))
 }
 
 /// What we start ourselves, by its first word: it needs none of the command line's definitions, whose making takes a good part

@@ -129,7 +129,7 @@ pub(crate) fn not_started(pod: &PodRef, failures: &[StartFailure]) -> Failure {
     let last =
         said.pop().unwrap_or_else(|| Failure::no(anyhow::anyhow!("pod {} was not started", pod.key.name)));
     for failure in said {
-        crate::exit::report(Err(failure));
+        crate::report::status(Err(failure));
     }
     last
 }

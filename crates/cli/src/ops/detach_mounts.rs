@@ -1,15 +1,15 @@
 //! `rhizome detach-mounts`: what a pod's containers left mounted on the host goes.
 
 use crate::args::{self, Global};
-use crate::exit::{self, Failure, Result};
+use crate::exit::{Failure, Result};
 use crate::world::World;
-use crate::{output, pods};
+use crate::{output, pods, report};
 
 /// Detaches, or says what it would do.
 pub(crate) fn run(global: &Global, args: &args::DetachMounts) -> Result {
     let world = World::open(global)?;
     let client = &world.client;
-    exit::each(&args.pods, |name| {
+    report::each(&args.pods, |name| {
         let pod = pods::find(client, global, name)?;
         if args.dry_run {
             let left = client.left_mounts(&pod)?;
@@ -28,7 +28,7 @@ pub(crate) fn run(global: &Global, args: &args::DetachMounts) -> Result {
                     Failure::no(anyhow::Error::msg(text))
                 };
                 for (mount, why) in others {
-                    exit::report(Err(failure(mount, why)));
+                    report::status(Err(failure(mount, why)));
                 }
                 Err(failure(mount, why))
             }

@@ -1,9 +1,9 @@
 //! `rhizome events`: what happened to pods, as `kubectl events` lists it.
 
 use crate::args::{self, Document, Global, Object};
-use crate::exit::{self, Exit, Result};
+use crate::exit::{Exit, Result};
 use crate::world::World;
-use crate::{output, pods};
+use crate::{output, pods, report};
 use agent::client::PodView;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ pub(crate) fn run(global: &Global, args: &args::Events) -> Result {
             let namespace = (!args.all_namespaces).then(|| pods::namespace(global));
             views = world.client.list(namespace)?.pods;
         } else {
-            found = exit::each(&args.pods, |name| {
+            found = report::each(&args.pods, |name| {
                 views.push(pods::look(&world.client, global, name)?);
                 Ok(())
             })?;

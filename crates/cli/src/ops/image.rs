@@ -8,8 +8,9 @@ mod pull;
 pub(crate) use ensure::{ensure, ensure_one};
 
 use crate::args::{Global, ImageCommand, Listing, Object};
-use crate::exit::{self, Exit, Failure, Result};
+use crate::exit::{Exit, Failure, Result};
 use crate::output;
+use crate::report;
 use crate::world;
 use image::{Image, Store};
 use serde_json::{Value, json};
@@ -27,7 +28,7 @@ pub(crate) fn run(global: &Global, command: &ImageCommand) -> Result {
         ImageCommand::Prune { all } => inspect::prune(&store()?, *all),
         ImageCommand::Rm { references } => {
             let store = store()?;
-            exit::each(references, |reference| remove(&store, reference))
+            report::each(references, |reference| remove(&store, reference))
         }
     }
 }

@@ -3,14 +3,14 @@
 use crate::args::{self, Global};
 use crate::exit::Result;
 use crate::world::World;
-use crate::{exit, output, pods};
+use crate::{output, pods, report};
 use serde_json::json;
 
 /// Prints the pod, or a list if several were asked for.
 pub(crate) fn run(global: &Global, args: &args::Inspect) -> Result {
     let world = World::open(global)?;
     let mut objects = Vec::new();
-    let found = exit::each(&args.pods, |name| {
+    let found = report::each(&args.pods, |name| {
         let pod = pods::look(&world.client, global, name)?;
         objects.push(pods::object(&pod)?);
         pods::say_left(world.client.root(), &pod.pod, &pod.status.left_mounts);

@@ -1,10 +1,9 @@
 //! `rhizome stop`, `start` and `rm`: the life of pods that are there.
 
 use crate::args::{self, Global};
-use crate::exit::{self, Exit, Result};
-use crate::ops::made;
+use crate::exit::{Exit, Result};
 use crate::world::{self, World};
-use crate::{output, pods};
+use crate::{manifests, output, pods, report};
 use agent::Root;
 use agent::client::{Client, ClientError, PodRef, Progress, Removed, remarks};
 use agent::record::{PodKey, RecordError};
@@ -56,11 +55,11 @@ fn each(
         found => found.map(|found| all.extend(found)),
     };
     let Exit(missing) = match pods.file.as_slice() {
-        _ if pods.all => exit::each(&[()], |()| add(of_namespace(global, client)))?,
-        [] => exit::each(&pods.names, |name| add(pods::find_all(client, global, name)))?,
-        files => exit::each(&made::read(global, files)?, |one| add(one.find(client)))?,
+        _ if pods.all => report::each(&[()], |()| add(of_namespace(global, client)))?,
+        [] => report::each(&pods.names, |name| add(pods::find_all(client, global, name)))?,
+        files => report::each(&manifests::made(global, files)?, |one| add(one.find(client)))?,
     };
-    let Exit(failed) = exit::each(&all, |pod| act(pod.clone()))?;
+    let Exit(failed) = report::each(&all, |pod| act(pod.clone()))?;
     Ok(Exit(if missing == 0 { failed } else { missing }))
 }
 

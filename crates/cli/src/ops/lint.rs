@@ -1,8 +1,8 @@
 //! `rhizome lint`: manifests from files, judged by `explain`, mended on demand.
 
-use super::run::read;
 use crate::args::{self, LintFormat};
 use crate::exit::{Context as _, Exit, Failure, Result};
+use crate::manifests::read;
 use crate::output;
 use explain::kernel_rule;
 use explain::lint::{self, Finding, RULES, Severity};

@@ -14,7 +14,6 @@ mod inspect;
 mod lifecycle;
 mod lint;
 mod logs;
-mod made;
 mod mend;
 mod mounts;
 mod node;

@@ -1,9 +1,9 @@
 //! `rhizome plan`: manifests, and what is known of a node, given to `explain::plan`.
 
-use super::run::read;
 use super::simulate;
 use crate::args::{self, Document, Global, Object};
 use crate::exit::{Exit, Failure, Result};
+use crate::manifests::read;
 use crate::{output, world};
 use agent::Root;
 use explain::plan::{self, MAX_PODS, Manifests, Node, Origin, Request, Source, There};

@@ -4,7 +4,7 @@ use crate::args::{self, Global, Listing, Object};
 use crate::exit::{Exit, Failure, Result};
 use crate::pods;
 use crate::world::World;
-use crate::{exit, output};
+use crate::{output, report};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use view::pods::Columns;
@@ -18,7 +18,7 @@ pub(crate) fn run(global: &Global, args: &args::Ps) -> Result {
         let namespace = (!args.all_namespaces).then(|| pods::namespace(global));
         let listed = world.client.list(namespace)?;
         for (key, error) in listed.problems {
-            found = Exit(exit::report(Err(Failure::from(error).said(format!("pod {key}")))));
+            found = Exit(report::status(Err(Failure::from(error).said(format!("pod {key}")))));
         }
         for pod in &listed.pods {
             let object = pods::object(pod)?;
@@ -27,7 +27,7 @@ pub(crate) fn run(global: &Global, args: &args::Ps) -> Result {
             }
         }
     } else {
-        found = exit::each(&args.pods, |name| {
+        found = report::each(&args.pods, |name| {
             objects.push(pods::object(&pods::look(&world.client, global, name)?)?);
             Ok(())
         })?;

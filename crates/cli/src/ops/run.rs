@@ -2,10 +2,10 @@
 
 use crate::args::{self, Document, Global, Object, Validate};
 use crate::dry_run::{self, Given};
-use crate::exit::{self, Context as _, Exit, Failure, Result};
+use crate::exit::{Context as _, Exit, Failure, Result};
 use crate::ops::{self, lifecycle};
 use crate::world::{self, World};
-use crate::{foreground, output, pods};
+use crate::{foreground, manifests, output, pods, report};
 use agent::client::{PodRef, Progress, Removed, remarks};
 use agent::record::{NewPod, PodKey};
 use agent::{Client, Root};
@@ -15,19 +15,14 @@ use k8s_openapi::api::core::v1::Pod;
 use manifest::{Loaded, Source, ValidationMode};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io::Read as _;
-use std::path::Path;
 use std::time::Duration;
 use sys::signal::Signals;
 use view::operations::ContainerPlan;
 
-/// The largest manifest: what the API server takes, with room.
-const MAX_MANIFEST_BYTES: u64 = 16 << 20;
-
 /// Loads, validates and runs.
 pub(crate) fn run(global: &Global, args: &args::Run) -> Result {
     world::before_starting(global, args.isolated && !args.dry_run)?;
-    let files = read(&args.files)?;
+    let files = manifests::read(&args.files)?;
     let loaded = load(global, args, &files)?;
     if args.dry_run {
         return plan(global, args, &loaded, &files);
@@ -71,7 +66,7 @@ fn run_pods(
         output::stdout(&names)?;
         return result;
     }
-    let removed = exit::each(&pods, |pod| {
+    let removed = report::each(&pods, |pod| {
         gone.push((pod.clone(), client.remove(pod, true)?));
         Ok(())
     });
@@ -112,61 +107,6 @@ fn wait_until_started(client: &Client, pods: &[PodRef], signals: &Signals) -> Re
     Ok(Exit::YES)
 }
 
-/// All files, whole, before anything is looked at.
-pub(crate) fn read(files: &[impl AsRef<Path>]) -> Result<Vec<(String, Vec<u8>)>> {
-    let mut sources = Vec::new();
-    for file in files.iter().map(AsRef::as_ref) {
-        let mut bytes = Vec::new();
-        let name = if file == Path::new("-") {
-            std::io::stdin()
-                .take(MAX_MANIFEST_BYTES + 1)
-                .read_to_end(&mut bytes)
-                .context("reading standard input")?;
-            "STDIN".to_owned()
-        } else {
-            let opened = std::fs::File::open(file).map_err(|error| match error.kind() {
-                std::io::ErrorKind::NotFound => {
-                    Failure::wrong_use(format!("the path {:?} does not exist", file.display().to_string()))
-                }
-                _ => Failure::from(error).said(format!("reading {}", file.display())),
-            })?;
-            let read = opened.take(MAX_MANIFEST_BYTES + 1).read_to_end(&mut bytes);
-            read.context(format!("reading {}", file.display()))?;
-            file.display().to_string()
-        };
-        if bytes.len() as u64 > MAX_MANIFEST_BYTES {
-            return Err(Failure::wrong_use(format!(
-                "{name} is larger than {} MiB",
-                MAX_MANIFEST_BYTES >> 20
-            )));
-        }
-        sources.push((name, bytes));
-    }
-    Ok(sources)
-}
-
-/// The objects of all files; or all that is wrong with them, drawn, and a no, with what that means.
-pub(crate) fn objects(
-    global: &Global,
-    files: &[(String, Vec<u8>)],
-    validation: ValidationMode,
-    outcome: &str,
-) -> Result<Loaded> {
-    let sources: Vec<Source<'_>> = files.iter().map(|(name, bytes)| Source { name, bytes }).collect();
-    let options = manifest::Options { validation, namespace: global.namespace.as_deref() };
-    let colour = output::stderr_paint().colour;
-    manifest::load(&sources, &options).map_err(|problems| {
-        for problem in &problems {
-            output::stderr_line(&problem.render(colour));
-        }
-        let count = match problems.len() {
-            1 => "1 problem".to_owned(),
-            count => format!("{count} problems"),
-        };
-        Failure::no(anyhow::anyhow!("{count}; {outcome}"))
-    })
-}
-
 /// What is to be run, with what there is to say of it.
 fn load(global: &Global, args: &args::Run, files: &[(String, Vec<u8>)]) -> Result<Loaded> {
     let validation = match args.validate {
@@ -174,7 +114,7 @@ fn load(global: &Global, args: &args::Run, files: &[(String, Vec<u8>)]) -> Resul
         Validate::Warn => ValidationMode::Warn,
         Validate::Ignore => ValidationMode::Ignore,
     };
-    let loaded = objects(global, files, validation, "nothing was created")?;
+    let loaded = manifests::objects(global, files, validation, "nothing was created")?;
     let colour = output::stderr_paint().colour;
     for warning in &loaded.warnings {
         output::stderr_line(&warning.render_warning(colour));

@@ -1,9 +1,10 @@
 //! `rhizome system reset`: a root goes, with all that is of it.
 
 use crate::args::{Global, Reset as Args};
-use crate::exit::{self, Exit, Failure, Result};
+use crate::exit::{Exit, Failure, Result};
 use crate::ops::lifecycle;
 use crate::output;
+use crate::report;
 use crate::world::{self, World};
 use agent::client::{
     ClientError, Holdings, Reset, ResetError, leftovers, node_runs, require_ours, reset_rest,
@@ -43,7 +44,7 @@ pub(crate) fn reset(global: &Global, args: &Args) -> Result {
             output::note("nothing of this root is left: no file, mount, cgroup or process");
             Ok(Exit::YES)
         }
-        false => exit::each(&left, |what| Err(Failure::no(anyhow::anyhow!("still there: {what}")))),
+        false => report::each(&left, |what| Err(Failure::no(anyhow::anyhow!("still there: {what}")))),
     }
 }
 

@@ -1,9 +1,9 @@
 //! `rhizome top`: what containers use, from their cgroups.
 
 use crate::args::{self, Global};
-use crate::exit::{self, Exit, Result};
+use crate::exit::{Exit, Result};
 use crate::world::World;
-use crate::{output, pods};
+use crate::{output, pods, report};
 use agent::client::PodView;
 use runtime::cgroup::{Cgroup, Hierarchies, Usage};
 use std::time::Instant;
@@ -25,7 +25,7 @@ pub(crate) fn run(global: &Global, args: &args::Top) -> Result {
         let namespace = (!args.all_namespaces).then(|| pods::namespace(global));
         views.extend(world.client.list(namespace)?.pods);
     } else {
-        found = exit::each(&args.pods, |name| {
+        found = report::each(&args.pods, |name| {
             views.push(pods::look(&world.client, global, name)?);
             Ok(())
         })?;

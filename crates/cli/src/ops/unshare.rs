@@ -1,8 +1,8 @@
 //! `rhizome unshare`: a command in new namespaces, as clone(2) makes them, and what it means for its mounts.
 
 use crate::args::{self, Propagation};
-use crate::exit::{self, Context as _, Exit, Failure, Result};
-use crate::{output, process};
+use crate::exit::{Context as _, Exit, Failure, Result};
+use crate::{output, process, report};
 use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags};
@@ -94,7 +94,7 @@ fn propagation(args: &args::Unshare, namespaces: Namespaces) -> Result<Option<Mo
 
 /// In the child: never returns.
 fn be_the_container(inside: Inside, namespaces: Namespaces, mapped: &OwnedFd) -> Infallible {
-    let status = exit::report(prepare(&inside, namespaces, mapped).and_then(|()| start(&inside)));
+    let status = report::status(prepare(&inside, namespaces, mapped).and_then(|()| start(&inside)));
     sys::process::exit(i32::from(status))
 }
 
@@ -137,7 +137,7 @@ fn start(inside: &Inside) -> Result {
     }
     let signals = Signals::block(&[process::ENDING.as_slice(), &[Signal::CHILD]].concat())?;
     let command = || {
-        let status = exit::report(Err(process::become_program(&inside.command)));
+        let status = report::status(Err(process::become_program(&inside.command)));
         sys::process::exit(i32::from(status))
     };
     let child = sys::process::spawn(Namespaces::empty(), None, command)?;

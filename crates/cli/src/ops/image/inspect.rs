@@ -1,15 +1,16 @@
 //! `rhizome image inspect` and `rhizome image prune`.
 
 use crate::args::ImageInspect;
-use crate::exit::{self, Exit, Result};
+use crate::exit::{Exit, Result};
 use crate::output;
+use crate::report;
 use image::{Inspection, LayerInfo, Store};
 use serde_json::{Value, json};
 
 /// Prints the image, or a list if several were asked for.
 pub(crate) fn inspect(store: &Store, args: &ImageInspect) -> Result {
     let mut objects = Vec::new();
-    let found = exit::each(&args.references, |reference| {
+    let found = report::each(&args.references, |reference| {
         objects.push(object(&store.inspect(reference)?));
         Ok(())
     })?;

@@ -1,8 +1,9 @@
 //! `rhizome image pull`: from registries into the store of a root.
 
 use crate::args::{Global, Pull};
-use crate::exit::{self, Result};
+use crate::exit::Result;
 use crate::output;
+use crate::report;
 use crate::world;
 use image::{DockerConfig, PullOptions, Registries, Store};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ pub(crate) fn run(global: &Global, args: &Pull) -> Result {
     let root = world::root(global).open()?;
     let store = Store::open(root.images())?;
     let options = options(&root.lib, args.authfile.as_deref())?;
-    exit::each(&args.references, |reference| {
+    report::each(&args.references, |reference| {
         let drawing = Drawing::new(args.quiet);
         let pulled = store.pull(reference, &options, &|progress| drawing.take(progress));
         drawing.end();
