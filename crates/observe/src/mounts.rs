@@ -4,11 +4,13 @@ use crate::{Error, Result};
 use mount_table::MountTable;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use std::fs::File;
-use std::io::{Read as _, Seek as _};
+use std::io::Seek as _;
 use std::path::{Path, PathBuf};
 
 /// How often a mountinfo is read at most until nothing changes meanwhile.
 pub const MAX_READS: u32 = 32;
+/// The kernel gives a page at most at a time, unless a row is longer.
+const PIECE: usize = 4096;
 
 /// The mounts that this process sees, from its root directory.
 ///
@@ -33,25 +35,43 @@ pub fn read_mounts_of(pid: u32) -> Result<MountTable> {
 }
 
 fn read_mountinfo(path: PathBuf) -> Result<MountTable> {
-    read_mountinfo_into(path, &mut Vec::with_capacity(16 * 1024))
+    let mut bytes = Vec::with_capacity(16 * 1024);
+    Ok(read_mountinfo_into(path, &mut bytes, &mut |_| true)?.unwrap_or_default())
 }
 
-/// The same with a buffer that can be used again.
-pub(crate) fn read_mountinfo_into(path: PathBuf, bytes: &mut Vec<u8>) -> Result<MountTable> {
-    read_settled(&path, bytes)?;
-    MountTable::parse_mountinfo(bytes).map_err(|source| Error::Parse { path, source })
+/// The same with a buffer that can be used again. `go_on` is asked after every piece, with all that was read so far; none if
+/// it says no.
+pub(crate) fn read_mountinfo_into(
+    path: PathBuf,
+    bytes: &mut Vec<u8>,
+    go_on: &mut dyn FnMut(&[u8]) -> bool,
+) -> Result<Option<MountTable>> {
+    if !read_settled(&path, bytes, go_on)? {
+        return Ok(None);
+    }
+    MountTable::parse_mountinfo(bytes).map(Some).map_err(|source| Error::Parse { path, source })
 }
 
-/// The file's bytes of a reading during which no mount came or went.
-fn read_settled(path: &Path, bytes: &mut Vec<u8>) -> Result<()> {
+/// The file's bytes of a reading during which no mount came or went; whether it was read to its end.
+fn read_settled(path: &Path, bytes: &mut Vec<u8>, go_on: &mut dyn FnMut(&[u8]) -> bool) -> Result<bool> {
     let error = |source| Error::Read { path: path.to_owned(), source };
     let mut file = File::open(path).map_err(error)?;
     for _ in 0..MAX_READS {
         bytes.clear();
         file.rewind().map_err(error)?;
-        file.read_to_end(bytes).map_err(error)?;
+        loop {
+            bytes.reserve(PIECE);
+            let read =
+                rustix::io::retry_on_intr(|| rustix::io::read(&file, rustix::buffer::spare_capacity(bytes)));
+            if read.map_err(|errno| error(errno.into()))? == 0 {
+                break;
+            }
+            if !go_on(bytes) {
+                return Ok(false);
+            }
+        }
         if !has_changed(&file).map_err(error)? {
-            return Ok(());
+            return Ok(true);
         }
     }
     Err(Error::Unstable { path: path.to_owned(), reads: MAX_READS })

@@ -129,10 +129,7 @@ impl NodeReader {
 
     /// Reads what is not known or has changed, and says which those were: none means that all of it is of one moment.
     fn refresh(&mut self, found: &[Found], round: u32, gaps: &mut Vec<Gap>) -> Vec<NamespaceId> {
-        let stale = in_shares(found, |some| {
-            let mut ids = Vec::new();
-            some.iter().map(|found| self.is_stale(found, &mut ids)).collect()
-        });
+        let stale = in_shares(found, Vec::new, |ids, found| self.is_stale(found, ids));
         let stale: Vec<&Found> =
             found.iter().zip(stale).filter_map(|(it, stale)| stale.then_some(it)).collect();
         let there: BTreeSet<NamespaceId> = found.iter().map(|found| found.id).collect();

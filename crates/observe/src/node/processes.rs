@@ -32,11 +32,11 @@ pub(super) struct Seen {
 /// All processes that can be seen, ascending.
 pub(super) fn read_processes() -> Result<Vec<Seen>> {
     let proc = open_proc()?;
-    let mut seen = in_shares(&process_ids()?, |pids| {
-        let mut reader = Reader { known: HashMap::new(), buffer: Vec::with_capacity(4096) };
-        // What has gone meanwhile is not there.
-        pids.iter().filter_map(|pid| reader.read(proc.as_fd(), *pid).ok().flatten()).collect()
-    });
+    let begin = || Reader { known: HashMap::new(), buffer: Vec::with_capacity(4096) };
+    // What has gone meanwhile is not there.
+    let seen =
+        in_shares(&process_ids()?, begin, |reader, pid| reader.read(proc.as_fd(), *pid).ok().flatten());
+    let mut seen: Vec<Seen> = seen.into_iter().flatten().collect();
     let host = seen.iter().find(|process| process.pid == 1).and_then(|process| process.namespace);
     seen.retain(|process| !process.kernel_thread || process.namespace.is_some() && process.namespace != host);
     Ok(seen)

@@ -76,36 +76,44 @@ pub(super) struct Buffers {
     costs: Costs,
 }
 
-/// What a row cost when each way was last used, in nanoseconds of this thread.
+/// What a row costs by each way, in nanoseconds of this thread, and what follows from it.
 ///
 /// For every row of a slave in mountinfo, the kernel goes through the peers of its master, one after the other, until one is
 /// in the same namespace (`get_dominating_id()`, fs/pnode.c): with hundreds of containers that receive from each other,
 /// the time grows with their square. statmount(2) is not asked for that, and costs always the same.
 #[derive(Debug, Default)]
 struct Costs {
-    mountinfo: u64,
     statmount: u64,
-    /// For how many more namespaces the last choice holds.
-    turns: u32,
+    /// For how many more namespaces statmount(2) is used, since mountinfo was dear.
+    turns: u64,
 }
 
 /// Up to this, nothing is cheaper than mountinfo, in nanoseconds a row (measured: 1,400; statmount(2) 2,600).
-const CHEAP: u64 = 3_500;
-/// After so many namespaces mountinfo is tried again.
-const TURNS: u32 = 16;
+const CHEAP: u64 = 2_600;
+/// After so many namespaces mountinfo is tried again, times how much dearer it was: a try costs as much.
+const TURNS: u64 = 8;
+const MAX_TURNS: u64 = 64;
+/// So much of a mountinfo is looked at for what it costs while it is read.
+const LOOKED_AT: usize = 1 << 15;
 /// Fewer rows say nothing about what one costs.
 const TELLING: usize = 16;
 
 impl Costs {
     /// Whether statmount(2) is to be used for the next namespace.
     fn prefer_statmount(&mut self) -> bool {
-        let dear = self.mountinfo > CHEAP && (self.statmount == 0 || self.statmount < self.mountinfo);
-        if !dear || self.turns == 0 {
-            self.turns = TURNS;
-            return false;
-        }
-        self.turns -= 1;
-        true
+        let prefer = self.turns > 0;
+        self.turns = self.turns.saturating_sub(1);
+        prefer
+    }
+
+    /// What a row of mountinfo may cost: beyond, statmount(2) is cheaper, as far as is known.
+    fn limit(&self) -> u64 {
+        self.statmount.max(CHEAP)
+    }
+
+    fn mountinfo_was(&mut self, cost: u64) {
+        let times = cost / self.limit();
+        self.turns = if times == 0 { 0 } else { (times * TURNS).min(MAX_TURNS) };
     }
 }
 
@@ -116,8 +124,7 @@ fn worked() -> u64 {
 }
 
 /// What something costs a row; none where there are too few to tell.
-fn cost_of(before: u64, mounts: &MountTable) -> Option<u64> {
-    let rows = mounts.mounts.len();
+fn cost_of(before: u64, rows: usize) -> Option<u64> {
     (rows >= TELLING).then(|| worked().saturating_sub(before) / rows as u64)
 }
 
@@ -141,11 +148,13 @@ pub(super) fn read(found: &Found, ways: Ways, buffers: &mut Buffers) -> Result<O
     if ways.content == Content::Mountinfo
         && whole
         && !by_rows
-        && let Some(mounts) = by_mountinfo(found, buffers)?
+        && let Some(mounts) = by_mountinfo(found, buffers, listed)?
         // A process can be in a place of its namespace from which not all is to be seen without a root that says so.
         && (!listed || mounts.mounts.len() >= ids.len())
     {
-        buffers.costs.mountinfo = cost_of(before, &mounts).unwrap_or(buffers.costs.mountinfo);
+        if let Some(cost) = cost_of(before, mounts.mounts.len()) {
+            buffers.costs.mountinfo_was(cost);
+        }
         let matched = listed && mounts.mounts.len() == ids.len();
         return Ok(Some(Table { mounts, ids, matched, ..Table::default() }));
     }
@@ -156,21 +165,36 @@ pub(super) fn read(found: &Found, ways: Ways, buffers: &mut Buffers) -> Result<O
             let _ = list_mounts(unique, &mut ids);
         }
         if let Some(mounts) = by_statmount(unique, &mut ids, buffers) {
-            buffers.costs.statmount = cost_of(before, &mounts).unwrap_or(buffers.costs.statmount);
+            buffers.costs.statmount = cost_of(before, mounts.mounts.len()).unwrap_or(buffers.costs.statmount);
             return Ok(Some(Table { mounts, ids, matched: true, by_statmount: true, ..Table::default() }));
         }
     }
     let seen_from = found.process.as_ref().and_then(|(_, root)| root.clone());
-    let table = by_mountinfo(found, buffers)?;
+    let table = by_mountinfo(found, buffers, false)?;
     Ok(table.map(|mounts| Table { mounts, seen_from, ..Table::default() }))
 }
 
-/// Through the process that was chosen, or another if that has ended. None if all have.
-fn by_mountinfo(found: &Found, buffers: &mut Buffers) -> Result<Option<MountTable>> {
+/// Through the process that was chosen, or another if that has ended. None if all have, or if it turns out to be dearer than
+/// statmount(2) and that is `another_way`.
+fn by_mountinfo(found: &Found, buffers: &mut Buffers, another_way: bool) -> Result<Option<MountTable>> {
     let chosen = found.process.iter().map(|(pid, _)| *pid);
+    let Buffers { text, costs, .. } = buffers;
+    let begun = worked();
+    // It comes a page at a time.
+    let mut go_on = |so_far: &[u8]| {
+        if !another_way || so_far.len() > LOOKED_AT {
+            return true;
+        }
+        let rows = so_far.iter().filter(|byte| **byte == b'\n').count();
+        let dear = cost_of(begun, rows).filter(|cost| *cost > costs.limit());
+        if let Some(cost) = dear {
+            costs.mountinfo_was(cost);
+        }
+        dear.is_none()
+    };
     for pid in chosen.chain(found.others.iter().copied()) {
-        match read_mountinfo_into(format!("/proc/{pid}/mountinfo").into(), &mut buffers.text) {
-            Ok(table) => return Ok(Some(table)),
+        match read_mountinfo_into(format!("/proc/{pid}/mountinfo").into(), text, &mut go_on) {
+            Ok(table) => return Ok(table),
             // A zombie's mountinfo is EINVAL: it has left its namespace.
             Err(Error::Read { ref source, .. }) if source.raw_os_error() == Some(INVALID) => {}
             Err(error) if error.is_gone() => {}
@@ -202,8 +226,5 @@ fn by_statmount(unique: u64, ids: &mut Vec<u64>, buffers: &mut Buffers) -> Optio
 
 /// Reads these namespaces, in their order.
 pub(super) fn read_all(found: &[&Found], ways: Ways) -> Vec<Result<Option<Table>>> {
-    in_shares(found, |some| {
-        let mut buffers = Buffers::default();
-        some.iter().map(|found| read(found, ways, &mut buffers)).collect()
-    })
+    in_shares(found, Buffers::default, |buffers, found| read(found, ways, buffers))
 }

@@ -116,7 +116,7 @@ impl Watcher {
         let node = watcher.reader.read(&(watcher.names)())?;
         let cost = now.elapsed();
         watcher.interval = interval.unwrap_or(USUAL_INTERVAL.max(cost * COST));
-        watcher.state.reconcile(&node, &HashSet::new(), true);
+        watcher.state.reconcile(&node, None, &HashSet::new(), true);
         watcher.reopen(&node);
         watcher.next_refresh = Instant::now() + watcher.interval;
         watcher.next_follow = Instant::now() + FOLLOW;
@@ -270,7 +270,9 @@ impl Watcher {
         let node = self.reader.read(&(self.names)())?;
         // What happened meanwhile has been told by now, and is in what was read or not: who did it is in the events.
         self.drain(moment)?;
-        let found = self.state.reconcile(&node, &moment.touched, false);
+        // Those that are as they were when last read are as events have told since, if none of these is lost.
+        let anew = (!moment.overflow).then_some(self.reader.read_anew());
+        let found = self.state.reconcile(&node, anew, &moment.touched, false);
         moment.hits.extend(found.hits);
         events.extend(found.others.into_iter().map(event));
         self.reopen(&node);
@@ -293,7 +295,9 @@ impl Watcher {
         let Source::Events(groups) = &mut self.source else { return Ok(false) };
         let state = &mut self.state;
         let mut any = false;
+        let mut there = HashSet::new();
         let walked = each(|fd, info| {
+            there.insert(info.id);
             if state.namespace_of(info.id).is_some() {
                 return Ok(());
             }
@@ -309,6 +313,7 @@ impl Watcher {
             }
         });
         walked.map_err(|errno| Error::Watch { source: errno.into() })?;
+        state.expect_only(&there);
         Ok(any)
     }
 

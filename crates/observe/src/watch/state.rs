@@ -30,7 +30,6 @@ pub(super) struct Known {
 struct Space {
     unique: Option<u64>,
     party: Party,
-    mounts: usize,
 }
 
 /// A mount event with what is known of the mount.
@@ -56,6 +55,8 @@ type Family = (Action, u32, Device, PathBuf, Common);
 pub(super) struct State {
     mounts: HashMap<u64, Known>,
     spaces: BTreeMap<NamespaceId, Space>,
+    /// The mounts of each namespace; events may tell of some before it was read.
+    members: HashMap<NamespaceId, HashSet<u64>>,
     by_unique: HashMap<u64, NamespaceId>,
     devices: HashMap<Device, BTreeSet<u64>>,
     /// The master's group of each group, which all its members have in common.
@@ -72,6 +73,11 @@ impl State {
     /// A namespace is marked, and will be read.
     pub(super) fn expect(&mut self, id: NamespaceId, unique: u64) {
         self.by_unique.insert(unique, id);
+    }
+
+    /// Forgets the 64-bit ids of all other namespaces: some ended before they could be read.
+    pub(super) fn expect_only(&mut self, there: &HashSet<u64>) {
+        self.by_unique.retain(|unique, _| there.contains(unique));
     }
 
     /// The container of this id, named.
@@ -94,11 +100,9 @@ impl State {
         self.devices.entry(known.mount.device).or_default().insert(id);
         let namespace = known.namespace;
         if let Some(old) = self.mounts.insert(id, known) {
-            self.left(&old);
+            self.left(id, &old);
         }
-        if let Some(space) = self.spaces.get_mut(&namespace) {
-            space.mounts += 1;
-        }
+        self.members.entry(namespace).or_default().insert(id);
     }
 
     fn remove(&mut self, id: u64) -> Option<Known> {
@@ -109,14 +113,21 @@ impl State {
                 self.devices.remove(&known.mount.device);
             }
         }
-        self.left(&known);
+        self.left(id, &known);
         Some(known)
     }
 
-    fn left(&mut self, known: &Known) {
-        if let Some(space) = self.spaces.get_mut(&known.namespace) {
-            space.mounts = space.mounts.saturating_sub(1);
+    fn left(&mut self, id: u64, known: &Known) {
+        if let Some(members) = self.members.get_mut(&known.namespace) {
+            members.remove(&id);
+            if members.is_empty() {
+                self.members.remove(&known.namespace);
+            }
         }
+    }
+
+    fn count(&self, namespace: NamespaceId) -> usize {
+        self.members.get(&namespace).map_or(0, HashSet::len)
     }
 
     /// A mount is at a place.
@@ -201,7 +212,8 @@ impl State {
         home: Option<NamespaceId>,
         looks: &mut usize,
     ) -> Option<Done> {
-        let first = hits.iter().position(|hit| Some(hit.known.namespace) == home).unwrap_or(0);
+        let first = hits.iter().position(|hit| Some(hit.known.namespace) == home);
+        let first = first.or_else(|| self.made_first(&hits)).unwrap_or(0);
         if hits.is_empty() {
             return None;
         }
@@ -219,6 +231,18 @@ impl State {
             missed,
             origin: self.spot(&origin),
         })
+    }
+
+    /// Where a mount was made, if nobody says: in the uppermost group, and before its copies. Unmounts and moves have come in
+    /// the order in which they were done.
+    fn made_first(&self, hits: &[Hit]) -> Option<usize> {
+        let rank = |hit: &Hit| {
+            let parent = self.mounts.get(&hit.known.parent).map(|parent| parent.mount.propagation);
+            let is_top = parent.is_some_and(|it| it.shared.is_some() && it.shared == self.top(it));
+            (!is_top, hit.id)
+        };
+        let made = hits.iter().enumerate().filter(|(_, hit)| hit.action == Action::Mount);
+        made.min_by_key(|(_, hit)| rank(hit)).map(|(at, _)| at)
     }
 
     fn spot(&self, hit: &Hit) -> Spot {
@@ -257,8 +281,15 @@ impl State {
         missed
     }
 
-    /// Takes over what was read, and says what was not known of it: all but what `touched` has told just now.
-    pub(super) fn reconcile(&mut self, node: &Node, touched: &HashSet<u64>, first: bool) -> Reconciled {
+    /// Takes over what was read, and says what was not known of it: all but what `touched` has told just now. `anew` are the
+    /// namespaces whose mounts may be others than when they were read before; none if that is not known.
+    pub(super) fn reconcile(
+        &mut self,
+        node: &Node,
+        anew: Option<&BTreeSet<NamespaceId>>,
+        touched: &HashSet<u64>,
+        first: bool,
+    ) -> Reconciled {
         let labels = Labels::of(node);
         let mut result = Reconciled::default();
         self.end_spaces(node, &mut result);
@@ -269,13 +300,7 @@ impl State {
                 container: view.container().cloned(),
             };
             let is_new = !self.spaces.contains_key(&view.id);
-            let space = self.spaces.entry(view.id).or_insert(Space {
-                unique: view.unique_id,
-                party: party.clone(),
-                mounts: 0,
-            });
-            space.unique = view.unique_id;
-            space.party = party.clone();
+            self.spaces.insert(view.id, Space { unique: view.unique_id, party: party.clone() });
             if let Some(unique) = view.unique_id {
                 self.by_unique.insert(unique, view.id);
             }
@@ -283,11 +308,8 @@ impl State {
                 let mounts = view.mounts.mounts.len();
                 result.others.push(What::Began { namespace: party, mounts });
             }
-            self.take_over(view, touched, is_new, &mut result);
-            if is_new {
-                // Events may have told of some before it was known.
-                let mounts = self.mounts.values().filter(|known| known.namespace == view.id).count();
-                self.spaces.entry(view.id).and_modify(|space| space.mounts = mounts);
+            if is_new || anew.is_none_or(|anew| anew.contains(&view.id)) {
+                self.take_over(view, touched, is_new, &mut result);
             }
         }
         result
@@ -307,18 +329,19 @@ impl State {
     /// Forgets a namespace; none if it was not known.
     pub(super) fn end(&mut self, id: NamespaceId) -> Option<What> {
         let space = self.spaces.remove(&id)?;
-        self.by_unique.retain(|_, of| *of != id);
-        let own: Vec<u64> =
-            self.mounts.iter().filter(|(_, known)| known.namespace == id).map(|(id, _)| *id).collect();
-        for mount in own {
-            self.remove(mount);
+        if let Some(unique) = space.unique {
+            self.by_unique.remove(&unique);
         }
-        Some(What::Ended { namespace: space.party, mounts: space.mounts })
+        let own = self.members.remove(&id).unwrap_or_default();
+        for mount in &own {
+            self.remove(*mount);
+        }
+        Some(What::Ended { namespace: space.party, mounts: own.len() })
     }
 
     /// Namespaces that have no mounts any more, of those that had some.
     pub(super) fn emptied(&self, among: &BTreeSet<NamespaceId>) -> Vec<NamespaceId> {
-        let is_empty = |id: &&NamespaceId| self.spaces.get(id).is_some_and(|space| space.mounts == 0);
+        let is_empty = |id: &&NamespaceId| self.spaces.contains_key(id) && self.count(**id) == 0;
         among.iter().filter(is_empty).copied().collect()
     }
 
@@ -338,10 +361,10 @@ impl State {
             view.mounts.mounts.iter().zip(&ids).map(|(mount, id)| (mount.id, *id)).collect();
         let now: HashSet<u64> = ids.iter().copied().collect();
         if !is_new {
-            let gone = self.mounts.iter().filter(|(id, known)| {
-                known.namespace == view.id && !now.contains(id) && !touched.contains(id)
-            });
-            let gone: Vec<u64> = gone.map(|(id, _)| *id).collect();
+            let members = self.members.get(&view.id).into_iter().flatten();
+            let gone = members.filter(|id| !now.contains(id) && !touched.contains(id));
+            let mut gone: Vec<u64> = gone.copied().collect();
+            gone.sort_unstable();
             for id in gone {
                 let common = self.common_of(id);
                 result.hits.extend(self.detached(id, 0, usize::MAX).map(|hit| (hit, common)));
