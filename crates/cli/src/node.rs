@@ -5,7 +5,7 @@ use crate::exit::{Context as _, Failure, Result};
 use crate::{output, world};
 use agent::Root;
 use mount_table::node::{MAX_DOCUMENT_BYTES, TargetError};
-use mount_table::{NamespaceView, Node};
+use mount_table::{NamespaceId, NamespaceView, Node};
 use observe::Names;
 use std::io::Read as _;
 use std::path::Path;
@@ -52,10 +52,15 @@ pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>> {
 
 /// Says on standard error what of the node was not seen.
 pub(crate) fn say_gaps(node: &Node) {
+    say_gaps_of(node, |_| true);
+}
+
+/// The same where only these namespaces are answered about: that others change all the time is not of interest.
+pub(crate) fn say_gaps_of(node: &Node, is_of_interest: impl Fn(NamespaceId) -> bool) {
     for gap in view::mounts::gaps(&node.gaps) {
         output::note(&gap);
     }
-    let moved: Vec<_> = node.namespaces.iter().filter(|view| view.moved).collect();
+    let moved: Vec<_> = node.namespaces.iter().filter(|view| view.moved && is_of_interest(view.id)).collect();
     if !moved.is_empty() {
         let labels = mount_table::node::Labels::of(node);
         let names: Vec<_> = moved.iter().take(5).map(|view| labels.get(view.id)).collect();

@@ -292,6 +292,16 @@ impl<'a> Topology<'a> {
             && above != receiver
     }
 
+    /// The mounts that another is tied to: its peers, the members of the group that it receives from, its group's slaves.
+    pub fn tied(&self, at: At) -> Vec<At> {
+        let propagation = self.mount(at).propagation;
+        let peers = propagation.shared.map_or(&[][..], |group| self.members(group));
+        let above = propagation.master.map_or(&[][..], |group| self.members(group));
+        let below = propagation.shared.map_or(&[][..], |group| self.slaves(group));
+        let all = peers.iter().chain(above).chain(below);
+        all.copied().filter(|other| *other != at).collect()
+    }
+
     /// The mounts that a mount made on this one is copied to: peers first, then slaves and their slaves.
     pub fn receivers(&self, at: At) -> Vec<At> {
         let mut found: Vec<At> = Vec::new();

@@ -20,7 +20,7 @@ pub(crate) fn run(global: &Global, args: &args::Mounts) -> Result {
         .map(|namespace| Chosen { namespace, rows: filter.rows(&namespace.mounts) })
         .collect();
     print(args, &node, &chosen)?;
-    node::say_gaps(&node);
+    node::say_gaps_of(&node, |id| chosen.iter().any(|chosen| chosen.namespace.id == id));
     let any = chosen.iter().any(|chosen| !chosen.rows.is_empty());
     Ok(if any { Exit::YES } else { Exit::NO })
 }

@@ -20,11 +20,11 @@ pub(crate) fn run(global: &Global, args: &args::Why, expected: bool) -> Result {
     let topology =
         Topology::of_node(&node).with_health(if live { ask::health(&node) } else { BTreeMap::new() });
     let position = |view: &mount_table::NamespaceView| topology.position(view.id).unwrap_or_default();
-    let answer = match &args.into {
+    let into = args.into.as_ref().map(|target| node::resolve_one(&node, global, target)).transpose()?;
+    let answer = match into {
         None => can_propagate(&topology, &path, position(from)),
-        Some(target) => {
-            let into = position(node::resolve_one(&node, global, target)?);
-            why(&topology, &Question { path: path.clone(), from: position(from), into })
+        Some(into) => {
+            why(&topology, &Question { path: path.clone(), from: position(from), into: position(into) })
         }
     };
     let Some(mut answer) = answer else {
@@ -44,6 +44,6 @@ pub(crate) fn run(global: &Global, args: &args::Why, expected: bool) -> Result {
         Document::Json => output::document(&view::why::document(&answer), Object::Json)?,
         Document::Yaml => output::document(&view::why::document(&answer), Object::Yaml)?,
     }
-    node::say_gaps(&node);
+    node::say_gaps_of(&node, |id| id == from.id || into.is_some_and(|into| into.id == id));
     Ok(if (answer.visible == Visibility::Yes) == expected { Exit::YES } else { Exit::NO })
 }

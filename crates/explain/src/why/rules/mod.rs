@@ -7,6 +7,7 @@ mod kept_by_child;
 mod mounted_before_sharing;
 mod not_in_any_volume;
 mod not_recursive;
+mod of_a_third;
 mod other_group;
 mod outside_volume;
 mod own_mount;
@@ -36,12 +37,14 @@ pub(super) static TABLE: &[fn(&Trace<'_>) -> Option<Finding>] = &[
     arrived::find,
     private_copy::find,
     volume_is_the_mount::find,
+    of_a_third::find,
     kept_by_child::find,
     private_copy_stays::find,
     own_mount::find,
     covered::find,
     unbindable_left_out::find,
     wrong_direction::find,
+    not_recursive::find_untied,
     source_not_shared::find,
     target_private::find,
     other_group::find,
@@ -70,6 +73,7 @@ pub static RULES: &[&Rule] = &[
     &private_copy_stays::RULE,
     &kept_by_child::RULE,
     &own_mount::RULE,
+    &of_a_third::RULE,
     &private_copy::RULE,
     &arrived::RULE,
     &same_namespace::RULE,

@@ -23,7 +23,7 @@ pub(super) fn find(trace: &Trace<'_>) -> Option<Finding> {
     }
     let (from, into) = (trace.from(), trace.into());
     let title = format!(
-        "{} is {} on a shared mount: it was there before that was made shared",
+        "{} is {} on a shared mount: it was there before that was made shared, or was made so since",
         trace.words(broken.missing),
         missing.propagation.in_words()
     );

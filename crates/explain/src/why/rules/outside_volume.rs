@@ -2,8 +2,10 @@
 
 use crate::finding::Finding;
 use crate::rule::Rule;
+use crate::topology::At;
 use crate::why::mends::RESTART;
 use crate::why::trace::{Outcome, Trace};
+use std::cmp::Reverse;
 use subtree_model::RuleId;
 
 pub(in crate::why) static RULE: Rule = Rule {
@@ -21,9 +23,14 @@ pub(super) fn find(trace: &Trace<'_>) -> Option<Finding> {
     // The lowest mount on the way of which the other namespace has another part.
     let (step, near) = trace.steps.iter().find_map(|step| {
         let device = t.mount(step.at).device;
-        let near =
-            t.rows(trace.question.into).find(|row| t.mount(*row).device == device && t.is_visible(*row))?;
-        Some((step, near))
+        let rows = t.rows(trace.question.into);
+        let near = rows.filter(|row| t.mount(*row).device == device && t.is_visible(*row));
+        // The nearest tells most: a container has files of the node's root too, as /etc/hosts.
+        let in_common = |row: &At| {
+            let root = t.mount(*row).root.components();
+            Reverse(root.zip(step.inner.components()).take_while(|(a, b)| a == b).count())
+        };
+        Some((step, near.min_by_key(in_common)?))
     })?;
     let shows = t.mount(near);
     let title = format!(

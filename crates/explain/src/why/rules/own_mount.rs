@@ -9,8 +9,8 @@ use subtree_model::RuleId;
 pub(in crate::why) static RULE: Rule = Rule {
     id: "own-mount",
     summary: "The other namespace has mounted something of its own there",
-    what: "Nothing is mounted at the path, and in the other namespace something is, on a mount that receives, so that an unmount would have taken it.",
-    why: "What a slave mounts stays with it. Had it come from the node, the node's unmount would have taken it along.",
+    what: "Nothing is mounted at the path, and in the other namespace something is, which is tied to no other mount.",
+    why: "What a slave mounts stays with it. Had it come from a mount that its own receives from, the unmount there would have taken it along.",
     instead: "Nothing, if the container means it. Else unmount it there.",
     kernel: &[RuleId::AttachOnTop, RuleId::UnmountReceived],
 };

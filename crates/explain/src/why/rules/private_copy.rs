@@ -18,8 +18,9 @@ pub(in crate::why) static RULE: Rule = Rule {
 pub(super) fn find(trace: &Trace<'_>) -> Option<Finding> {
     let Outcome::Seen { copy, place } = &trace.outcome else { return None };
     let (into, from) = (trace.into(), trace.from());
-    let title = format!("{into} has a copy of it at {}, which follows nothing", place.display());
     let (source, mount) = (trace.topology.mount(trace.source()), trace.topology.mount(*copy));
+    let follows = if mount.propagation.is_private() { "nothing" } else { "another group" };
+    let title = format!("{into} has a copy of it at {}, which follows {follows}", place.display());
     let finding = Finding::limit(
         RULE.id,
         title,

@@ -8,7 +8,7 @@ use subtree_model::RuleId;
 
 pub(in crate::why) static RULE: Rule = Rule {
     id: "private-copy-stays",
-    summary: "The other namespace still has a mount there, in a private copy that no unmount reaches",
+    summary: "The other namespace has a mount there, on a private mount that no unmount reaches",
     what: "Nothing is mounted at the path, and in the other namespace something is, on a private mount.",
     why: "An unmount propagates as a mount does, and a private mount receives neither. The copy was made when the container started (or was mounted by the container), and keeps the file system, its device and its server in use until the container ends. Removing the folder on the node detaches it too.",
     instead: "`mountPropagation: HostToContainer`, so that unmounts arrive; now, detach that copy.",
@@ -26,9 +26,10 @@ pub(super) fn find(trace: &Trace<'_>) -> Option<Finding> {
     let (into, from) = (trace.into(), trace.from());
     let mount = t.mount(*cover);
     let title = format!(
-        "{into} still has {} at {}: its volume is private, and no unmount of {from} reaches it",
+        "{into} has {} at {}, on {}, which is private: no unmount of {from} reaches it",
         trace.words(*cover),
-        place.display()
+        place.display(),
+        carrier.mount_point.display()
     );
     let others = t.all().filter(|at| *at != *cover && t.mount(*at).device == mount.device).count();
     let why = match others {

@@ -22,7 +22,7 @@ pub(super) fn find(trace: &Trace<'_>) -> Option<Finding> {
     }
     let (from, into) = (trace.from(), trace.into());
     let title = format!(
-        "{} is newer than {} in {into}, which receives: it was unmounted in {into} since",
+        "{} is newer than {} in {into}, which receives: it was unmounted in {into} since, unless the two were tied later",
         trace.words(broken.missing),
         trace.words(broken.copy)
     );

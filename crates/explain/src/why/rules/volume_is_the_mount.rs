@@ -33,12 +33,13 @@ fn older_one(trace: &Trace<'_>) -> Option<At> {
         alike
             && old.device != source.device
             && t.is_visible(*row)
+            && t.is_older(*row, trace.source()) != Some(false)
             && t.rows(trace.question.from).all(|own| t.mount(own).device != old.device || !t.is_visible(own))
     })
 }
 
 pub(super) fn find(trace: &Trace<'_>) -> Option<Finding> {
-    let (Outcome::Nowhere | Outcome::Broken(_)) = &trace.outcome else { return None };
+    let Outcome::Nowhere = &trace.outcome else { return None };
     let old = older_one(trace)?;
     let t = trace.topology;
     let (from, into) = (trace.from(), trace.into());
