@@ -13,6 +13,7 @@ use rustix::process::WaitOptions;
 use std::collections::{HashMap, HashSet};
 use std::ffi::CStr;
 use std::path::Path;
+use std::time::{Duration, Instant};
 use subtree_model::{Attributes, Effects, Handle, Missing, Op, PropagationType, Refused, TaskId, World};
 use sys::namespace::Namespaces;
 use sys::process::{exit, spawn};
@@ -122,7 +123,8 @@ impl Kernel {
                 if let Some(reader) = self.readers.get_mut(*at) {
                     *reader = None;
                 }
-                self.namespaces.get_mut(*at).and_then(Option::take).ok_or(Errno::BADF)?;
+                let namespace = self.namespaces.get_mut(*at).and_then(Option::take).ok_or(Errno::BADF)?;
+                end(namespace)?;
             }
             Step::Do { at, op } => {
                 self.enter(*at)?;
@@ -274,6 +276,27 @@ impl Kernel {
         Snapshot { namespaces: self.readers.iter().enumerate().filter_map(table).collect() }
     }
 }
+
+/// Lets go of a namespace, and waits until the kernel has: whoever looks at this machine's mount namespaces meanwhile (all of
+/// them can be listed and opened) keeps one alive for as long as he looks, and with it mounts that are peers and masters of
+/// ours, though no table of ours has them any more. Before Linux 6.12 there is no asking.
+fn end(namespace: OwnedFd) -> Result<(), Errno> {
+    let Ok(info) = sys::listing::namespace_info(namespace.as_fd()) else { return Ok(()) };
+    drop(namespace);
+    let mut mounts = Vec::new();
+    let deadline = Instant::now() + PATIENCE;
+    while sys::listing::list_mounts(info.id, &mut mounts).is_ok() && !mounts.is_empty() {
+        assert!(
+            Instant::now() < deadline,
+            "somebody on this machine keeps a mount namespace of this test open"
+        );
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+/// How long somebody may look at a namespace.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Makes the root's `/w` anew. What a sequence did where nothing was mounted on `/w` is left in the root's file system,
 /// which perhaps is read-only now.
