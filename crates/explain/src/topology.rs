@@ -27,6 +27,8 @@ pub struct Named {
     pub own: bool,
     /// Whether it is a container's.
     pub container: bool,
+    /// The number of the user namespace that owns it, if that is known.
+    pub user_namespace: Option<u64>,
 }
 
 /// A namespace.
@@ -94,6 +96,7 @@ impl<'a> Topology<'a> {
                 pid: view.first_process().map(|process| process.pid),
                 own: node.reader == Some(view.id),
                 container: view.container().is_some(),
+                user_namespace: view.user_namespace,
             };
             Space::new(view.id, &view.mounts, named, &view.unique_mount_ids)
         };

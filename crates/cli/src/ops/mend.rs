@@ -1,7 +1,7 @@
 //! `rhizome mend`: makes a change that `why` or `audit` advised, if nothing has changed since.
 //!
 //! 1. The node is read; every mount that the mend relies on must be there as it was, and be what a path leads to.
-//! 2. The model says what will be touched.
+//! 2. The model says what will be touched; if it cannot, nothing is done.
 //! 3. A child enters the namespaces and makes the operations: it alone can be held up by a file system that hangs.
 //! 4. The node is read again: what differs was touched.
 
@@ -55,7 +55,10 @@ pub(crate) fn run(global: &Global, args: &args::Mend) -> Result {
             concerned.extend(touched.iter().map(Touched::namespace));
             text.push_str(&told("will touch:", &touched));
         }
-        Err(why) => text.push_str(&format!("what that touches is not known: {}\n", printable(&why))),
+        Err(why) => {
+            output::stdout(&text)?;
+            return Err(refused(&id, &format!("what it would touch is not known ({why})")));
+        }
     }
     output::stdout(&text)?;
     if args.dry_run {

@@ -72,6 +72,19 @@ fn finding(scene: &Scene<'_>, stack: &[At]) -> Finding {
     for culprit in culprits(scene, lowest) {
         finding = finding.seen(culprit);
     }
+    // Where they are peers of each other (a shared folder bound onto itself), the unmount of one takes others along, down to
+    // the lowest; and one that is covered cannot be made private, as no path leads to it.
+    if stack.iter().any(|one| stack.iter().any(|other| t.goes_with(*one, *other))) {
+        let place = mount_table::shell_word(&mount.mount_point);
+        return finding.mend(
+            format!("while mountpoint -q {place}; do umount {place} || break; done"),
+            format!(
+                "the mounts are peers of each other, so an unmount of one takes others along: in the end none is left at {}, \
+                 which is then to be mounted once, as at first; `rhizome mend` does not do it",
+                mount.mount_point.display()
+            ),
+        );
+    }
     // From the top down: each is in use while another lies on it.
     let above = stack[1..].iter().rev().take(UNMOUNTED_MAX);
     let actions = above.map(|at| Action::Unmount { mount: t.seen(*at) }).collect();

@@ -45,6 +45,18 @@ pub(super) fn find(trace: &Trace<'_>) -> Option<Finding> {
         .seen(format!("{from}: {below}"))
         .seen(format!("{into}: {}", t.mount(broken.copy)));
     let finding = mends::bring(trace, broken, finding);
+    let user = |namespace| t.named(namespace).user_namespace;
+    if let (Some(one), Some(other)) = (user(trace.question.from), user(trace.question.into))
+        && one != other
+    {
+        return Some(finding.mend_manifest(
+            "hostUsers: true, with mountPropagation: Bidirectional",
+            format!(
+                "{from} and {into} are in different user namespaces: every copy of a mount is a slave there, \
+                 whatever mountPropagation says; {RESTART}"
+            ),
+        ));
+    }
     Some(finding.mend_manifest(
         "mountPropagation: Bidirectional",
         format!(
