@@ -112,9 +112,6 @@ impl World {
             if there != Some(each) && !(may_hide && there.is_some()) {
                 return what("a child is not in the map of places");
             }
-            if !self.files.is_below(entry.point, mount.root) {
-                return what("a child is mounted outside its root");
-            }
             if entry.namespace.is_some() && entry.namespace != mount.namespace {
                 return what("a child is in another namespace");
             }
