@@ -16,6 +16,8 @@ pub enum Use {
     Program,
     /// A file that is mapped into its memory.
     Mapping,
+    /// A socket that is bound to a path, which holds the file there.
+    Socket(u32),
 }
 
 /// A process that uses a mount.
@@ -27,9 +29,9 @@ pub struct Holder {
     pub comm: String,
     /// How.
     pub how: Use,
-    /// The mount; none for a mapping, of which only the file system is known.
+    /// The mount; none for a mapping, of which only the file system is known, and for a socket, of which only the path is.
     pub mount: Option<MountId>,
-    /// The file system of a mapping.
+    /// The file system of a mapping, and of a mount that is in no namespace.
     pub device: Option<Device>,
     /// What it uses, as the kernel names it for the process.
     pub path: PathBuf,

@@ -25,7 +25,7 @@ pub mod watch;
 pub use answer::{Silent, is_fuse, require_answer, require_answer_among};
 pub use error::Error;
 pub use health::{Asked, MAX_ASKED, read_health};
-pub use holders::{MAX_HOLDERS, read_holders};
+pub use holders::{MAX_HOLDERS, Wanted, read_holders};
 pub use mounts::{MAX_READS, read_mounts_of, read_own_mounts};
 pub use node::{Names, NodeReader, read_node};
 pub use watch::Watcher;

@@ -51,7 +51,7 @@ pub fn busy(path: &Path, findings: &[Finding], columns: usize, paint: Paint) -> 
     text.push_str(&match (stops, findings.is_empty()) {
         (true, _) => format!("{path} {}\n", paint.bad("is busy.")),
         (false, false) => format!("{path} can be unmounted; its file system stays in use.\n"),
-        (false, true) => format!("Nothing holds {path}.\n"),
+        (false, true) => format!("Nothing holds {path} that mounts or processes show.\n"),
     });
     text
 }

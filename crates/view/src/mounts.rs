@@ -484,7 +484,13 @@ pub fn gaps(gaps: &[Gap]) -> Vec<String> {
 /// The path at which a mount shows what is this one's root: `/data` of a mount of the whole disk at `/`, where this one is a
 /// bind mount of its `/data`. None if it does not show it.
 fn same_place(other: &Mount, own: &Mount) -> Option<PathBuf> {
-    let below = own.root.strip_prefix(&other.root).ok().filter(|_| own.device == other.device)?;
+    // A folder that was removed is at no path any more: only mounts of itself show it.
+    let is_there = match own.deleted || other.deleted {
+        true => own.deleted == other.deleted && own.root == other.root,
+        false => true,
+    };
+    let below = own.root.strip_prefix(&other.root).ok();
+    let below = below.filter(|_| own.device == other.device && is_there)?;
     Some(join(&other.mount_point, below))
 }
 

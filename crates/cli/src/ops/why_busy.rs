@@ -15,8 +15,13 @@ pub(crate) fn run(global: &Global, args: &args::WhyBusy) -> Result {
     let namespace = topology.position(view.id).unwrap_or_default();
     let subject = Subject::of(&topology, namespace, &path)
         .ok_or_else(|| Failure::wrong_use(format!("no mount of {} carries {}", args.into, path.display())))?;
-    let held = observe::read_holders(&subject.mounts(&topology), &subject.devices(&topology))
-        .context("looking who uses it")?;
+    let wanted = observe::Wanted {
+        mounts: subject.mounts(&topology),
+        devices: subject.devices(&topology),
+        attached: node.mounts().map(|place| place.mount.id).collect(),
+        sockets: Some((view.id, path.clone())),
+    };
+    let held = observe::read_holders(&wanted).context("looking who uses it")?;
     let mut findings = busy(&topology, &subject, &held);
     plugin::name_mends(&mut findings);
     mends::keep(global, &findings);
@@ -29,7 +34,8 @@ pub(crate) fn run(global: &Global, args: &args::WhyBusy) -> Result {
         Document::Yaml => output::document(&view::audit::busy_report(&path, &findings), Object::Yaml)?,
     }
     if held.unreadable > 0 {
-        output::note(&format!("{} processes could not be looked into: run it as root", held.unreadable));
+        let hint = if rustix::process::geteuid().is_root() { "" } else { ": run it as root" };
+        output::note(&format!("{} process(es) could not be looked into{hint}", held.unreadable));
     }
     node::say_gaps(&node);
     Ok(if findings.is_empty() { Exit::NO } else { Exit::YES })

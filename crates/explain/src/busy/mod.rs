@@ -63,5 +63,6 @@ fn words(how: Use) -> String {
         Use::Root => "root directory".to_owned(),
         Use::Program => "program".to_owned(),
         Use::Mapping => "mapping".to_owned(),
+        Use::Socket(number) => format!("descriptor {number}, a socket bound at"),
     }
 }

@@ -7,17 +7,19 @@ use crate::rule::Rule;
 use crate::topology::{At, Topology};
 use crate::why::mends;
 use mount_table::MountId;
-use mount_table::holders::{Held, Holder};
+use mount_table::holders::{Held, Holder, Use};
 use std::collections::{BTreeSet, HashSet};
 use subtree_model::RuleId;
 
 type Find = fn(&Topology<'_>, &Subject, &Held) -> Option<Finding>;
 
 /// All rules, in the order in which they are asked.
-pub(super) static TABLE: &[Find] = &[mounted_in, used_here, used_in_receiver, loop_device, swap, copies];
+pub(super) static TABLE: &[Find] =
+    &[mounted_in, used_here, used_in_receiver, loop_device, swap, detached, copies];
 
 /// The pages of the rules.
-pub static RULES: &[&Rule] = &[&MOUNTED_IN, &USED_HERE, &USED_IN_RECEIVER, &LOOP_DEVICE, &SWAP, &COPIES];
+pub static RULES: &[&Rule] =
+    &[&MOUNTED_IN, &USED_HERE, &USED_IN_RECEIVER, &LOOP_DEVICE, &SWAP, &DETACHED, &COPIES];
 
 static MOUNTED_IN: Rule = Rule {
     id: "busy-mounted-in",
@@ -31,7 +33,7 @@ static MOUNTED_IN: Rule = Rule {
 static USED_HERE: Rule = Rule {
     id: "busy-in-use",
     summary: "A process uses it",
-    what: "A process has a file of the mount open, runs a program from it, or has its working or root directory in it.",
+    what: "A process has a file of the mount open, runs a program from it, has its working or root directory in it, or listens at a socket that is bound in it.",
     why: "Each of them keeps the mount: umount(2) says EBUSY until the last is gone.",
     instead: "End the process, or let it close the file (`cd /` in a shell). `umount --lazy` takes the mount out of sight at once and ends it when the last user is gone; until then its device stays busy.",
     kernel: &[RuleId::UnmountInUse],
@@ -62,6 +64,15 @@ static SWAP: Rule = Rule {
     why: "The kernel itself holds the file open; no process shows it.",
     instead: "`swapoff` of that file.",
     kernel: &[RuleId::UnmountInUse],
+};
+
+static DETACHED: Rule = Rule {
+    id: "busy-detached",
+    summary: "A process keeps its file system in use through a mount that is in no namespace",
+    what: "A process has something of the file system open, and not through any mount that a namespace has: the mount was unmounted with `umount --lazy` since, or it is a tree that open_tree(2) or fsmount(2) made and nobody has attached.",
+    why: "Such a mount lasts until the last descriptor of it is closed. It is in no mountinfo, and no unmount reaches it: the file system and its device stay in use although nothing is mounted any more.",
+    instead: "End the process, or let it close what it has open.",
+    kernel: &[RuleId::DetachedCopy, RuleId::UnmountLazySubtree],
 };
 
 static COPIES: Rule = Rule {
@@ -135,11 +146,16 @@ fn used_here(t: &Topology<'_>, subject: &Subject, held: &Held) -> Option<Finding
     let mut found = uses(t, held, |at| at == mount);
     // Of a mapping only the file system is known; the file it was is closed.
     let device = t.mount(mount).device;
+    let bound = |holder: &&Holder| {
+        matches!(holder.how, Use::Socket(_)) && t.carrier(subject.namespace, &holder.path) == Some(mount)
+    };
+    found.extend(held.holders.iter().filter(bound));
     found.extend(
         held.holders
             .iter()
             .filter(|holder| {
-                holder.device == Some(device)
+                holder.mount.is_none()
+                    && holder.device == Some(device)
                     && holder.path.starts_with(&subject.path)
                     && found.iter().all(|known| known.pid != holder.pid)
             })
@@ -193,7 +209,8 @@ fn loop_device(_: &Topology<'_>, subject: &Subject, held: &Held) -> Option<Findi
     let of: Vec<_> = held.loops.iter().filter(|(_, file)| file.starts_with(&subject.path)).collect();
     let (name, file) = of.first()?;
     let title = format!("/dev/{name} has {}", file.display());
-    let finding = Finding::problem(LOOP_DEVICE.id, title, "the kernel holds the file open");
+    let why = "the kernel holds the file open (of that path: if another namespace has another file there, it is not known which)";
+    let finding = Finding::problem(LOOP_DEVICE.id, title, why);
     let finding = of
         .iter()
         .fold(finding, |finding, (name, file)| finding.seen(format!("/dev/{name}: {}", file.display())));
@@ -208,6 +225,24 @@ fn swap(_: &Topology<'_>, subject: &Subject, held: &Held) -> Option<Finding> {
         Finding::problem(SWAP.id, title, "the kernel holds the file open")
             .mend(format!("swapoff {word}"), "what is swapped out is read back, which needs as much memory"),
     )
+}
+
+fn detached(t: &Topology<'_>, subject: &Subject, held: &Held) -> Option<Finding> {
+    let device = t.mount(subject.mount?).device;
+    let is = |holder: &&Holder| holder.mount.is_some() && holder.device == Some(device);
+    let found: Vec<&Holder> = held.holders.iter().filter(is).collect();
+    let first = found.first()?;
+    let title = format!(
+        "{} process(es) keep its file system in use without any namespace: pid {} ({}), …",
+        processes(&found),
+        first.pid,
+        first.comm
+    );
+    let why = "they do not stop the unmount, but keep the file system and its device in use";
+    Some(told(Finding::limit(DETACHED.id, title, why), &found).mend(
+        format!("kill {}", first.pid),
+        "or let it close what it has open; nothing else ends a mount that is in no namespace",
+    ))
 }
 
 fn copies(t: &Topology<'_>, subject: &Subject, held: &Held) -> Option<Finding> {

@@ -2,9 +2,9 @@
 
 use super::{Question, Visibility};
 use crate::topology::{At, Relation, Topology, place};
-use mount_table::join;
+use mount_table::{Mount, join};
 use std::cmp::Reverse;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A mount on the way up, and the place in its file system that matters.
 #[derive(Debug, Clone)]
@@ -147,6 +147,16 @@ fn outcome(topology: &Topology<'_>, question: &Question, steps: &[Step]) -> Outc
     Outcome::Nowhere
 }
 
+/// Where another mount of the file system shows a place of this one. A folder that was removed is at no path any more: only
+/// mounts of itself show it.
+fn shown_at(mount: &Mount, other: &Mount, inner: &Path) -> Option<PathBuf> {
+    if !mount.deleted {
+        return place(other, inner);
+    }
+    let rest = inner.strip_prefix(&mount.root).ok()?;
+    (other.deleted && other.root == mount.root).then(|| join(&other.mount_point, rest))
+}
+
 /// As many mounts that show one place are asked whether they are covered there: a container can have any number.
 const ASKED_MAX: usize = 512;
 
@@ -159,8 +169,9 @@ fn counterpart(
 ) -> Option<(At, PathBuf, Option<At>)> {
     let device = topology.mount(step.at).device;
     let rows = topology.rows(question.into).filter(|at| topology.mount(*at).device == device);
-    let mut shown: Vec<(At, PathBuf)> =
-        rows.filter_map(|at| Some((at, place(topology.mount(at), &step.inner)?))).collect();
+    let mut shown: Vec<(At, PathBuf)> = rows
+        .filter_map(|at| Some((at, shown_at(topology.mount(step.at), topology.mount(at), &step.inner)?)))
+        .collect();
     shown.sort_by_cached_key(|(copy, place)| {
         let relation = match topology.relation(step.at, *copy) {
             _ if *copy == step.at => 0,
