@@ -2,7 +2,7 @@
 //!
 //! | runtime | file | says |
 //! |---|---|---|
-//! | containerd | `run/containerd/io.containerd.runtime.v2.task/NAMESPACE/ID/config.json` | annotations `io.kubernetes.cri.*` |
+//! | containerd | `run/containerd/io.containerd.runtime.v2.task/NAMESPACE/ID/config.json`, or below [`CONTAINERD`] | annotations `io.kubernetes.cri.*` |
 //! | CRI-O, podman | `run/containers/storage/*-containers/ID/userdata/config.json` | annotations `io.kubernetes.*` |
 //! | podman | `var/lib/containers/storage/*-containers/containers.json` | `names` by `id` |
 //! | podman | `var/lib/containers/storage/*-containers/ID/userdata/config.json` | the pod's infra container, whose `hostname` is the pod's name unless another was asked for |
@@ -10,6 +10,7 @@
 //!
 //! Files of containers, written by their runtimes for themselves: whatever is not as expected says nothing.
 
+use super::cri;
 use mount_table::node::{Container, Pod, Runtime};
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
@@ -19,6 +20,10 @@ use std::path::{Path, PathBuf};
 /// No file of a container's configuration is longer; the list of all of podman's may be.
 const MAX_BYTES: u64 = 16 << 20;
 
+/// Where containerd keeps its state: by itself, and as a part of k3s, k0s and MicroK8s.
+const CONTAINERD: [&str; 4] =
+    ["run/containerd", "run/k3s/containerd", "run/k0s/containerd", "var/snap/microk8s/common/run/containerd"];
+
 /// Folders of other runtimes, each container asked for once.
 #[derive(Debug)]
 pub(super) struct Folders {
@@ -26,6 +31,8 @@ pub(super) struct Folders {
     known: HashMap<String, Option<Container>>,
     /// `containers.json` of podman and CRI-O, once it was read.
     stored: Option<HashMap<String, String>>,
+    /// What the runtimes' sockets tell, once they were asked.
+    told: Option<HashMap<String, Container>>,
     /// Runtimes whose folders may not be read.
     pub(super) denied: BTreeSet<Runtime>,
 }
@@ -33,7 +40,13 @@ pub(super) struct Folders {
 impl Folders {
     /// Those of the machine, or of a test.
     pub(super) fn below(root: &Path) -> Folders {
-        Folders { root: root.to_owned(), known: HashMap::new(), stored: None, denied: BTreeSet::new() }
+        Folders {
+            root: root.to_owned(),
+            known: HashMap::new(),
+            stored: None,
+            told: None,
+            denied: BTreeSet::new(),
+        }
     }
 
     /// Completes what is known of a container, if that has no name.
@@ -70,13 +83,20 @@ impl Folders {
         if found.is_none() && may_be(Runtime::Docker) {
             found = self.docker(id);
         }
+        let is_named = found.as_ref().is_some_and(|found| found.name.is_some());
+        if !is_named && runtime != Some(Runtime::Podman) {
+            let told = self.told.get_or_insert_with(|| cri::containers(&self.root));
+            found = told.get(id).cloned().or(found);
+        }
         found
     }
 
     fn containerd(&mut self, id: &str) -> Option<Container> {
-        let tasks = self.root.join("run/containerd/io.containerd.runtime.v2.task");
         // `k8s.io` for CRI; `default` and others for `ctr` and nerdctl.
-        for namespace in self.entries(&tasks, Runtime::Containerd) {
+        let tasks = CONTAINERD.map(|state| self.root.join(state).join("io.containerd.runtime.v2.task"));
+        for namespace in
+            tasks.iter().flat_map(|tasks| self.entries(tasks, Runtime::Containerd)).collect::<Vec<_>>()
+        {
             let path = namespace.join(id).join("config.json");
             let Some(config) = self.json(&path, Runtime::Containerd) else { continue };
             let text = |key: &str| annotation(&config["annotations"], &format!("io.kubernetes.cri.{key}"));

@@ -10,6 +10,7 @@
 //! 4. owners ([`owners`]), names ([`names`]), and what keeps namespaces without processes ([`kept`]).
 
 mod cgroup;
+mod cri;
 mod folders;
 mod kept;
 mod names;

@@ -1,6 +1,7 @@
 //! What containers and pods are called: told by whoever runs them, or read from the folders of other runtimes.
 //!
-//! The CRI socket is not asked: what it knows, the runtime's own files say as well, without a daemon that answers.
+//! In this order: what rhizome's own state says ([`Names`]), the runtimes' files, which are there without a daemon that answers
+//! ([`super::folders`]), and for those that neither names the CRI sockets ([`super::cri`]).
 
 use mount_table::node::{Container, Pod};
 use std::collections::HashMap;
