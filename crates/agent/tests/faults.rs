@@ -115,10 +115,11 @@ fn try_act(verb: &str, root: Root, host: &Path) -> Result<(), Box<dyn std::error
                 let container = &status.state.containers[0];
                 container.restart_count() == 1 && container.running()
             };
-            // After an error it is tried again only ten seconds later.
-            let fails = std::env::var("RHIZOME_FAULT").is_ok_and(|fault| fault.ends_with(":error"));
-            let patience = Duration::from_secs(if fails { 5 } else { 60 });
-            let status = client.wait_until(&made, Some(patience), again)?;
+            // After an error that is said it is tried again only ten seconds later.
+            let refused = |status: &agent::status_file::StatusFile| {
+                matches!(agent::client::progress(&status.state), Progress::Failed(_))
+            };
+            let status = client.wait_until(&made, PATIENCE, |status| again(status) || refused(status))?;
             if !again(&status) {
                 return Err("not restarted".into());
             }
@@ -203,9 +204,9 @@ fn walk(world: &World, verb: &str, action: &str) {
         hits += usize::from(lines.contains(&format!("{point} {action}")));
         let _ = std::fs::remove_file(world.host.join("end"));
         tell_the_truth(world, &fault);
-        // Some are begun again first.
+        // Some are begun again first: the first by what waits for its back-off, which is ten seconds of real time.
         if number % 4 == 0 || point.starts_with("file.") {
-            begin_again(world, &fault);
+            begin_again(world, &fault, number == 0);
         }
         clean_up(world, &fault);
         if std::env::var_os("RHIZOME_SHOW").is_some() {
@@ -243,10 +244,15 @@ fn tell_the_truth(world: &World, fault: &str) {
     }
 }
 
-/// A pod that was created runs when it is told to.
-fn begin_again(world: &World, fault: &str) {
+/// A pod that was created runs when it is told to. One whose supervisor waits for its next try is left to it, or ended
+/// and begun again at once.
+fn begin_again(world: &World, fault: &str, patiently: bool) {
     for view in world.client.list(None).expect("list").pods {
-        if !view.supervised {
+        let waits = matches!(agent::client::progress(view.state()), Progress::Failed(_));
+        if view.supervised && waits && !patiently {
+            world.client.stop(&view.pod, None).unwrap_or_else(|e| panic!("{fault}: {e}"));
+        }
+        if !view.supervised || (waits && !patiently) {
             world.client.start(&view.pod).unwrap_or_else(|e| panic!("{fault}: {e}"));
         }
         let started = |pod: &PodRef| {

@@ -17,12 +17,13 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use support::{Ran, ran};
 use world::World;
 
-/// Seconds that a command may take on a machine that is busy; one that takes longer hangs.
-const PATIENCE_S: &str = "240";
+/// Seconds that a command may take on a machine that is busy, and a node until a pod runs or is gone; what takes longer
+/// hangs.
+const PATIENCE_S: u64 = 240;
 
 /// A count of the long form, or that of the short one.
 fn count(variable: &str, short: usize) -> usize {
@@ -38,7 +39,7 @@ fn tell(line: &str) {
 fn in_time(world: &World, args: &[&str]) -> Ran {
     let command = world.command(args);
     let mut timed = Command::new("timeout");
-    timed.args(["-s", "KILL", PATIENCE_S]).arg(command.get_program()).args(command.get_args());
+    timed.args(["-s", "KILL", &PATIENCE_S.to_string()]).arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
         match value {
             Some(value) => timed.env(name, value),
@@ -341,22 +342,22 @@ fn many_lives_by_a_node() {
 }
 
 fn until(node: &Node, path: &str, reached: impl Fn(u16, &str) -> bool) {
-    let deadline = Instant::now() + node::PATIENCE;
+    let deadline = Instant::now() + Duration::from_secs(PATIENCE_S);
     loop {
         let (code, body) = node.request("GET", path, "", b"");
         if reached(code, &body) {
             return;
         }
-        assert!(Instant::now() < deadline, "{path}: {code} {body}");
-        std::thread::sleep(std::time::Duration::from_millis(3));
+        assert!(Instant::now() < deadline, "{path}: {code} {body}\n{:?}", node.world.processes());
+        std::thread::sleep(Duration::from_millis(3));
     }
 }
 
 /// The last pod's object is gone a moment before its supervisor is.
 fn settle(node: &Node) {
-    let deadline = Instant::now() + node::PATIENCE;
+    let deadline = Instant::now() + Duration::from_secs(PATIENCE_S);
     while !node.world.supervisors().is_empty() {
         assert!(Instant::now() < deadline, "{:?}", node.world.processes());
-        std::thread::sleep(std::time::Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(10));
     }
 }

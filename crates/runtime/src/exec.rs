@@ -1,7 +1,7 @@
 //! ExecSync's and Exec's half that makes the process: by any process of root's, from the container's record
 //! alone.
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Hierarchies};
 use crate::channel::{self, Heard, Report};
 use crate::child::{self, Identity, Program};
 use crate::container::{end, error_of, set_oom_score, wait, wait_for_end};
@@ -9,7 +9,7 @@ use crate::control::read_hierarchies;
 use crate::error::{Error, Result, Step, StepFailure};
 use crate::fault;
 use crate::program::seccomp_program;
-use crate::sandbox::spawn_in;
+use crate::sandbox::{Sandbox, spawn_in};
 use crate::state::{ContainerRecord, Dirs, ProcessId, ProcessSpec, Status};
 use crate::user_namespace;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -60,15 +60,66 @@ pub struct ExecProcess {
 }
 
 impl ExecProcess {
+    /// Its exit code, or 128 and the signal; none as long as it runs.
+    pub fn try_wait(&self) -> Result<Option<i32>> {
+        let Some(status) = wait(self.pidfd.as_fd(), false)? else { return Ok(None) };
+        let signal = status.terminating_signal().map(|signal| 128 + signal);
+        Ok(Some(status.exit_status().or(signal).unwrap_or(255)))
+    }
+
     /// Waits for its end: its exit code, or 128 and the signal.
     pub fn wait(&self) -> Result<i32> {
         loop {
-            if let Some(status) = wait(self.pidfd.as_fd(), false)? {
-                let signal = status.terminating_signal().map(|signal| 128 + signal);
-                return Ok(status.exit_status().or(signal).unwrap_or(255));
+            if let Some(code) = self.try_wait()? {
+                return Ok(code);
             }
             wait_for_end(self.pidfd.as_fd(), Duration::from_secs(3600))?;
         }
+    }
+}
+
+/// A process on its way to its program: a child of the caller in the container, of which is not known yet whether it can
+/// execute it. Dropping it leaves the process alone.
+#[derive(Debug)]
+pub struct Execution {
+    id: String,
+    process: sys::process::Child,
+    terminal: Option<OwnedFd>,
+    channel: OwnedFd,
+}
+
+impl Execution {
+    /// Readable when [`Execution::wait`] has something to say.
+    pub fn ready_fd(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
+    }
+
+    /// Its process, in the caller's pid namespace.
+    pub fn pid(&self) -> Pid {
+        self.process.pid
+    }
+
+    /// The same.
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.process.pidfd.as_fd()
+    }
+
+    /// Waits until the program is executed; false if that is not known within the time.
+    ///
+    /// # Errors
+    /// It cannot be ([`Error::Execute`] with the exit code to give): then the process ends, and is still to be waited for.
+    pub fn wait(&self, within: Duration) -> Result<bool> {
+        let heard = channel::receive(self.channel.as_fd(), within);
+        match heard.map_err(Error::system("hear from the process"))? {
+            Heard::End => Ok(true),
+            Heard::Report(report, _) => Err(error_of(&self.id, report)),
+            Heard::Silence => Ok(false),
+        }
+    }
+
+    /// The process that runs the program: after [`Execution::wait`] has said that it does.
+    pub fn into_process(self) -> ExecProcess {
+        ExecProcess { pid: self.process.pid, pidfd: self.process.pidfd, terminal: self.terminal }
     }
 }
 
@@ -79,6 +130,36 @@ impl ExecProcess {
 /// The calling process must have one thread, and should run from a read-only path
 /// ([`sys::process::ensure_read_only_exe`]): until execve its child can be seen from inside.
 pub fn exec(dirs: &Dirs, id: &str, config: &ExecConfig, stdio: ExecStdio<'_>) -> Result<ExecProcess> {
+    let execution = begin_exec(dirs, &read_hierarchies()?, id, config, stdio)?;
+    match execution.wait(EXEC_TIMEOUT) {
+        Ok(true) => Ok(execution.into_process()),
+        Ok(false) => {
+            end(id, &execution.process)?;
+            let before = "execute the program";
+            Err(Error::ChildStuck { id: id.to_owned(), before, seconds: EXEC_TIMEOUT.as_secs() })
+        }
+        Err(error) => {
+            end(id, &execution.process)?;
+            Err(error)
+        }
+    }
+}
+
+impl Sandbox {
+    /// As [`exec()`], for who must not wait, as far as it goes without: the process is made, and the rest is [`Execution`]'s.
+    /// The machine's mount table, which may be long, is not read. (With a terminal it is waited for that.)
+    pub fn begin_exec(&self, id: &str, config: &ExecConfig, stdio: ExecStdio<'_>) -> Result<Execution> {
+        begin_exec(self.dirs(), self.hierarchies(), id, config, stdio)
+    }
+}
+
+fn begin_exec(
+    dirs: &Dirs,
+    hierarchies: &Hierarchies,
+    id: &str,
+    config: &ExecConfig,
+    stdio: ExecStdio<'_>,
+) -> Result<Execution> {
     let record = crate::control::status(dirs, id)?;
     let wrong = || Error::WrongState {
         id: id.to_owned(),
@@ -89,25 +170,14 @@ pub fn exec(dirs: &Dirs, id: &str, config: &ExecConfig, stdio: ExecStdio<'_>) ->
     let program = program(dirs, config, spec)?;
     point("exec.open")?;
     let init = record.init.map(|init| init.open()).transpose()?.flatten().ok_or_else(wrong)?;
-    let (process, terminal, channel) = start(&record, &init, &program, stdio)?;
+    let (process, terminal, channel) = start(&record, hierarchies, &init, &program, stdio)?;
     if let (Some(master), Some((ws_row, ws_col))) = (&terminal, config.size) {
         let size = rustix::termios::Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 };
         rustix::termios::tcsetwinsize(master, size).map_err(Error::system("set the size of the terminal"))?;
     }
     let who = ProcessId::of_child(process.pid)?;
     set_oom_score(&who, i64::from(spec.oom_score_adj), &mut Vec::new());
-    match channel::receive(channel.as_fd(), EXEC_TIMEOUT).map_err(Error::system("hear from the process"))? {
-        Heard::End => Ok(ExecProcess { pid: process.pid, pidfd: process.pidfd, terminal }),
-        Heard::Report(report, _) => {
-            end(id, &process)?;
-            Err(error_of(id, report))
-        }
-        Heard::Silence => {
-            end(id, &process)?;
-            let before = "execute the program";
-            Err(Error::ChildStuck { id: id.to_owned(), before, seconds: EXEC_TIMEOUT.as_secs() })
-        }
-    }
+    Ok(Execution { id: id.to_owned(), process, terminal, channel })
 }
 
 fn point(name: &'static str) -> Result<()> {
@@ -152,12 +222,12 @@ fn program(dirs: &Dirs, config: &ExecConfig, spec: &ProcessSpec) -> Result<Progr
 /// Clones the process into the container's pid namespace and cgroup; it enters the rest itself.
 fn start(
     record: &ContainerRecord,
+    hierarchies: &Hierarchies,
     init: &OwnedFd,
     program: &Program,
     stdio: ExecStdio<'_>,
 ) -> Result<(sys::process::Child, Option<OwnedFd>, OwnedFd)> {
-    let hierarchies = read_hierarchies()?;
-    let cgroup = Cgroup::at(&hierarchies, &record.cgroup)?;
+    let cgroup = Cgroup::at(hierarchies, &record.cgroup)?;
     let entrance = cgroup.entrance()?;
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
         .map_err(Error::system("open /dev/null"))?;

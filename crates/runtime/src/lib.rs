@@ -54,7 +54,7 @@ pub use control::{
     remove_sandbox, sandbox_status, status, stop_container, stop_sandbox,
 };
 pub use error::{Error, Result, START_ERROR_EXIT_CODE, Step, StepFailure};
-pub use exec::{ExecConfig, ExecProcess, ExecStdio, exec};
+pub use exec::{ExecConfig, ExecProcess, ExecStdio, Execution, exec};
 pub use inside::inside;
 pub use io::Io;
 pub use network::{Network, network};

@@ -1,6 +1,7 @@
-//! Giving memory back: for a process that has done its work and waits.
+//! Giving memory back: for a process that has done its work and waits; and not taking too much of it, for one of many
+//! threads.
 //!
-//! Sources: madvise(2) `MADV_DONTNEED`, malloc_trim(3), proc_pid_smaps(5).
+//! Sources: madvise(2) `MADV_DONTNEED`, malloc_trim(3), mallopt(3) `M_ARENA_MAX`, proc_pid_smaps(5).
 
 use rustix::io::Errno;
 
@@ -34,6 +35,18 @@ pub fn give_back() -> Result<(), Errno> {
         libc::malloc_trim(0);
     }
     Ok(())
+}
+
+/// Has all threads that come share one arena of the allocator: it gives each up to eight times as many as there are
+/// processors, and what some thread has freed in its own is of no use to the others. To be called before there are threads;
+/// threads that mostly wait lose nothing by it. Elsewhere than in glibc it does nothing.
+#[doc(alias = "mallopt")]
+pub fn share_one_arena() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: no argument is a pointer; it sets a number that is read when an arena is to be made.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
 }
 
 /// Bytes below a frame that are left as they are.

@@ -1,112 +1,137 @@
-//! A command in a container, with its output and an end.
+//! A command in a container, in steps that do not wait, for the supervisor's own loop: a process beside the command's own
+//! would be half of what a hundred idle pods cost.
 
 use super::MAX_OUTPUT_BYTES;
 use crate::lifecycle::Outcome;
-use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fd::{AsFd, OwnedFd};
-use std::io;
-use std::time::{Duration, Instant};
+use crate::supervisor::chain;
+use rustix::event::PollFlags;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, WaitId, WaitIdOptions};
+use std::time::Duration;
 
 /// The text of a command that took too long, as containerd and the kubelet have it.
 pub(super) fn timed_out(command: &[String], timeout: Duration) -> String {
     format!("command timed out: {:?} timed out after {}s", command.join(" "), timeout.as_secs())
 }
 
-/// Runs it; with a timeout it is killed when that has passed. What it prints is the text of a failure.
-pub(super) fn probe(
-    dirs: &runtime::Dirs,
-    id: &str,
-    command: &[String],
-    timeout: Option<Duration>,
-) -> Outcome {
-    let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    match run(dirs, id, command, until) {
-        Ok((Some(0), _)) => Outcome::Success,
-        Ok((Some(_), output)) => Outcome::Failure(output),
-        Ok((None, _)) => Outcome::Failure(timed_out(command, timeout.unwrap_or_default())),
-        Err(text) => Outcome::Error(text),
-    }
+/// A command under way.
+#[derive(Debug)]
+pub(crate) struct Command {
+    process: Process,
+    /// None when nobody can write to it any more: a pipe at its end would wake us for ever.
+    output: Option<OwnedFd>,
+    said: Vec<u8>,
 }
 
-/// The exit code, or none if the time has passed before; and what it has printed.
-fn run(
-    dirs: &runtime::Dirs,
-    id: &str,
-    command: &[String],
-    until: Option<Instant>,
-) -> Result<(Option<i32>, String), String> {
-    let pipe = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
-    let (output, theirs) = pipe.map_err(|e| format!("cannot make a pipe: {e}"))?;
-    rustix::io::ioctl_fionbio(&output, true).map_err(|e| e.to_string())?;
-    let config = runtime::ExecConfig { command: command.to_vec(), ..runtime::ExecConfig::default() };
-    let stdio = runtime::ExecStdio { stdin: None, stdout: theirs.as_fd(), stderr: theirs.as_fd() };
-    let process = runtime::exec(dirs, id, &config, stdio).map_err(|e| crate::supervisor::chain(&e))?;
-    drop(theirs);
-    let mut said = Vec::new();
-    let code = loop {
-        let ended = wait(&output, &process.pidfd, until).map_err(|e| format!("cannot wait: {e}"))?;
-        read(&output, &mut said);
-        match ended {
-            Waited::Ended => break Some(process.wait().map_err(|e| crate::supervisor::chain(&e))?),
-            Waited::TimeIsUp => {
-                // It has its processes in the container's cgroup: those go with the container.
-                let _ = sys::process::send_signal(process.pidfd.as_fd(), 9);
-                break None;
-            }
-            Waited::Output => {}
+#[derive(Debug)]
+enum Process {
+    Beginning(runtime::Execution),
+    Running(runtime::ExecProcess),
+    /// It has ended, and was waited for.
+    Over,
+}
+
+impl Command {
+    /// Begins it in a container that runs.
+    ///
+    /// # Errors
+    /// Why it cannot be begun, in words.
+    pub(crate) fn begin(sandbox: &runtime::Sandbox, id: &str, command: &[String]) -> Result<Command, String> {
+        let pipe = pipe_with(PipeFlags::CLOEXEC);
+        let (output, theirs) = pipe.map_err(|e| format!("cannot make a pipe: {e}"))?;
+        rustix::io::ioctl_fionbio(&output, true).map_err(|e| e.to_string())?;
+        let config = runtime::ExecConfig { command: command.to_vec(), ..runtime::ExecConfig::default() };
+        let stdio = runtime::ExecStdio { stdin: None, stdout: theirs.as_fd(), stderr: theirs.as_fd() };
+        let execution = sandbox.begin_exec(id, &config, stdio).map_err(|e| chain(&e))?;
+        Ok(Command { process: Process::Beginning(execution), output: Some(output), said: Vec::new() })
+    }
+
+    /// What to wait for.
+    pub(crate) fn fds(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
+        let (process, output) = match &self.process {
+            // It has printed nothing before.
+            Process::Beginning(execution) => (Some(execution.ready_fd()), None),
+            Process::Running(process) => (Some(process.pidfd.as_fd()), self.output.as_ref().map(AsFd::as_fd)),
+            Process::Over => (None, None),
+        };
+        process.into_iter().chain(output).map(|fd| (fd, PollFlags::IN))
+    }
+
+    /// Its process, as long as it was not waited for.
+    pub(crate) fn pid(&self) -> Option<Pid> {
+        match &self.process {
+            Process::Beginning(execution) => Some(execution.pid()),
+            Process::Running(process) => Some(process.pid),
+            Process::Over => None,
         }
-    };
-    Ok((code, String::from_utf8_lossy(&said).into_owned()))
-}
-
-enum Waited {
-    Output,
-    Ended,
-    TimeIsUp,
-}
-
-fn wait(output: &OwnedFd, process: &OwnedFd, until: Option<Instant>) -> io::Result<Waited> {
-    let mut fds = [PollFd::new(process, PollFlags::IN), PollFd::new(output, PollFlags::IN)];
-    let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-    let timeout = left
-        .map(|left| Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() });
-    match rustix::event::poll(&mut fds, timeout.as_ref()) {
-        Ok(0) => return Ok(Waited::TimeIsUp),
-        Ok(_) | Err(rustix::io::Errno::INTR) => {}
-        Err(e) => return Err(e.into()),
     }
-    if !fds[0].revents().is_empty() {
-        return Ok(Waited::Ended);
-    }
-    if fds[1].revents().contains(PollFlags::HUP) && !fds[1].revents().contains(PollFlags::IN) {
-        // Nobody can write any more, and it runs on: a pipe at its end would wake us for ever.
-        return wait_for_end(process, left);
-    }
-    Ok(Waited::Output)
-}
 
-fn wait_for_end(process: &OwnedFd, left: Option<Duration>) -> io::Result<Waited> {
-    let timeout = left
-        .map(|left| Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() });
-    match rustix::event::poll(&mut [PollFd::new(process, PollFlags::IN)], timeout.as_ref()) {
-        Ok(0) => Ok(Waited::TimeIsUp),
-        Ok(_) => Ok(Waited::Ended),
-        Err(rustix::io::Errno::INTR) => Ok(Waited::Output),
-        Err(e) => Err(e.into()),
-    }
-}
-
-/// Takes what is there; beyond what is kept it is read and thrown away, so that the command is not held up.
-fn read(output: &OwnedFd, said: &mut Vec<u8>) {
-    let mut chunk = [0; 4096];
-    // A pipe's worth in one go, then the end is looked for again.
-    for _ in 0..16 {
-        match rustix::io::read(output, &mut chunk) {
-            Ok(count) if count > 0 => {
-                let room = MAX_OUTPUT_BYTES.saturating_sub(said.len());
-                said.extend_from_slice(&chunk[..count.min(room)]);
+    /// Goes on, one of the descriptors being ready; what came of it, if it is over. What it has printed is the text of a
+    /// failure.
+    pub(crate) fn step(&mut self) -> Option<Outcome> {
+        if let Process::Beginning(execution) = &self.process {
+            match execution.wait(Duration::ZERO) {
+                Ok(false) => return None,
+                Ok(true) => self.is_executed(),
+                Err(error) => {
+                    self.end();
+                    return Some(Outcome::Error(chain(&error)));
+                }
             }
-            _ => return,
         }
+        let Process::Running(process) = &self.process else { return None };
+        // Looked at before the output is read: what was printed before the end is there then.
+        let ended = process.try_wait();
+        self.read();
+        let code = match ended {
+            Ok(None) => return None,
+            Ok(Some(code)) => code,
+            Err(error) => {
+                self.end();
+                return Some(Outcome::Error(chain(&error)));
+            }
+        };
+        self.process = Process::Over;
+        Some(match code {
+            0 => Outcome::Success,
+            _ => Outcome::Failure(String::from_utf8_lossy(&self.said).into_owned()),
+        })
+    }
+
+    fn is_executed(&mut self) {
+        if let Process::Beginning(execution) = std::mem::replace(&mut self.process, Process::Over) {
+            self.process = Process::Running(execution.into_process());
+        }
+    }
+
+    /// Takes what is there; beyond what is kept it is read and thrown away, so that the command is not held up.
+    fn read(&mut self) {
+        let mut chunk = [0; 4096];
+        // A pipe's worth in one go, then others have their turn.
+        for _ in 0..16 {
+            let Some(output) = &self.output else { return };
+            match rustix::io::read(output, &mut chunk) {
+                Ok(0) => self.output = None,
+                Ok(count) => {
+                    let room = MAX_OUTPUT_BYTES.saturating_sub(self.said.len());
+                    self.said.extend_from_slice(&chunk[..count.min(room)]);
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Kills it if it still runs. Its own processes are in the container's cgroup, and go with the container. If it has not
+    /// ended by now its end is a SIGCHLD like that of other orphans.
+    pub(crate) fn end(&mut self) {
+        let pidfd = match &self.process {
+            Process::Beginning(execution) => execution.pidfd(),
+            Process::Running(process) => process.pidfd.as_fd(),
+            Process::Over => return,
+        };
+        let _ = sys::process::send_signal(pidfd, 9);
+        let _ = rustix::process::waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+        self.process = Process::Over;
     }
 }

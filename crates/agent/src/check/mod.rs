@@ -1,5 +1,6 @@
-//! What a probe or a lifecycle hook does: a command in the container, a request over HTTP or gRPC, a connection. It is
-//! done by a child of the supervisor that may wait as long as it likes, with everything resolved before.
+//! What a probe or a lifecycle hook does: a command in the container, a request over HTTP or gRPC, a connection. Commands
+//! and what is plain on the network are done in steps in the supervisor's loop ([`Command`], [`Dial`]); the rest by a child
+//! of the supervisor that may wait as long as it likes, with everything resolved before.
 //!
 //! Texts are those of the kubelet's probes (`pkg/probe`) and of Go's network library, which users know.
 
@@ -11,6 +12,7 @@ mod net;
 mod tls;
 
 pub(crate) use dial::{Dial, Progress};
+pub(crate) use exec::Command;
 
 use crate::lifecycle::Outcome;
 use k8s_openapi::api::core::v1 as api;
@@ -146,16 +148,10 @@ impl Check {
     }
 
     /// The second half, as a probe.
-    pub(crate) fn probe(
-        &self,
-        address: Option<SocketAddr>,
-        dirs: &runtime::Dirs,
-        id: &str,
-        timeout: Duration,
-    ) -> Outcome {
+    pub(crate) fn probe(&self, address: Option<SocketAddr>, timeout: Duration) -> Outcome {
         let deadline = Deadline::after(timeout);
         match (self, address) {
-            (Check::Exec(command), _) => exec::probe(dirs, id, command, Some(timeout)),
+            (Check::Exec(_), _) => Outcome::Error("a command is not run here".into()),
             (Check::Http(get), Some(address)) => get.probe(address, &deadline),
             (Check::Tcp { .. }, Some(address)) => match net::connect(address, &deadline) {
                 Ok(_) => Outcome::Success,
@@ -167,20 +163,10 @@ impl Check {
     }
 
     /// The second half, as a hook: for as long as it takes. Any answer over HTTP is a success, as for the kubelet.
-    pub(crate) fn hook(
-        &self,
-        address: Option<SocketAddr>,
-        dirs: &runtime::Dirs,
-        id: &str,
-    ) -> Result<(), String> {
-        let outcome = match (self, address) {
-            (Check::Exec(command), _) => exec::probe(dirs, id, command, None),
-            (Check::Http(get), Some(address)) => return get.ask(address, &Deadline::never()).map(drop),
-            _ => Outcome::Error("no such hook".into()),
-        };
-        match outcome {
-            Outcome::Success | Outcome::Warning(_) => Ok(()),
-            Outcome::Failure(text) | Outcome::Error(text) => Err(text),
+    pub(crate) fn hook(&self, address: Option<SocketAddr>) -> Result<(), String> {
+        match (self, address) {
+            (Check::Http(get), Some(address)) => get.ask(address, &Deadline::never()).map(drop),
+            _ => Err("no such hook".into()),
         }
     }
 }

@@ -551,7 +551,8 @@ impl Supervisor {
     /// Waits for children that are not containers' first processes: processes of containers with the node's pid
     /// namespace, whose parents have ended, become ours.
     fn reap_orphans(&mut self) {
-        let mut known: Vec<Pid> = self.live.values().filter_map(Live::child).collect();
+        let mut known: Vec<Pid> =
+            self.live.values().filter_map(Live::child).chain(self.tasks.children()).collect();
         let init = self.sandbox.as_ref().and_then(|s| s.record().init);
         known.extend(init.and_then(|init| Pid::from_raw(init.pid)));
         let children = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();

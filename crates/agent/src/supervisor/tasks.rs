@@ -1,9 +1,9 @@
-//! Probes and hooks under way, and the measuring of what the pod uses of the disk: each in a child of ours that says over a
-//! pipe what came of it, so that the supervisor waits for none of them. A probe that only connects, or asks over plain HTTP,
-//! is done in the supervisor's own loop, and a hook that only sleeps needs nobody.
+//! Probes and hooks under way, and the measuring of what the pod uses of the disk: the supervisor waits for none of them. A
+//! command in a container is watched in its own loop, so is a probe that only connects or asks over plain HTTP; a hook that
+//! only sleeps needs nobody. All else is done by a child of ours that says over a pipe what came of it.
 
 use super::Supervisor;
-use crate::check::{self, Check, Dial, Hook, Progress};
+use crate::check::{self, Check, Command, Dial, Hook, Progress};
 use crate::clock::read_now;
 use crate::disk_usage::Places;
 use crate::lifecycle::{Event, Goal, HookKind, Outcome, ProbeKind, Stage, Uptime};
@@ -11,6 +11,7 @@ use rustix::event::PollFlags;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -55,8 +56,10 @@ enum What {
 enum Work {
     /// By a child: where its answer comes from, and what of it is here.
     Child(Child, OwnedFd, Vec<u8>),
-    /// Here.
+    /// Here, over the network.
     Dial(Box<Dial>),
+    /// In the container.
+    Command(Box<Command>),
     /// By time passing.
     Sleep,
 }
@@ -102,9 +105,20 @@ impl Task {
         })
     }
 
-    fn end(&self) {
-        if let Work::Child(child, ..) = &self.work {
-            let _ = sys::process::send_signal(child.pidfd.as_fd(), 9);
+    fn end(&mut self) {
+        match &mut self.work {
+            Work::Child(child, ..) => drop(sys::process::send_signal(child.pidfd.as_fd(), 9)),
+            Work::Command(command) => command.end(),
+            Work::Dial(_) | Work::Sleep => {}
+        }
+    }
+
+    /// What it says of what came of its command.
+    fn said(&self, outcome: Outcome) -> Said {
+        match (self.what, outcome) {
+            (What::Hook(_), Outcome::Success | Outcome::Warning(_)) => Said::Hook(Ok(())),
+            (What::Hook(_), Outcome::Failure(text) | Outcome::Error(text)) => Said::Hook(Err(text)),
+            (_, outcome) => Said::Probe(outcome),
         }
     }
 }
@@ -119,10 +133,22 @@ pub(super) struct Tasks {
 impl Tasks {
     /// Ready when there is an answer, or a piece of one, or the next step can be done.
     pub(super) fn fds(&self) -> impl Iterator<Item = (u64, BorrowedFd<'_>, PollFlags)> {
-        self.tasks.iter().filter_map(|(id, task)| match &task.work {
-            Work::Child(_, answer, _) => Some((*id, answer.as_fd(), PollFlags::IN)),
-            Work::Dial(dial) => Some((*id, dial.fd().0, dial.fd().1)),
-            Work::Sleep => None,
+        self.tasks.iter().flat_map(|(id, task)| {
+            let fds = match &task.work {
+                Work::Child(_, answer, _) => vec![(answer.as_fd(), PollFlags::IN)],
+                Work::Dial(dial) => vec![dial.fd()],
+                Work::Command(command) => command.fds().collect(),
+                Work::Sleep => Vec::new(),
+            };
+            fds.into_iter().map(|(fd, flags)| (*id, fd, flags))
+        })
+    }
+
+    /// Children that are waited for here: the commands' processes.
+    pub(super) fn children(&self) -> impl Iterator<Item = Pid> {
+        self.tasks.values().filter_map(|task| match &task.work {
+            Work::Command(command) => command.pid(),
+            _ => None,
         })
     }
 
@@ -138,19 +164,24 @@ impl Tasks {
 
     /// Takes in what a child says, or does the next step; what that means once it is whole.
     fn read(&mut self, id: u64) -> Heard {
-        let said = match self.tasks.get_mut(&id).map(|task| &mut task.work) {
-            Some(Work::Child(_, answer, heard)) => match read_more(answer, heard) {
+        let Some(task) = self.tasks.get_mut(&id) else { return Heard::Part };
+        let said = match &mut task.work {
+            Work::Child(_, answer, heard) => match read_more(answer, heard) {
                 true => Some(serde_json::from_slice(heard).unwrap_or(Said::Nothing)),
                 false => return Heard::Part,
             },
-            Some(Work::Dial(dial)) => match dial.step() {
+            Work::Dial(dial) => match dial.step() {
                 Progress::Waiting => return Heard::Part,
                 Progress::Over(outcome) => Some(Said::Probe(outcome)),
                 Progress::Elsewhere => None,
             },
-            Some(Work::Sleep) | None => return Heard::Part,
+            Work::Command(command) => match command.step() {
+                None => return Heard::Part,
+                Some(outcome) => Some(task.said(outcome)),
+            },
+            Work::Sleep => return Heard::Part,
         };
-        let Some(task) = self.tasks.remove(&id) else { return Heard::Part };
+        let Some(mut task) = self.tasks.remove(&id) else { return Heard::Part };
         // A child is not waited for here: its end is a SIGCHLD.
         task.end();
         match (said, task.what) {
@@ -245,13 +276,14 @@ impl Supervisor {
         let check = check::of_probe(spec, &container)?;
         let late = Said::Probe(Outcome::Failure(check.timed_out(timeout)));
         let live = self.live.get(name).ok_or("the container does not run")?;
-        let (work, slack_ms) = match here.then(|| check.dial(live.exit_fd())).flatten() {
-            Some(Ok(dial)) => (Work::Dial(Box::new(dial)), 0),
-            Some(Err(outcome)) => return Ok(Some(outcome)),
-            None => {
-                let work = self.spawn_check(name, &check, |check, address, dirs, id| {
+        let (work, slack_ms) = match (here.then(|| check.dial(live.exit_fd())).flatten(), &check) {
+            (Some(Ok(dial)), _) => (Work::Dial(Box::new(dial)), 0),
+            (Some(Err(outcome)), _) => return Ok(Some(outcome)),
+            (None, Check::Exec(command)) => (self.begin_command(name, command)?, 0),
+            (None, _) => {
+                let work = self.spawn_check(name, &check, |check, address| {
                     Said::Probe(match address {
-                        Ok(address) => check.probe(address, dirs, id, timeout),
+                        Ok(address) => check.probe(address, timeout),
                         Err(text) => Outcome::Error(text),
                     })
                 })?;
@@ -285,11 +317,12 @@ impl Supervisor {
             HookKind::PreStop => &lifecycle.pre_stop,
         };
         let (work, until) = match check::of_hook(spec.as_ref().ok_or("no such hook")?, &container)? {
+            // These may take as long as the container lives; a preStop hook is waited for as long as the grace lasts.
+            Hook::Check(Check::Exec(command)) => (self.begin_command(name, &command)?, None),
             Hook::Check(check) => {
-                let work = self.spawn_check(name, &check, |check, address, dirs, id| {
-                    Said::Hook(address.and_then(|address| check.hook(address, dirs, id)))
+                let work = self.spawn_check(name, &check, |check, address| {
+                    Said::Hook(address.and_then(|address| check.hook(address)))
                 })?;
-                // It may take as long as the container lives; a preStop hook is waited for as long as the grace lasts.
                 (work, None)
             }
             Hook::Sleep(time) => {
@@ -314,11 +347,16 @@ impl Supervisor {
         &self,
         name: &str,
         check: &Check,
-        work: impl FnOnce(&Check, Result<Option<std::net::SocketAddr>, String>, &runtime::Dirs, &str) -> Said,
+        work: impl FnOnce(&Check, Result<Option<std::net::SocketAddr>, String>) -> Said,
     ) -> Result<Work, String> {
+        let init = self.live.get(name).ok_or("the container does not run")?.exit_fd();
+        spawn_to_say(|| check.go_there(init), |address| work(check, address))
+    }
+
+    fn begin_command(&self, name: &str, command: &[String]) -> Result<Work, String> {
         let live = self.live.get(name).ok_or("the container does not run")?;
-        let (id, init) = (live.id(), live.exit_fd());
-        spawn_to_say(|| check.go_there(init), |address| work(check, address, &self.dirs, id))
+        let sandbox = self.sandbox.as_ref().ok_or("there is no sandbox")?;
+        Ok(Work::Command(Box::new(Command::begin(sandbox, live.id(), command)?)))
     }
 
     /// When what the pod uses of the disk is to be measured next.
