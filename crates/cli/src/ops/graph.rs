@@ -37,7 +37,8 @@ pub(crate) fn run(global: &Global, args: &args::Graph) -> Result {
         GraphFormat::Html => output::stdout(&view::graph::html(&graph, &title))?,
         GraphFormat::Json => output::document(&view::graph::document(&graph), Object::Json)?,
     }
-    node::say_gaps(&node);
+    let labels = mount_table::node::Labels::of(&node);
+    node::say_gaps_of(&node, |id| graph.spaces.iter().any(|space| space.name == labels.get(id)));
     let shown = graph.spaces.iter().any(|space| !space.mounts.is_empty());
     Ok(if shown { Exit::YES } else { Exit::NO })
 }

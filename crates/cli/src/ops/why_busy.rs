@@ -37,6 +37,6 @@ pub(crate) fn run(global: &Global, args: &args::WhyBusy) -> Result {
         let hint = if rustix::process::geteuid().is_root() { "" } else { ": run it as root" };
         output::note(&format!("{} process(es) could not be looked into{hint}", held.unreadable));
     }
-    node::say_gaps(&node);
+    node::say_gaps_of(&node, |id| id == view.id);
     Ok(if findings.is_empty() { Exit::NO } else { Exit::YES })
 }

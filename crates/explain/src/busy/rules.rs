@@ -263,8 +263,12 @@ fn copies(t: &Topology<'_>, subject: &Subject, held: &Held) -> Option<Finding> {
         finding.seen(format!("{}: {}", t.name(at.namespace), t.mount(*at)))
     });
     let finding = told(finding, &uses(t, held, |at| copies.contains(&at)));
-    let elsewhere: Vec<At> =
-        copies.into_iter().filter(|at| at.namespace != mount.namespace && t.is_visible(*at)).collect();
+    // Others show what this one does not, as other subvolumes do: nobody said that those are not needed.
+    let shows_more = |at: At| !t.mount(at).root.starts_with(&t.mount(mount).root);
+    let elsewhere: Vec<At> = copies
+        .into_iter()
+        .filter(|at| at.namespace != mount.namespace && t.is_visible(*at) && !shows_more(*at))
+        .collect();
     if elsewhere.is_empty() {
         return Some(finding);
     }
