@@ -44,13 +44,15 @@ pub struct Wanted<'a> {
 
 /// All that is mounted in a container, in containerd's order: by number of path components, else as given, the
 /// defaults before the volumes. A volume at a default's path replaces it; one at `/dev` replaces everything below as
-/// well.
+/// well, and so does one at `/sys/fs/cgroup`, which is one default to containerd, of however many mounts.
 pub fn in_order(defaults: Vec<(PathBuf, What)>, volumes: Vec<(PathBuf, What)>) -> Vec<(PathBuf, What)> {
-    let own_dev = volumes.iter().any(|(volume, _)| is_same(volume, Path::new("/dev")));
+    let whole = ["/dev", "/sys/fs/cgroup"].map(Path::new);
+    let own: Vec<&Path> =
+        whole.into_iter().filter(|top| volumes.iter().any(|(volume, _)| is_same(volume, top))).collect();
     let mut all: Vec<(PathBuf, What)> = defaults
         .into_iter()
         .filter(|(path, _)| !volumes.iter().any(|(volume, _)| is_same(volume, path)))
-        .filter(|(path, _)| !(own_dev && path.starts_with("/dev")))
+        .filter(|(path, _)| !own.iter().any(|top| path.starts_with(top)))
         .collect();
     all.extend(volumes);
     all.sort_by_key(|(path, _)| path.components().count());
@@ -186,4 +188,24 @@ pub fn mask(directory: bool) -> What {
         volume: None,
         map_ids: false,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_volume_for_the_cgroups_replaces_all_hierarchies() {
+        let view = CgroupView::V1 { hierarchies: vec![("cpu".to_owned(), "/sys/fs/cgroup/cpu/x".into())] };
+        let wanted = Wanted { privileged: false, tty: false, shm: None, cgroup: &view, devices: &[] };
+        let below = |volumes: &[&str]| -> Vec<PathBuf> {
+            let volumes = volumes.iter().map(|path| (PathBuf::from(path), own_directory(Path::new("/"))));
+            let all = in_order(default_mounts(&wanted), volumes.collect()).into_iter().map(|(path, _)| path);
+            all.filter(|path| path.starts_with("/sys/fs/cgroup")).collect()
+        };
+        let [top, cpu] = ["/sys/fs/cgroup", "/sys/fs/cgroup/cpu"].map(PathBuf::from);
+        assert_eq!(below(&[]), [top.clone(), cpu.clone()]);
+        assert_eq!(below(&["/sys"]), [top.clone(), cpu]);
+        assert_eq!(below(&["/sys/fs/cgroup/"]), [PathBuf::from("/sys/fs/cgroup/")]);
+    }
 }

@@ -137,12 +137,13 @@ impl Manifests {
         self.objects.iter().filter(|object| object.pod.is_some()).count()
     }
 
-    /// The paths of the node that volumes are of: what [`Node::sources`] may know.
+    /// The paths of the node that volumes are of, and what must be in those that are read-only: what [`Node::sources`] may know.
     #[must_use]
     pub fn host_paths(&self) -> BTreeSet<PathBuf> {
         let specs = self.objects.iter().filter_map(|object| object.pod.as_ref());
-        let volumes = specs.flat_map(|pod| pod.spec.volumes.iter().flatten());
-        volumes.filter_map(|volume| Some(PathBuf::from(&volume.host_path.as_ref()?.path))).collect()
+        let volumes = specs.clone().flat_map(|pod| pod.spec.volumes.iter().flatten());
+        let places = volumes.filter_map(|volume| Some(PathBuf::from(&volume.host_path.as_ref()?.path)));
+        places.chain(specs.flat_map(|pod| pods::mount_points(&pod.spec))).collect()
     }
 }
 

@@ -179,10 +179,22 @@ impl PodAsked {
             };
             self.add(spec, parts, node);
         }
+        // The kubelet sets up all volumes that some container mounts before it starts any.
+        let used = |volume: &&VolumeAsked| {
+            let named = |mount: &MountAsked| mount.mount.volume.as_ref() == Some(&volume.name);
+            self.containers.iter().any(|c| c.fault == volume.fault || c.mounts.iter().any(named))
+        };
+        let faulty =
+            self.volumes.iter().filter(|volume| volume.fault.as_ref().is_some_and(|f| f.who == "kubelet"));
+        if let Some(fault) = faulty.filter(used).find_map(|volume| volume.fault.clone()) {
+            for container in &mut self.containers {
+                container.fault.get_or_insert_with(|| fault.clone());
+            }
+        }
     }
 
     fn add(&mut self, spec: &PodSpec, parts: Parts<'_>, node: &Node) {
-        let log = parts.log.filter(|path| !path.is_empty()).unwrap_or("/dev/termination-log");
+        let log = parts.log.filter(|path| !path.is_empty()).unwrap_or(TERMINATION_LOG);
         let mut container = ContainerAsked {
             pod: self.name.clone(),
             name: parts.name.to_owned(),
@@ -200,6 +212,9 @@ impl PodAsked {
                 Ok(mount) => container.mounts.push(mount),
                 Err(fault) => drop(container.fault.get_or_insert(fault)),
             }
+        }
+        if let Some(fault) = missing_mount_point(&container, node) {
+            container.fault.get_or_insert(fault);
         }
         for mount in &container.mounts {
             let target = node.in_image(&mount.mount.container_path);
@@ -265,6 +280,74 @@ impl PodAsked {
         })
     }
 }
+
+/// The files that the node mounts into every container, beside the one for why it ended.
+pub(super) const NODE_FILES: [&str; 3] = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
+
+/// What a container has mounted in a read-only volume of the node's: the place there, and the mount point.
+fn points_in_read_only<'a>(
+    mounts: impl Iterator<Item = (&'a Path, &'a Path, bool)> + Clone,
+    log: &Path,
+) -> Vec<(PathBuf, PathBuf)> {
+    let own = NODE_FILES.map(Path::new).into_iter().chain([log]);
+    let points = mounts.clone().map(|(path, ..)| path).chain(own);
+    let below = points.filter_map(|point| {
+        let above = mounts.clone().filter(|(path, ..)| *path != point && point.starts_with(path));
+        let (path, place, read_only) = above.max_by_key(|(path, ..)| path.components().count())?;
+        let rest = point.strip_prefix(path).ok()?;
+        read_only.then(|| (place.join(rest), point.to_path_buf()))
+    });
+    below.collect()
+}
+
+/// What has to be at places of the node so that containers can start: it is mounted on, and cannot be made.
+pub(super) fn mount_points(spec: &PodSpec) -> Vec<PathBuf> {
+    let place = |name: &str| {
+        let volume = spec.volumes.iter().flatten().find(|volume| volume.name == name)?;
+        Some(PathBuf::from(&volume.host_path.as_ref()?.path))
+    };
+    let mut found = Vec::new();
+    let all = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    for container in all {
+        let mounts = container.volume_mounts.iter().flatten().filter(|mount| mount.sub_path.is_none());
+        let mounts: Vec<(PathBuf, PathBuf, bool)> = mounts
+            .map(|mount| {
+                let read_only = mount.read_only.unwrap_or_default();
+                let place = place(&mount.name);
+                (absolute(&mount.mount_path), place.clone().unwrap_or_default(), read_only && place.is_some())
+            })
+            .take(MAX)
+            .collect();
+        let log = absolute(container.termination_message_path.as_deref().unwrap_or(TERMINATION_LOG));
+        let mounts =
+            mounts.iter().map(|(path, place, read_only)| (path.as_path(), place.as_path(), *read_only));
+        found.extend(points_in_read_only(mounts, &log).into_iter().map(|(place, _)| place));
+    }
+    found
+}
+
+/// A mount point in a read-only volume that is not there.
+fn missing_mount_point(container: &ContainerAsked, node: &Node) -> Option<Fault> {
+    let mounts = container.mounts.iter().map(|mount| {
+        let read_only = mount.mount.readonly && mount.kind == VolumeKind::HostPath;
+        (mount.mount.container_path.as_path(), mount.place.as_path(), read_only)
+    });
+    let missing = |place: &Path| node.source(place).is_some_and(|source| source.there == There::Missing);
+    let (place, point) = points_in_read_only(mounts, &container.termination_log)
+        .into_iter()
+        .find(|(place, _)| missing(place))?;
+    let point = point.display();
+    Some(Fault {
+        who: "runtime",
+        text: format!(
+            "cannot mount at {point}: mkdir {point}: read-only file system (the volume that it is in is readOnly)"
+        ),
+        hint: Some(format!("make {} on the node, or mount elsewhere", mount_table::shell_word(&place))),
+    })
+}
+
+/// Where a container says why it ended, unless told otherwise.
+const TERMINATION_LOG: &str = "/dev/termination-log";
 
 /// What all sorts of containers have.
 struct Parts<'a> {

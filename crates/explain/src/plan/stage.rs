@@ -1,7 +1,7 @@
 //! The node with the pods' volumes and containers in it, in the model.
 
 use super::node::{Node, There};
-use super::pods::{ContainerAsked, MountAsked, PodAsked, Sort, VolumeAsked, VolumeKind};
+use super::pods::{ContainerAsked, MountAsked, NODE_FILES, PodAsked, Sort, VolumeAsked, VolumeKind};
 use super::{ContainerPlan, Fault};
 use crate::build::{Bind, BuildError, ContainerMounts, Facts, Placed, RootFileSystem, What, build};
 use crate::defaults::{CgroupView, Wanted, default_mounts, in_order};
@@ -246,14 +246,13 @@ fn opened(op: &Op) -> Option<Handle> {
 /// The files that the node mounts into every container, but where a volume is mounted.
 pub(super) fn node_files(asked: &ContainerAsked, pods: &Path) -> Vec<Mount> {
     let folder = pods.join(format!("uid-of-{}", asked.pod.replace('/', "-")));
-    let files = [
-        (PathBuf::from("/etc/hosts"), folder.join("etc-hosts")),
-        ("/etc/hostname".into(), folder.join("etc-hostname")),
-        ("/etc/resolv.conf".into(), folder.join("etc-resolv.conf")),
-        (asked.termination_log.clone(), folder.join("containers").join(&asked.name).join("termination-log")),
-    ];
+    let own = NODE_FILES.map(|path| (PathBuf::from(path), folder.join(path[1..].replace('/', "-"))));
+    let files = [(
+        asked.termination_log.clone(),
+        folder.join("containers").join(&asked.name).join("termination-log"),
+    )];
     let taken = |path: &Path| asked.mounts.iter().any(|mount| mount.mount.container_path == path);
-    let free = files.into_iter().filter(|(path, _)| !taken(path));
+    let free = own.into_iter().chain(files).filter(|(path, _)| !taken(path));
     free.map(|(container_path, host_path)| Mount { container_path, host_path, ..Mount::default() }).collect()
 }
 

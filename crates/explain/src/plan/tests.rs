@@ -210,6 +210,40 @@ fn what_lies_at_a_host_path_is_judged_in_the_kubelets_words() {
 }
 
 #[test]
+fn a_volume_that_cannot_be_set_up_keeps_the_whole_pod_from_starting() {
+    let text = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  containers:\n  - {name: a, image: i}\n  - name: b\n    \
+                image: i\n    volumeMounts: [{name: v, mountPath: /v}]\n  volumes: [{name: v, hostPath: {path: /v, type: Directory}}]\n";
+    let mut node = Node::assumed();
+    node.sources.insert("/v".into(), Source { canonical: "/v".into(), there: There::Missing });
+    let faulty = |text: &str| -> Vec<bool> {
+        planned_on(&node, text, &[]).containers.iter().map(|container| container.fault.is_some()).collect()
+    };
+    assert_eq!(faulty(text), [true, true]);
+    // One that nobody mounts is not set up.
+    assert_eq!(faulty(&text.replace("    volumeMounts: [{name: v, mountPath: /v}]\n", "")), [false, false]);
+}
+
+#[test]
+fn what_is_mounted_in_a_read_only_volume_must_be_there() {
+    let text = pod("p", "{name: v, mountPath: /dev, readOnly: true}", "{name: v, hostPath: {path: /dev}}");
+    let manifests = Manifests::survey(&[manifest::Source { name: "f.yaml", bytes: text.as_bytes() }]);
+    let log = PathBuf::from("/dev/termination-log");
+    assert!(manifests.host_paths().contains(&log));
+    let fault = |there| {
+        let mut node = Node::assumed();
+        node.sources.insert(log.clone(), Source { canonical: log.clone(), there });
+        planned_on(&node, &text, &[]).containers[0].fault.clone()
+    };
+    assert_eq!(fault(There::File), None);
+    let told = fault(There::Missing).unwrap();
+    assert!(told.text.starts_with("cannot mount at /dev/termination-log: mkdir"), "{told:?}");
+    // It can be made where the volume is writable, and is not needed where a mount lies between.
+    let writable = text.replace(", readOnly: true", "");
+    let manifests = Manifests::survey(&[manifest::Source { name: "f.yaml", bytes: writable.as_bytes() }]);
+    assert!(!manifests.host_paths().contains(&log));
+}
+
+#[test]
 fn findings_are_what_the_world_says() {
     let below = [("/srv/v/disk", "ext4", "shared:9"), ("/srv/v/own", "tmpfs", "")];
     let node = shared_node(&below);
