@@ -48,8 +48,8 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("anyhow", &["rhizome", "xtask"]),
     ("clap", &["rhizome"]),
     ("tar", &["image", "agent", "xtask"]),
-    ("tokio", &["serve"]),
-    ("hyper", &["serve"]),
+    ("tokio", &["serve", "observe"]),
+    ("hyper", &["serve", "observe"]),
     ("ureq", &["image"]),
     ("rustls", &["image", "agent"]),
 ];

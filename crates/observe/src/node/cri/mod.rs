@@ -6,11 +6,8 @@ mod protobuf;
 
 use grpc::Connection;
 use mount_table::node::{Container, Pod, Runtime};
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use std::collections::HashMap;
 use std::io;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -24,23 +21,25 @@ pub(super) const SOCKETS: [(&str, Runtime); 6] = [
     ("var/snap/microk8s/common/run/containerd.sock", Runtime::Containerd),
 ];
 
-/// As long as one of them may take.
+/// As long as they may take.
 const PATIENCE: Duration = Duration::from_millis(300);
 
-/// All containers that the runtimes below a folder tell of, by id.
+/// All containers that the runtimes below a folder tell of, by id. Each is asked by a thread of its own.
 pub(super) fn containers(root: &Path) -> HashMap<String, Container> {
-    let mut found = HashMap::new();
-    for (socket, runtime) in SOCKETS {
-        // One that is not there, does not answer, or does not speak CRI (docker's containerd) tells nothing.
-        if let Ok(told) = ask(&root.join(socket), runtime, Instant::now() + PATIENCE) {
-            found.extend(told.into_iter().map(|container| (container.id.clone(), container)));
-        }
-    }
-    found
+    let until = Instant::now() + PATIENCE;
+    let there = SOCKETS.map(|(socket, runtime)| (root.join(socket), runtime));
+    std::thread::scope(|scope| {
+        let there = there.iter().filter(|(socket, _)| socket.exists());
+        let asked: Vec<_> =
+            there.map(|(socket, runtime)| scope.spawn(move || ask(socket, *runtime, until))).collect();
+        // One that does not answer, or does not speak CRI (docker's containerd), tells nothing.
+        let told = asked.into_iter().filter_map(|asked| asked.join().ok()?.ok()).flatten();
+        told.map(|container| (container.id.clone(), container)).collect()
+    })
 }
 
 fn ask(socket: &Path, runtime: Runtime, until: Instant) -> io::Result<Vec<Container>> {
-    let mut connection = Connection::begin(Patient { stream: connect(socket, until)?, until })?;
+    let mut connection = Connection::open(socket, until)?;
     let mut list = |method: &str| {
         let answer = connection.call(&format!("/runtime.v1.RuntimeService/{method}"), &[])?;
         Ok::<_, io::Error>(answer.unwrap_or_default())
@@ -85,47 +84,16 @@ fn names(message: &[u8]) -> Vec<(String, String, String)> {
     items.filter_map(one).collect()
 }
 
-/// connect(2), which waits where many others do.
-fn connect(socket: &Path, until: Instant) -> io::Result<UnixStream> {
-    let address = SocketAddrUnix::new(socket)?;
-    let fd = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    set_socket_timeout(&fd, Timeout::Send, Some(left(until)?))?;
-    rustix::net::connect(&fd, &address)?;
-    Ok(UnixStream::from(fd))
-}
-
-fn left(until: Instant) -> io::Result<Duration> {
-    let left = until.saturating_duration_since(Instant::now());
-    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
-}
-
-/// A stream that ends at a time, however slowly the other side goes on.
-struct Patient {
-    stream: UnixStream,
-    until: Instant,
-}
-
-impl io::Read for Patient {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.stream.set_read_timeout(Some(left(self.until)?))?;
-        self.stream.read(buffer)
-    }
-}
-
-impl io::Write for Patient {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.stream.set_write_timeout(Some(left(self.until)?))?;
-        self.stream.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http_body_util::Full;
+    use hyper::body::{Bytes, Incoming};
+    use hyper::server::conn::http2;
+    use hyper::service::service_fn;
+    use hyper::{Request, Response};
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    use std::convert::Infallible;
     use std::io::{Read as _, Write as _};
     use std::os::unix::net::UnixListener;
 
@@ -142,16 +110,43 @@ mod tests {
         [&[number << 3 | 2][..], &length, &body].concat()
     }
 
-    /// A runtime that listens in a folder and says this to every client.
-    fn runtime(root: &Path, socket: &str, says: Vec<u8>, then: Duration) {
+    fn listen(root: &Path, socket: &str) -> UnixListener {
         let path = root.join(socket);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let listener = UnixListener::bind(path).unwrap();
+        UnixListener::bind(path).unwrap()
+    }
+
+    /// A runtime that answers the two calls with these messages.
+    fn runtime(root: &Path, socket: &str, pods: Vec<u8>, containers: Vec<u8>) {
+        let listener = listen(root, socket);
+        let answer = move |request: Request<Incoming>| {
+            let message = match request.uri().path() {
+                "/runtime.v1.RuntimeService/ListPodSandbox" => &pods,
+                "/runtime.v1.RuntimeService/ListContainers" => &containers,
+                other => panic!("{other}"),
+            };
+            let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+            let body = Full::<Bytes>::from([&[0][..], &length, message].concat());
+            std::future::ready(Ok::<_, Infallible>(Response::new(body)))
+        };
+        std::thread::spawn(move || {
+            let (client, _) = listener.accept().unwrap();
+            client.set_nonblocking(true).unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+            runtime.block_on(async {
+                let client = TokioIo::new(tokio::net::UnixStream::from_std(client).unwrap());
+                let server = http2::Builder::new(TokioExecutor::new());
+                server.serve_connection(client, service_fn(answer)).await.unwrap();
+            });
+        });
+    }
+
+    /// One that says this to a client, and then nothing until it goes.
+    fn hangs(root: &Path, socket: &str, says: Vec<u8>) {
+        let listener = listen(root, socket);
         std::thread::spawn(move || {
             let (mut client, _) = listener.accept().unwrap();
             client.write_all(&says).unwrap();
-            std::thread::sleep(then);
-            // Until it goes.
             let _ = client.read_to_end(&mut Vec::new());
         });
     }
@@ -167,8 +162,7 @@ mod tests {
         };
         let containers = [of("c1", "s1"), of("c2", "gone")].concat();
         let root = tempfile::tempdir().unwrap();
-        let says = [grpc::tests::answer(1, &pods), grpc::tests::answer(3, &containers)].concat();
-        runtime(root.path(), "run/crio/crio.sock", says, Duration::ZERO);
+        runtime(root.path(), "run/crio/crio.sock", pods, containers);
         let found = super::containers(root.path());
         let words = |id: &str| found.get(id).map(|it| (it.runtime.unwrap().to_string(), it.in_words()));
         let said = |words: &str| Some(("cri-o".to_owned(), words.to_owned()));
@@ -224,8 +218,7 @@ exec containerd --config "$1/state/config""#;
             std::thread::sleep(Duration::from_millis(50));
         }
         let imported = ctr(root.path(), &["images", "import", image.to_str().unwrap()]);
-        let stream = connect(&root.path().join(SOCKETS[0].0), until).unwrap();
-        let mut connection = Connection::begin(Patient { stream, until }).unwrap();
+        let mut connection = Connection::open(&root.path().join(SOCKETS[0].0), until).unwrap();
         let mut call = |method: &str, body: &[u8]| {
             connection.call(&format!("/runtime.v1.RuntimeService/{method}"), body).unwrap()
         };
@@ -268,8 +261,8 @@ exec containerd --config "$1/state/config""#;
     #[test]
     fn one_that_hangs_or_talks_rubbish_holds_nobody_up() {
         let root = tempfile::tempdir().unwrap();
-        runtime(root.path(), SOCKETS[0].0, vec![0xff; 4096], Duration::from_secs(3));
-        runtime(root.path(), SOCKETS[1].0, Vec::new(), Duration::from_secs(3));
+        hangs(root.path(), SOCKETS[0].0, vec![0xff; 4096]);
+        hangs(root.path(), SOCKETS[1].0, Vec::new());
         let begun = Instant::now();
         assert!(super::containers(root.path()).is_empty());
         assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
