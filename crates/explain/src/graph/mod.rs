@@ -29,6 +29,13 @@ pub struct Focus<'a> {
     pub marks: Option<&'a Marks>,
 }
 
+impl Focus<'_> {
+    /// Whether nothing is asked for but the node.
+    fn is_general(&self) -> bool {
+        self.path.is_none() && self.namespaces.is_empty() && !self.all && !self.every && self.marks.is_none()
+    }
+}
+
 /// By mount, what has just become of it; nothing for one that only is to be shown.
 pub type Marks = BTreeMap<MountId, Option<Change>>;
 

@@ -73,6 +73,8 @@ pub(super) fn rows(topology: &Topology<'_>, host: usize, focus: Focus<'_>) -> Ve
                 && GIVEN.iter().any(|path| topology.mount(at).mount_point == Path::new(path));
             let copied =
                 (namespace != host && !tied && !given).then(|| copied_from(topology, host, at)).flatten();
+            // Whoever has all of the node's folders has copies of what each pod has for itself: a line a pod, which says nothing.
+            let copied = copied.filter(|source| !focus.is_general() || !is_of_a_pod(topology.mount(*source)));
             if let Some(source) = copied {
                 sources.insert(source);
                 chosen[namespace].copy_of.insert(at, source);
@@ -97,6 +99,16 @@ pub(super) fn rows(topology: &Topology<'_>, host: usize, focus: Focus<'_>) -> Ve
         chosen.rows.sort_by(|a, b| topology.mount(*a).mount_point.cmp(&topology.mount(*b).mount_point));
     }
     chosen
+}
+
+/// Whether it is of one pod or container, and tied to nothing: a folder on the way to it is called by an id, as the kubelet
+/// and all runtimes call those of volumes, root file systems and /dev/shm.
+fn is_of_a_pod(mount: &Mount) -> bool {
+    let is_id = |part: std::path::Component<'_>| {
+        let name = part.as_os_str().as_encoded_bytes();
+        name.len() >= 32 && name.iter().all(|byte| byte.is_ascii_hexdigit() || *byte == b'-')
+    };
+    mount.propagation.is_private() && mount.mount_point.components().any(is_id)
 }
 
 /// The namespaces that are looked at.

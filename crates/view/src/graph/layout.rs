@@ -66,6 +66,8 @@ pub(super) struct Stub {
 #[derive(Debug, Clone)]
 pub(super) struct Bus {
     pub(super) of: Of,
+    /// How wide its label is; nothing if it has none.
+    pub(super) label: f64,
     pub(super) x: f64,
     pub(super) top: f64,
     pub(super) bottom: f64,
@@ -152,11 +154,13 @@ pub(super) fn lay_out(graph: &Graph) -> Layout {
             y += height + BOX_GAP;
         }
         x += wide;
-        let count = wires.iter().filter(|wire| wire.layer == layer).count();
-        if count > 0 {
-            x += 2.0 * BUS_INSET + (count.saturating_sub(1)) as f64 * BUS_GAP;
-        } else if layer + 1 < columns.len() {
-            x += 2.0 * BUS_INSET;
+        let slots: Vec<f64> = wires
+            .iter()
+            .filter(|wire| wire.layer == layer)
+            .map(|wire| slot(label_width(graph, wire.of)))
+            .collect();
+        if !slots.is_empty() || layer + 1 < columns.len() {
+            x += 2.0 * BUS_INSET + (slots.iter().sum::<f64>() - BUS_GAP).max(0.0);
         }
     }
     for (layer, column) in columns.iter().enumerate() {
@@ -166,8 +170,10 @@ pub(super) fn lay_out(graph: &Graph) -> Layout {
         let middle =
             |bus: &Bus| bus.stubs.iter().map(|stub| stub.y).sum::<f64>() / bus.stubs.len().max(1) as f64;
         here.sort_by(|a, b| middle(a).total_cmp(&middle(b)));
-        for (index, bus) in here.iter_mut().enumerate() {
-            bus.x = right + BUS_INSET + index as f64 * BUS_GAP;
+        let mut from = right + BUS_INSET - BUS_GAP / 2.0;
+        for bus in &mut here {
+            bus.x = from + slot(bus.label) / 2.0;
+            from += slot(bus.label);
         }
         buses.extend(here);
     }
@@ -259,7 +265,30 @@ fn bus(graph: &Graph, boxes: &[Placed], wire: &Wire) -> Bus {
     let stubs: Vec<Stub> = stubs.collect();
     let top = stubs.iter().map(|stub| stub.y).fold(f64::MAX, f64::min);
     let bottom = stubs.iter().map(|stub| stub.y).fold(0.0, f64::max);
-    Bus { of: wire.of, x: 0.0, top, bottom, stubs }
+    Bus { of: wire.of, label: label_width(graph, wire.of), x: 0.0, top, bottom, stubs }
+}
+
+/// What a bus is called: the number of its group.
+pub(super) fn label(graph: &Graph, of: Of) -> String {
+    match of {
+        Of::Group(index) => {
+            let group = &graph.groups[index];
+            format!("{}{}", group.id, if group.all_members == 0 { "?" } else { "" })
+        }
+        Of::Copies(_) => String::new(),
+    }
+}
+
+fn label_width(graph: &Graph, of: Of) -> f64 {
+    match label(graph, of).chars().count() {
+        0 => 0.0,
+        count => count as f64 * CHARACTER + 12.0,
+    }
+}
+
+/// The room for a bus with its label, so that no label lies on the next one.
+fn slot(label: f64) -> f64 {
+    BUS_GAP.max(label + 6.0)
 }
 
 /// The middle of a row, from above.

@@ -1,7 +1,7 @@
 //! The picture as SVG: no script, no font, no file beside it; dark where the reader prefers that; what is under the pointer says more.
 
 use super::escape;
-use super::layout::{self, Bus, CHARACTER, End, HEAD, INSET, MARGIN, Of, Placed, ROW, Stub, lay_out};
+use super::layout::{self, Bus, End, HEAD, INSET, MARGIN, Of, Placed, ROW, Stub, lay_out};
 use explain::graph::{Change, Graph, Kind, Row, Space};
 use std::fmt::Write as _;
 
@@ -81,6 +81,9 @@ pub(super) fn draw_bare(graph: &Graph) -> Drawing {
     }
     for (index, placed) in layout.boxes.iter().enumerate() {
         write_box(&mut body, graph, index, placed);
+    }
+    for bus in &layout.buses {
+        write_label(&mut body, graph, bus, &colours);
     }
     for bus in &layout.buses {
         write_ports(&mut body, graph, bus, &colours);
@@ -221,7 +224,7 @@ fn write_row(out: &mut String, mount: &Row, row: usize, placed: &Placed) {
 }
 
 /// The class of a bus' colour, and what is said of it.
-fn look(graph: &Graph, of: Of, colours: &[usize]) -> (String, String, String) {
+fn look(graph: &Graph, of: Of, colours: &[usize]) -> (String, String) {
     match of {
         Of::Group(index) => {
             let group = &graph.groups[index];
@@ -229,18 +232,17 @@ fn look(graph: &Graph, of: Of, colours: &[usize]) -> (String, String, String) {
                 "peer group {}: {} mount(s) of the node are in it, {} receive from it directly",
                 group.id, group.all_members, group.all_slaves
             );
-            let unseen = if group.all_members == 0 { "?" } else { "" };
-            (colours[index].to_string(), format!("{}{unseen}", group.id), tip)
+            (colours[index].to_string(), tip)
         }
         Of::Copies(row) => {
             let path = graph.spaces[0].mounts.get(row).map_or("", |row| row.path.as_str());
-            (String::new(), String::new(), format!("copies of {path} that receive nothing"))
+            (String::new(), format!("copies of {path} that receive nothing"))
         }
     }
 }
 
 fn write_bus(out: &mut String, graph: &Graph, bus: &Bus, colours: &[usize]) {
-    let (colour, label, tip) = look(graph, bus.of, colours);
+    let (colour, tip) = look(graph, bus.of, colours);
     let Bus { x, top, bottom, .. } = *bus;
     let (class, names) = match bus.of {
         Of::Group(index) => (format!("wire c{colour}"), format!("edge g{}", graph.groups[index].id)),
@@ -258,28 +260,34 @@ fn write_bus(out: &mut String, graph: &Graph, bus: &Bus, colours: &[usize]) {
     }
     let _ = writeln!(
         out,
-        "<g class=\"{names}\"><title>{}</title><path class=\"halo\" d=\"{path}\"/><path class=\"{class}\" d=\"{path}\"/>",
+        "<g class=\"{names}\"><title>{}</title><path class=\"halo\" d=\"{path}\"/><path class=\"{class}\" d=\"{path}\"/></g>",
         escape(&tip)
     );
-    if !label.is_empty() {
-        let wide = label.chars().count() as f64 * CHARACTER + 12.0;
-        let y = top - 12.0;
-        let _ = writeln!(
-            out,
-            "<rect class=\"pill f{colour}\" x=\"{:.1}\" y=\"{:.1}\" width=\"{wide:.1}\" height=\"16\" rx=\"8\"/>\
-             <text class=\"pilltext\" style=\"fill:var(--bg)\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
-            x - wide / 2.0,
-            y - 10.0,
-            y + 2.0,
-            escape(&label)
-        );
-    }
-    out.push_str("</g>\n");
+}
+
+/// What a line is called: over all lines.
+fn write_label(out: &mut String, graph: &Graph, bus: &Bus, colours: &[usize]) {
+    let Of::Group(index) = bus.of else { return };
+    let (colour, tip) = look(graph, bus.of, colours);
+    let Bus { x, label: wide, .. } = *bus;
+    let y = bus.top - 12.0;
+    let _ = writeln!(
+        out,
+        "<g class=\"edge g{}\"><title>{}</title>\
+         <rect class=\"pill f{colour}\" x=\"{:.1}\" y=\"{:.1}\" width=\"{wide:.1}\" height=\"16\" rx=\"8\"/>\
+         <text class=\"pilltext\" style=\"fill:var(--bg)\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text></g>",
+        graph.groups[index].id,
+        escape(&tip),
+        x - wide / 2.0,
+        y - 10.0,
+        y + 2.0,
+        escape(&layout::label(graph, bus.of))
+    );
 }
 
 /// What stands where a line meets a box: over the box.
 fn write_ports(out: &mut String, graph: &Graph, bus: &Bus, colours: &[usize]) {
-    let (colour, _, _) = look(graph, bus.of, colours);
+    let (colour, _) = look(graph, bus.of, colours);
     let names = match bus.of {
         Of::Group(index) => format!("edge g{}", graph.groups[index].id),
         Of::Copies(_) => "edge".to_owned(),

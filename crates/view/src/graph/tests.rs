@@ -61,6 +61,11 @@ fn boxes_do_not_touch_and_lines_end_at_boxes() {
         }
         assert!(one.x + one.width < layout.width && one.y + one.height < layout.height);
     }
+    for pair in layout.buses.windows(2) {
+        let [left, right] = pair else { continue };
+        let apart = (left.x - right.x).abs() >= (left.label + right.label) / 2.0;
+        assert!(apart, "labels of {left:?} and {right:?}");
+    }
     for bus in &layout.buses {
         for stub in &bus.stubs {
             let placed = &layout.boxes[stub.port.0];
