@@ -1,4 +1,5 @@
-//! Events: what happened to pods and volumes, as objects that are kept for an hour and only in memory, as they tell of what was.
+//! Events: what happened to pods and volumes, as objects that are kept for an hour, not more than [`MOST`] of them, and only
+//! in memory, as they tell of what was.
 
 use crate::kinds::Resource;
 use crate::object::{self, Key, text};
@@ -9,6 +10,10 @@ use serde_json::{Value, json};
 
 /// How long an event is kept, as by the API server.
 const KEPT_SECONDS: i64 = 3600;
+/// How many are kept, about a kilobyte each; of more, those go that happened longest ago.
+pub(crate) const MOST: usize = 2000;
+/// How many go at a time, so that it is not looked for them at each event.
+const GO_AT_ONCE: usize = MOST / 8;
 
 /// Who tells of something; the names are those of a cluster's components.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,8 +64,9 @@ pub(crate) fn put(store: &Store, event: &api::Event) {
         });
         Ok(if had.as_ref() == Some(&object) { Next::Keep } else { Next::Put(object) })
     });
-    if let Err(error) = put {
-        tracing::warn!(%error, "an event cannot be recorded");
+    match put {
+        Ok(_) => keep_few(store),
+        Err(error) => tracing::warn!(%error, "an event cannot be recorded"),
     }
 }
 
@@ -87,9 +93,30 @@ pub(crate) fn record(store: &Store, node: &str, object: &Value, what: &Happened<
         }
         Ok(Next::Put(event))
     });
-    if let Err(error) = recorded {
-        tracing::warn!(%error, "an event cannot be recorded");
+    match recorded {
+        Ok(_) => keep_few(store),
+        Err(error) => tracing::warn!(%error, "an event cannot be recorded"),
     }
+}
+
+/// Forgets the oldest where there are too many.
+fn keep_few(store: &Store) {
+    if store.count(Resource::Events) <= MOST {
+        return;
+    }
+    let mut all = store.list(Resource::Events, None).0;
+    // Versions grow: what has the lowest was told, or counted, longest ago.
+    all.sort_unstable_by_key(|(_, stored)| stored.version);
+    let left = MOST - GO_AT_ONCE;
+    let gone = all.len().saturating_sub(left);
+    for (key, _) in all.into_iter().take(gone) {
+        forget(store, &key);
+    }
+}
+
+fn forget(store: &Store, key: &Key) {
+    // What is only in memory can always be forgotten, but for the journal's count of versions; then it goes later.
+    let _ = store.change::<WriteError>(key, Durability::Passing, |_| Ok(Next::Remove));
 }
 
 fn last_seen(event: &Value) -> Timestamp {
@@ -179,7 +206,7 @@ pub(crate) fn forget_old(store: &Store) {
     let limit = Timestamp::now().checked_sub(KEPT_SECONDS.seconds()).unwrap_or(Timestamp::MIN);
     for (key, stored) in store.list(Resource::Events, None).0 {
         if last_seen(&stored.value()) < limit {
-            let _ = store.change::<WriteError>(&key, Durability::Passing, |_| Ok(Next::Remove));
+            forget(store, &key);
         }
     }
 }
@@ -209,5 +236,26 @@ mod tests {
         assert_eq!(again["involvedObject"]["fieldPath"], "spec.containers{main}");
         forget_old(&store);
         assert_eq!(store.list(Resource::Events, None).0.len(), 1);
+    }
+
+    #[test]
+    fn the_newest_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("journal")).unwrap();
+        let pod =
+            json!({"kind": "Pod", "metadata": {"name": "a", "namespace": "default", "uid": "u"}, "spec": {}});
+        let tell = |message: &str| record(&store, "n", &pod, &Happened::now(false, "R", message, None));
+        tell("again and again");
+        for number in 0..MOST + 10 {
+            tell(&number.to_string());
+            if number % 100 == 0 {
+                tell("again and again");
+            }
+        }
+        let kept: Vec<Value> =
+            store.list(Resource::Events, None).0.iter().map(|(_, stored)| stored.value()).collect();
+        assert!((MOST - GO_AT_ONCE..=MOST).contains(&kept.len()), "{}", kept.len());
+        let has = |message: &str| kept.iter().any(|event| event["message"] == message);
+        assert!(has("again and again") && has(&(MOST + 9).to_string()) && !has("0"));
     }
 }

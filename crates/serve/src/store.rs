@@ -179,6 +179,11 @@ impl Store {
         (memory.list(resource, namespace).map(|(k, s)| (k.clone(), s.clone())).collect(), memory.version)
     }
 
+    /// How many objects of a resource there are.
+    pub(crate) fn count(&self, resource: Resource) -> usize {
+        lock(&self.memory).list(resource, None).count()
+    }
+
     /// As [`Store::list`], as they were at an earlier version; none if that is no longer known.
     pub(crate) fn list_at(
         &self,
