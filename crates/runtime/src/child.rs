@@ -334,6 +334,8 @@ fn find_program(name: &str, path: &str) -> Result<String, Report> {
             Err(errno @ (Errno::NOENT | Errno::NOTDIR | Errno::LOOP)) => {
                 Err(not_executed(quoted(format!("stat {name}: {}", words(errno))), errno))
             }
+            // As runc, which Kubernetes' users know, has it.
+            Err(Errno::ISDIR) => Err(not_executed(quoted(words(Errno::ACCESS)), Errno::ACCESS)),
             Err(errno) => Err(not_executed(quoted(words(errno)), errno)),
         };
     }
@@ -406,7 +408,7 @@ mod tests {
         refused("foo", "", "exec: \"foo\": executable file not found in $PATH", 127);
         refused("", "/usr/bin", "exec: \"\": executable file not found in $PATH", 127);
         refused("/no/foo", "", "exec: \"/no/foo\": stat /no/foo: no such file or directory", 127);
-        refused(dir, "", &format!("exec: {dir:?}: is a directory"), 126);
+        refused(dir, "", &format!("exec: {dir:?}: permission denied"), 126);
         refused("plain", dir, "exec: \"plain\": permission denied", 126);
         refused(&format!("{dir}/plain"), "", &format!("exec: \"{dir}/plain\": permission denied"), 126);
     }
