@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -18,7 +18,7 @@ const MANY: usize = 100;
 const STORED: usize = 1000;
 /// How long the node is left alone, and then its processor time is counted.
 const SETTLE: Duration = Duration::from_secs(5);
-const IDLE: Duration = Duration::from_secs(20);
+const IDLE: Duration = Duration::from_secs(30);
 /// After so long something is wrong.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -153,20 +153,20 @@ impl Bench {
         let mut starts = vec![("rhizome: POST until the watch says Running".to_owned(), vec![created])];
         if let Some(podman) = self.podman() {
             let manifest = self.manifest("bench", "")?;
-            let mut took = Vec::new();
-            for round in 0..=self.rounds() {
-                let begun = run(&mut podman.play(&manifest))?;
-                run(&mut podman.remove("bench"))?;
-                took.extend((round > 0).then_some(begun.wall_ms));
-            }
-            starts.push(("podman play kube".to_owned(), vec![median(&took)]));
+            let took = self.repeat(|| podman.play(&manifest), || podman.remove("bench"))?;
+            starts.push(("podman play kube".to_owned(), vec![took]));
+        }
+        if let Some(containerd) = self.containerd() {
+            let took = self.repeat(|| containerd.begin("bench"), || containerd.remove("bench"))?;
+            starts.push(("containerd: ctr run".to_owned(), vec![took]));
         }
         let row = |name: &str, value: f64, asked: f64| (name.to_owned(), vec![value, asked]);
         Ok(vec![
             Figure {
                 title: "The node: a pod created through the API",
                 about: "From the request until a watch that was open before tells that the pod is Running; one container \
-                        (`sleep`), the image there. podman has no API that says so: until its command has returned."
+                        (`sleep`), the image there. podman and containerd's `ctr` (one container, no pod): until the command has \
+                        returned."
                     .to_owned(),
                 columns: vec!["wall ms"],
                 rows: starts,
@@ -194,6 +194,17 @@ impl Bench {
                 drawn: None,
             },
         ])
+    }
+
+    /// How long a command takes whose work another undoes, in milliseconds; the first time is for nothing.
+    fn repeat(&self, begin: impl Fn() -> Command, undo: impl Fn() -> Command) -> Result<f64> {
+        let mut took = Vec::new();
+        for round in 0..=self.rounds() {
+            let begun = run(&mut begin())?;
+            run(&mut undo())?;
+            took.extend((round > 0).then_some(begun.wall_ms));
+        }
+        Ok(median(&took))
     }
 
     fn create_until_running(&self, node: &Node) -> Result<f64> {

@@ -140,6 +140,10 @@ impl Bench {
         self.rounds
     }
 
+    pub(super) fn containerd(&self) -> Option<&Containerd> {
+        self.containerd.as_ref()
+    }
+
     pub(super) fn podman(&self) -> Option<&Podman> {
         self.podman.as_ref()
     }
