@@ -82,6 +82,8 @@ pub struct Connection {
     window: i64,
     to_tell: usize,
     unconsumed: usize,
+    /// The number of our last ping.
+    pings: u32,
     going: bool,
     ended: bool,
 }
@@ -102,9 +104,17 @@ impl Connection {
             window: WINDOW_BYTES as i64,
             to_tell: 0,
             unconsumed: 0,
+            pings: 0,
             going: false,
             ended: false,
         }
+    }
+
+    /// Asks the peer for an answer, which then comes and is no event.
+    pub fn ping(&mut self) {
+        // Ours are even.
+        self.pings = self.pings.wrapping_add(2) & !1;
+        frame::write_ping(&mut self.out, self.pings);
     }
 
     /// Takes bytes in.

@@ -208,7 +208,7 @@ mod tests {
         assert_eq!(Headers::new(&[("StreamType", "stdin")]).get("streamType"), "stdin");
     }
 
-    /// The first header blocks of a `kubectl port-forward` (1.37, with Go's zlib).
+    /// The first header blocks of a `kubectl port-forward` (1.29, with Go's zlib).
     #[test]
     fn what_go_compresses_with_the_dictionary_is_read() {
         let blocks: [&[u8]; 2] =
