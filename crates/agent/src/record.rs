@@ -20,6 +20,7 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 /// The version of what is on disk; a newer one is refused, not guessed at.
 pub const RECORD_VERSION: u32 = 1;
@@ -455,6 +456,42 @@ pub fn list(root: &Root, namespace: Option<&str>) -> Result<Vec<(PodKey, PodUid)
     Ok(pods)
 }
 
+/// The folders of names as they were when it was last looked: most looks find them as they were.
+#[derive(Debug, Default)]
+pub struct Index {
+    seen: Option<Vec<(String, SystemTime)>>,
+}
+
+/// A change this soon after another may leave a folder's time as it is: file systems' clocks are coarse.
+const CLOCK_TICK: Duration = Duration::from_secs(1);
+
+impl Index {
+    /// Whether pods may have come or gone since this was last asked.
+    pub fn may_have_changed(&mut self, root: &Root) -> bool {
+        let now = SystemTime::now();
+        let found = Index::read(root).ok();
+        // Of what has changed just now it is not known whether that was all.
+        let settled = |(_, time): &(String, SystemTime)| {
+            now.duration_since(*time).is_ok_and(|since| since > CLOCK_TICK)
+        };
+        let found = found.filter(|times| times.iter().all(settled));
+        let changed = found.is_none() || found != self.seen;
+        self.seen = found;
+        changed
+    }
+
+    fn read(root: &Root) -> io::Result<Vec<(String, SystemTime)>> {
+        let modified = |path: &Path| std::fs::metadata(path)?.modified();
+        let mut times = vec![(String::new(), modified(&root.names())?)];
+        for namespace in file_names(&root.names()).map_err(io::Error::other)? {
+            let time = modified(&root.names().join(&namespace))?;
+            times.push((namespace, time));
+        }
+        times.sort();
+        Ok(times)
+    }
+}
+
 /// Names in a directory, without hidden ones; a missing directory has none.
 fn file_names(path: &Path) -> Result<Vec<String>, RecordError> {
     let entries = match std::fs::read_dir(path) {
@@ -695,6 +732,24 @@ mod tests {
         forget_nameless(&root, &uid).unwrap();
         assert_eq!(sweep(&root).unwrap(), []);
         assert!(find(&root, &key("a")).unwrap().is_some());
+    }
+
+    #[test]
+    fn an_index_that_has_not_changed_for_a_while_is_known_not_to_have() {
+        let (_dir, root) = root();
+        create(&root, vec![new_pod("a")], Timestamp::UNIX_EPOCH).unwrap();
+        let mut index = Index::default();
+        assert!(index.may_have_changed(&root));
+        // Just made: whether that was all is not known.
+        assert!(index.may_have_changed(&root));
+        let (then, namespace) = (SystemTime::now() - CLOCK_TICK * 2, root.names().join("default"));
+        for folder in [&root.names(), &namespace] {
+            File::open(folder).unwrap().set_modified(then).unwrap();
+        }
+        assert!(index.may_have_changed(&root));
+        assert!(!index.may_have_changed(&root));
+        create(&root, vec![new_pod("b")], Timestamp::UNIX_EPOCH).unwrap();
+        assert!(index.may_have_changed(&root));
     }
 
     #[test]

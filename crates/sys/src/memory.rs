@@ -29,12 +29,19 @@ pub fn give_back() -> Result<(), Errno> {
     }
     // Last, since the text of smaps was tens of kilobytes too.
     drop(smaps);
+    trim();
+    Ok(())
+}
+
+/// Gives back what the allocator has free, of all arenas (malloc_trim(3)). For a process of any number of threads, which
+/// wait for their arena meanwhile: about a millisecond for some tens of megabytes.
+#[doc(alias = "malloc_trim")]
+pub fn trim() {
     #[cfg(target_env = "gnu")]
     // SAFETY: no argument is a pointer; it gives back only what is free.
     unsafe {
         libc::malloc_trim(0);
     }
-    Ok(())
 }
 
 /// Has all threads that come share one arena of the allocator: it gives each up to eight times as many as there are
