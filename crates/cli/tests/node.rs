@@ -17,63 +17,67 @@ fn node_name(node: &Node) -> String {
 
 #[test]
 fn the_articles_pod_is_created_shown_and_deleted() {
-    let Some(node) = Node::start("the_articles_pod_is_created_shown_and_deleted") else { return };
-    let file = node.world.file("mount-a.yaml", &node.manifest("mount-a", "Bidirectional"));
-    let empty = node.kubectl(&["get", "pods"]);
-    assert_eq!(
-        (empty.status, empty.stderr.as_str()),
-        (0, "No resources found in default namespace.\n"),
-        "{empty:?}"
-    );
-    assert_eq!(node.ok(&["create", "-f", &file]), "pod/mount-a created\n");
-    node.refused(
+    for node in Node::with_each_kubectl("the_articles_pod_is_created_shown_and_deleted") {
+        let file = node.world.file("mount-a.yaml", &node.manifest("mount-a", "Bidirectional"));
+        let empty = node.kubectl(&["get", "pods"]);
+        assert_eq!(
+            (empty.status, empty.stderr.as_str()),
+            (0, "No resources found in default namespace.\n"),
+            "{empty:?}"
+        );
+        assert_eq!(node.ok(&["create", "-f", &file]), "pod/mount-a created\n");
+        node.refused(
         &["create", "-f", &file],
         &format!("Error from server (AlreadyExists): error when creating {file:?}: pods \"mount-a\" already exists\n"),
     );
-    node.wait_ready(&["mount-a"]);
-    let name = node_name(&node);
-    assert_eq!(
-        masked(&node.ok(&["get", "pods"])),
-        "NAME      READY   STATUS    RESTARTS   AGE\nmount-a   1/1     Running   0          AGE\n"
-    );
-    assert_eq!(
-        columns(&node.ok(&["get", "pods", "-o", "wide"])),
-        format!(
-            "NAME READY STATUS RESTARTS AGE IP NODE NOMINATED NODE READINESS GATES\nmount-a 1/1 Running 0 AGE <none> {name} <none> <none>\n"
-        )
-    );
-    assert_eq!(node.ok(&["get", "pods", "-o", "name"]), "pod/mount-a\n");
-    assert_eq!(
-        columns(&node.ok(&["get", "pods", "-l", "app=mount", "--show-labels", "-A"])),
-        "NAMESPACE NAME READY STATUS RESTARTS AGE LABELS\ndefault mount-a 1/1 Running 0 AGE app=mount\n"
-    );
-    assert_eq!(
-        node.ok(&["get", "pods", "--field-selector", "status.phase=Running", "-o", "name"]),
-        "pod/mount-a\n"
-    );
-    assert_eq!(node.ok(&["get", "pods", "--field-selector", "status.phase!=Running", "-o", "name"]), "");
-    node.refused(
+        node.wait_ready(&["mount-a"]);
+        let name = node_name(&node);
+        assert_eq!(
+            masked(&node.ok(&["get", "pods"])),
+            "NAME      READY   STATUS    RESTARTS   AGE\nmount-a   1/1     Running   0          AGE\n"
+        );
+        assert_eq!(
+            columns(&node.ok(&["get", "pods", "-o", "wide"])),
+            format!(
+                "NAME READY STATUS RESTARTS AGE IP NODE NOMINATED NODE READINESS GATES\nmount-a 1/1 Running 0 AGE <none> {name} <none> <none>\n"
+            )
+        );
+        assert_eq!(node.ok(&["get", "pods", "-o", "name"]), "pod/mount-a\n");
+        assert_eq!(
+            columns(&node.ok(&["get", "pods", "-l", "app=mount", "--show-labels", "-A"])),
+            "NAMESPACE NAME READY STATUS RESTARTS AGE LABELS\ndefault mount-a 1/1 Running 0 AGE app=mount\n"
+        );
+        assert_eq!(
+            node.ok(&["get", "pods", "--field-selector", "status.phase=Running", "-o", "name"]),
+            "pod/mount-a\n"
+        );
+        assert_eq!(node.ok(&["get", "pods", "--field-selector", "status.phase!=Running", "-o", "name"]), "");
+        node.refused(
         &["get", "pods", "--field-selector", "spec.foo=x"],
         "Error from server (BadRequest): Unable to find \"/v1, Resource=pods\" that match label selector \"\", field selector \"spec.foo=x\": field label not supported: spec.foo\n",
     );
-    node.refused(&["get", "pod", "nosuch"], "Error from server (NotFound): pods \"nosuch\" not found\n");
-    node.refused(&["get", "pood"], "error: the server doesn't have a resource type \"pood\"\n");
-    // The kernel, too: what is mounted in the container arrives on the host.
-    let volume = node.world.volume();
-    let seen = node.world.run(&[
-        "exec",
-        "mount-a",
-        "--",
-        "sh",
-        "-c",
-        "mkdir /home/none && mount --bind /var /home/none",
-    ]);
-    assert_eq!(seen.status, 0, "{seen:?}");
-    assert!(node.world.on_host(&format!("ls {}/none", volume.display())).stdout.contains("log\n"));
-    node.world.on_host(&format!("umount {}/none", volume.display()));
-    assert_eq!(node.ok(&["delete", "-f", &file, "--now"]).lines().count(), 1);
-    node.refused(&["get", "pod", "mount-a"], "Error from server (NotFound): pods \"mount-a\" not found\n");
-    assert_eq!(node.world.run(&["ps", "-aA", "-o", "name"]).stdout, "");
+        node.refused(&["get", "pod", "nosuch"], "Error from server (NotFound): pods \"nosuch\" not found\n");
+        node.refused(&["get", "pood"], "error: the server doesn't have a resource type \"pood\"\n");
+        // The kernel, too: what is mounted in the container arrives on the host.
+        let volume = node.world.volume();
+        let seen = node.world.run(&[
+            "exec",
+            "mount-a",
+            "--",
+            "sh",
+            "-c",
+            "mkdir /home/none && mount --bind /var /home/none",
+        ]);
+        assert_eq!(seen.status, 0, "{seen:?}");
+        assert!(node.world.on_host(&format!("ls {}/none", volume.display())).stdout.contains("log\n"));
+        node.world.on_host(&format!("umount {}/none", volume.display()));
+        assert_eq!(node.ok(&["delete", "-f", &file, "--now"]).lines().count(), 1);
+        node.refused(
+            &["get", "pod", "mount-a"],
+            "Error from server (NotFound): pods \"mount-a\" not found\n",
+        );
+        assert_eq!(node.world.run(&["ps", "-aA", "-o", "name"]).stdout, "");
+    }
 }
 
 /// The number of the peer group is the kernel's.
@@ -85,93 +89,104 @@ fn without_group(text: &str) -> String {
 /// But for what is rhizome's own: the condition and annotation that say what the mounts do.
 #[test]
 fn yaml_and_describe_are_those_of_a_cluster() {
-    let Some(node) = Node::start("yaml_and_describe_are_those_of_a_cluster") else { return };
-    let file = node.world.file("mount-a.yaml", &node.manifest("mount-a", "Bidirectional"));
-    node.ok(&["create", "-f", &file]);
-    node.wait_ready(&["mount-a"]);
-    node.until(&["get", "pod", "mount-a", "-o", "jsonpath={.metadata.annotations}"], |text| {
-        text.contains("toHost")
-    });
-    let (_, metrics) = node.request("GET", "/metrics", "", b"");
-    for line in [
-        "rhizome_pods{phase=\"Running\"} 1",
-        "rhizome_pods_propagation{effective=\"as-asked\"} 1",
-        "rhizome_pod_start_seconds_count 1",
-    ] {
-        assert!(metrics.lines().any(|found| found == line), "{line} in {metrics}");
+    for node in Node::with_each_kubectl("yaml_and_describe_are_those_of_a_cluster") {
+        let file = node.world.file("mount-a.yaml", &node.manifest("mount-a", "Bidirectional"));
+        node.ok(&["create", "-f", &file]);
+        node.wait_ready(&["mount-a"]);
+        node.until(&["get", "pod", "mount-a", "-o", "jsonpath={.metadata.annotations}"], |text| {
+            text.contains("toHost")
+        });
+        let (_, metrics) = node.request("GET", "/metrics", "", b"");
+        for line in [
+            "rhizome_pods{phase=\"Running\"} 1",
+            "rhizome_pods_propagation{effective=\"as-asked\"} 1",
+            "rhizome_pod_start_seconds_count 1",
+        ] {
+            assert!(metrics.lines().any(|found| found == line), "{line} in {metrics}");
+        }
+        let (name, volume) = (node_name(&node), node.world.volume().display().to_string());
+        let yaml = masked(&node.ok(&["get", "pod", "mount-a", "-o", "yaml"]))
+            .replace(&name, "node1")
+            .replace(&volume, "/mnt/");
+        let yaml: String =
+            yaml.lines().filter(|l| !l.contains("resourceVersion:")).map(|l| format!("{l}\n")).collect();
+        let yaml = without_group(&yaml);
+        assert_eq!(yaml, include_str!("node/mount-a.yaml"));
+        let described = masked(&node.ok(&["describe", "pod", "mount-a"]))
+            .replace(&name, "node1")
+            .replace(&volume, "/mnt/");
+        let (described, events) = described.split_once("Events:\n").unwrap();
+        let without_times: String = described
+            .lines()
+            .map(|line| match line.split_once("Start Time:").or_else(|| line.split_once("Started:")) {
+                Some((before, _)) => format!("{before}Time\n"),
+                None => format!("{line}\n"),
+            })
+            .collect();
+        assert_eq!(without_group(&without_times), include_str!("node/describe-mount-a.txt"));
+        for expected in [
+            "Normal Scheduled AGE default-scheduler Successfully assigned default/mount-a to node1",
+            "Normal Created AGE kubelet",
+            "Normal Started AGE kubelet",
+        ] {
+            assert!(columns(events).lines().any(|line| line.starts_with(expected)), "{expected} in {events}");
+        }
+        let listed = columns(&node.ok(&["get", "events", "--field-selector", "reason=Scheduled"]));
+        let told = columns(&node.ok(&["events", "--for", "pod/mount-a", "--types=Normal", "--no-headers"]));
+        for expected in [
+            "AGE Normal Pulled Pod/mount-a Container image \"nginx:latest\" already present on machine and can be accessed by the pod",
+            "AGE Normal Created Pod/mount-a Container created",
+            "AGE Normal Started Pod/mount-a Container started",
+        ] {
+            assert!(told.lines().any(|line| line == expected), "{expected} in {told}");
+        }
+        assert_eq!(
+            listed.replace(&name, "node1"),
+            "LAST SEEN TYPE REASON OBJECT MESSAGE\nAGE Normal Scheduled pod/mount-a Successfully assigned default/mount-a to node1\n"
+        );
     }
-    let (name, volume) = (node_name(&node), node.world.volume().display().to_string());
-    let yaml = masked(&node.ok(&["get", "pod", "mount-a", "-o", "yaml"]))
-        .replace(&name, "node1")
-        .replace(&volume, "/mnt/");
-    let yaml: String =
-        yaml.lines().filter(|l| !l.contains("resourceVersion:")).map(|l| format!("{l}\n")).collect();
-    let yaml = without_group(&yaml);
-    assert_eq!(yaml, include_str!("node/mount-a.yaml"));
-    let described =
-        masked(&node.ok(&["describe", "pod", "mount-a"])).replace(&name, "node1").replace(&volume, "/mnt/");
-    let (described, events) = described.split_once("Events:\n").unwrap();
-    let without_times: String = described
-        .lines()
-        .map(|line| match line.split_once("Start Time:").or_else(|| line.split_once("Started:")) {
-            Some((before, _)) => format!("{before}Time\n"),
-            None => format!("{line}\n"),
-        })
-        .collect();
-    assert_eq!(without_group(&without_times), include_str!("node/describe-mount-a.txt"));
-    for expected in [
-        "Normal Scheduled AGE default-scheduler Successfully assigned default/mount-a to node1",
-        "Normal Created AGE kubelet",
-        "Normal Started AGE kubelet",
-    ] {
-        assert!(columns(events).lines().any(|line| line.starts_with(expected)), "{expected} in {events}");
-    }
-    let listed = columns(&node.ok(&["get", "events", "--field-selector", "reason=Scheduled"]));
-    assert_eq!(
-        listed.replace(&name, "node1"),
-        "LAST SEEN TYPE REASON OBJECT MESSAGE\nAGE Normal Scheduled pod/mount-a Successfully assigned default/mount-a to node1\n"
-    );
 }
 
 #[test]
 fn manifests_are_validated_as_asked() {
-    let Some(node) = Node::start("manifests_are_validated_as_asked") else { return };
-    let article = node.manifest("mount-a", "None").replace("labels:", "label:");
-    let file = node.world.file("mount-a.yaml", &article);
-    node.refused(
+    for node in Node::with_each_kubectl("manifests_are_validated_as_asked") {
+        let article = node.manifest("mount-a", "None").replace("labels:", "label:");
+        let file = node.world.file("mount-a.yaml", &article);
+        node.refused(
         &["create", "-f", &file],
         &format!("Error from server (BadRequest): error when creating {file:?}: Pod in version \"v1\" cannot be handled as a Pod: strict decoding error: unknown field \"metadata.label\"\n"),
     );
-    let warned = node.kubectl(&["create", "-f", &file, "--validate=warn", "--dry-run=server"]);
-    assert_eq!(
-        (warned.stdout.as_str(), warned.stderr.as_str()),
-        ("pod/mount-a created (server dry run)\n", "Warning: unknown field \"metadata.label\"\n")
-    );
-    assert_eq!(
-        node.ok(&["create", "-f", &file, "--validate=ignore", "--dry-run=server", "-o", "name"]),
-        "pod/mount-a\n"
-    );
-    assert_eq!(node.kubectl(&["get", "pods", "-o", "name"]).stdout, "");
-    let bad =
-        node.world.file("bad.yaml", &node.manifest("mount-a", "Bidirectional").replace("true", "false"));
-    node.refused(
+        let warned = node.kubectl(&["create", "-f", &file, "--validate=warn", "--dry-run=server"]);
+        assert_eq!(
+            (warned.stdout.as_str(), warned.stderr.as_str()),
+            ("pod/mount-a created (server dry run)\n", "Warning: unknown field \"metadata.label\"\n")
+        );
+        assert_eq!(
+            node.ok(&["create", "-f", &file, "--validate=ignore", "--dry-run=server", "-o", "name"]),
+            "pod/mount-a\n"
+        );
+        assert_eq!(node.kubectl(&["get", "pods", "-o", "name"]).stdout, "");
+        let bad =
+            node.world.file("bad.yaml", &node.manifest("mount-a", "Bidirectional").replace("true", "false"));
+        node.refused(
         &["create", "-f", &bad],
         "The Pod \"mount-a\" is invalid: spec.containers[0].volumeMounts.mountPropagation: Forbidden: Bidirectional mount propagation is available only to privileged containers\n",
     );
-    let generated = node.manifest("x", "None").replace("name: x", "generateName: web-");
-    let made = node.with_input(&["create", "-f", "-", "-o", "name"], generated.as_bytes());
-    assert!(
-        made.stdout.starts_with("pod/web-") && made.stdout.trim().len() == "pod/web-".len() + 5,
-        "{made:?}"
-    );
-    let elsewhere = node.world.file(
-        "elsewhere.yaml",
-        &article.replace("label:", "labels:").replace("namespace: default", "namespace: nosuch"),
-    );
-    node.refused(
+        let generated = node.manifest("x", "None").replace("name: x", "generateName: web-");
+        let made = node.with_input(&["create", "-f", "-", "-o", "name"], generated.as_bytes());
+        assert!(
+            made.stdout.starts_with("pod/web-") && made.stdout.trim().len() == "pod/web-".len() + 5,
+            "{made:?}"
+        );
+        let elsewhere = node.world.file(
+            "elsewhere.yaml",
+            &article.replace("label:", "labels:").replace("namespace: default", "namespace: nosuch"),
+        );
+        node.refused(
         &["create", "-f", &elsewhere],
         &format!("Error from server (NotFound): error when creating {elsewhere:?}: namespaces \"nosuch\" not found\n"),
     );
+    }
 }
 
 #[test]
@@ -348,91 +363,103 @@ fn bad_requests_are_answered_and_harm_nothing() {
 
 #[test]
 fn objects_are_changed_as_on_a_cluster() {
-    let Some(node) = Node::start("objects_are_changed_as_on_a_cluster") else { return };
-    let manifest = node.manifest("mount-a", "Bidirectional");
-    let file = node.world.file("mount-a.yaml", &manifest);
-    assert_eq!(node.ok(&["apply", "-f", &file]), "pod/mount-a created\n");
-    node.wait_ready(&["mount-a"]);
-    assert_eq!(
-        node.ok(&["wait", "--for=condition=Ready", "pod/mount-a", "--timeout=60s"]),
-        "pod/mount-a condition met\n"
-    );
-    node.refused(
-        &["wait", "--for=condition=Foo", "pod/mount-a", "--timeout=1s"],
-        "error: timed out waiting for the condition on pods/mount-a\n",
-    );
-    assert_eq!(node.ok(&["apply", "-f", &file]), "pod/mount-a unchanged\n");
-    let labelled =
-        node.world.file("labelled.yaml", &manifest.replace("app: mount", "app: mount\n      new: x"));
-    assert_eq!(node.ok(&["apply", "-f", &labelled]), "pod/mount-a configured\n");
-    for (args, said) in [
-        (vec!["label", "pod", "mount-a", "tier=x"], "pod/mount-a labeled\n"),
-        (vec!["label", "pod", "mount-a", "tier=y", "--overwrite"], "pod/mount-a labeled\n"),
-        (vec!["label", "pod", "mount-a", "tier=y"], "pod/mount-a not labeled\n"),
-        (vec!["label", "pod", "mount-a", "tier-"], "pod/mount-a unlabeled\n"),
-        (vec!["annotate", "pod", "mount-a", "note=1"], "pod/mount-a annotated\n"),
-        (vec!["annotate", "pod", "mount-a", "note-"], "pod/mount-a annotated\n"),
-        (
-            vec!["patch", "pod", "mount-a", "-p", r#"{"metadata":{"labels":{"p":"1"}}}"#],
-            "pod/mount-a patched\n",
-        ),
-        (
-            vec!["patch", "pod", "mount-a", "-p", r#"{"metadata":{"labels":{"p":"1"}}}"#],
-            "pod/mount-a patched (no change)\n",
-        ),
-        (
-            vec!["patch", "pod", "mount-a", "--type=merge", "-p", r#"{"metadata":{"labels":{"p":null}}}"#],
-            "pod/mount-a patched\n",
-        ),
-        (
-            vec![
+    for node in Node::with_each_kubectl("objects_are_changed_as_on_a_cluster") {
+        let manifest = node.manifest("mount-a", "Bidirectional");
+        let file = node.world.file("mount-a.yaml", &manifest);
+        assert_eq!(node.ok(&["apply", "-f", &file]), "pod/mount-a created\n");
+        node.wait_ready(&["mount-a"]);
+        assert_eq!(
+            node.ok(&["wait", "--for=condition=Ready", "pod/mount-a", "--timeout=60s"]),
+            "pod/mount-a condition met\n"
+        );
+        node.refused(
+            &["wait", "--for=condition=Foo", "pod/mount-a", "--timeout=1s"],
+            "error: timed out waiting for the condition on pods/mount-a\n",
+        );
+        assert_eq!(node.ok(&["apply", "-f", &file]), "pod/mount-a unchanged\n");
+        let labelled =
+            node.world.file("labelled.yaml", &manifest.replace("app: mount", "app: mount\n      new: x"));
+        assert_eq!(node.ok(&["apply", "-f", &labelled]), "pod/mount-a configured\n");
+        for (args, said) in [
+            (vec!["label", "pod", "mount-a", "tier=x"], "pod/mount-a labeled\n"),
+            (vec!["label", "pod", "mount-a", "tier=y", "--overwrite"], "pod/mount-a labeled\n"),
+            (vec!["label", "pod", "mount-a", "tier=y"], "pod/mount-a not labeled\n"),
+            (vec!["label", "pod", "mount-a", "tier-"], "pod/mount-a unlabeled\n"),
+            (vec!["annotate", "pod", "mount-a", "note=1"], "pod/mount-a annotated\n"),
+            (vec!["annotate", "pod", "mount-a", "note-"], "pod/mount-a annotated\n"),
+            (
+                vec!["patch", "pod", "mount-a", "-p", r#"{"metadata":{"labels":{"p":"1"}}}"#],
+                "pod/mount-a patched\n",
+            ),
+            (
+                vec!["patch", "pod", "mount-a", "-p", r#"{"metadata":{"labels":{"p":"1"}}}"#],
+                "pod/mount-a patched (no change)\n",
+            ),
+            (
+                vec![
+                    "patch",
+                    "pod",
+                    "mount-a",
+                    "--type=merge",
+                    "-p",
+                    r#"{"metadata":{"labels":{"p":null}}}"#,
+                ],
+                "pod/mount-a patched\n",
+            ),
+            (
+                vec![
+                    "patch",
+                    "pod",
+                    "mount-a",
+                    "--type=json",
+                    "-p",
+                    r#"[{"op":"add","path":"/metadata/labels/j","value":"1"}]"#,
+                ],
+                "pod/mount-a patched\n",
+            ),
+        ] {
+            assert_eq!(node.ok(&args), said, "{args:?}");
+        }
+        let labels = node.ok(&["get", "pod", "mount-a", "-o", "jsonpath={.metadata.labels}"]);
+        assert_eq!(labels, r#"{"app":"mount","j":"1","new":"x"}"#);
+        node.refused(
+            &[
                 "patch",
                 "pod",
                 "mount-a",
                 "--type=json",
                 "-p",
-                r#"[{"op":"add","path":"/metadata/labels/j","value":"1"}]"#,
+                r#"[{"op":"remove","path":"/metadata/labels/nosuch"}]"#,
             ],
-            "pod/mount-a patched\n",
-        ),
-    ] {
-        assert_eq!(node.ok(&args), said, "{args:?}");
-    }
-    let labels = node.ok(&["get", "pod", "mount-a", "-o", "jsonpath={.metadata.labels}"]);
-    assert_eq!(labels, r#"{"app":"mount","j":"1","new":"x"}"#);
-    node.refused(
-        &[
-            "patch",
-            "pod",
-            "mount-a",
-            "--type=json",
-            "-p",
-            r#"[{"op":"remove","path":"/metadata/labels/nosuch"}]"#,
-        ],
-        "The request is invalid: the server rejected our request due to an error in our request\n",
-    );
-    let other = node.world.file("other.yaml", &manifest.replace("Bidirectional", "HostToContainer"));
-    let refused = node.kubectl(&["apply", "-f", &other]);
-    assert!(
+            "The request is invalid: the server rejected our request due to an error in our request\n",
+        );
+        node.refused(
+            &["patch", "pod", "mount-a", "-p", r#"{"metadata":"#],
+            "Error from server (BadRequest): unexpected end of JSON input\n",
+        );
+        let other = node.world.file("other.yaml", &manifest.replace("Bidirectional", "HostToContainer"));
+        let refused = node.kubectl(&["apply", "-f", &other]);
+        assert!(
         refused.stderr.starts_with("The Pod \"mount-a\" is invalid: spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`"),
         "{refused:?}"
     );
-    let mut edit = node.command(&["edit", "pod", "mount-a"]);
-    let edited = support::ran(edit.env("KUBE_EDITOR", "sed -i 's/new: x/new: z/'").output().unwrap());
-    assert_eq!(edited.stdout, "pod/mount-a edited\n", "{edited:?}");
-    // Who comes with an old version is told so.
-    let whole = node.ok(&["get", "pod", "mount-a", "-o", "yaml"]);
-    node.ok(&["label", "pod", "mount-a", "quick=er"]);
-    let stale = node.world.file("stale.yaml", &whole);
-    node.refused(
+        let mut edit = node.command(&["edit", "pod", "mount-a"]);
+        let edited = support::ran(edit.env("KUBE_EDITOR", "sed -i 's/new: x/new: z/'").output().unwrap());
+        assert_eq!(edited.stdout, "pod/mount-a edited\n", "{edited:?}");
+        // Who comes with an old version is told so.
+        let whole = node.ok(&["get", "pod", "mount-a", "-o", "yaml"]);
+        node.ok(&["label", "pod", "mount-a", "quick=er"]);
+        let stale = node.world.file("stale.yaml", &whole);
+        node.refused(
         &["replace", "-f", &stale],
         &format!("Error from server (Conflict): error when replacing {stale:?}: Operation cannot be fulfilled on pods \"mount-a\": the object has been modified; please apply your changes to the latest version and try again\n"),
     );
-    let server_side = node.kubectl(&["apply", "--server-side", "-f", &file]);
-    assert!(
-        server_side.status == 1 && server_side.stderr.contains("server-side apply is not supported yet"),
-        "{server_side:?}"
-    );
+        let server_side = node.kubectl(&["apply", "--server-side", "-f", &file]);
+        assert!(
+            server_side.status == 1 && server_side.stderr.contains("server-side apply is not supported yet"),
+            "{server_side:?}"
+        );
+    }
 }
 
 /// Two containers: one that says five lines and stays, one that fails once and then stays.
@@ -449,90 +476,96 @@ spec:
 
 #[test]
 fn logs_are_those_of_the_container() {
-    let Some(node) = Node::start("logs_are_those_of_the_container") else { return };
-    assert_eq!(node.with_input(&["create", "-f", "-"], TALKERS.as_bytes()).stdout, "pod/two created\n");
-    let all = "c1 line 1\nc1 line 2\nc1 line 3\nc1 to stderr\n";
-    node.until(&["logs", "two", "-c", "c1"], |text| text.lines().count() == 4);
-    let defaulted = node.kubectl(&["logs", "two"]);
-    assert_eq!(defaulted.stderr, "Defaulted container \"c1\" out of: c1, c2\n");
-    let sorted = |text: &str| {
-        let mut lines: Vec<&str> = text.lines().collect();
-        lines.sort_unstable();
-        lines.join("\n") + "\n"
-    };
-    assert_eq!(sorted(&defaulted.stdout), all);
-    assert_eq!(node.ok(&["logs", "two", "-c", "c1", "--tail=2"]).lines().count(), 2);
-    assert_eq!(node.ok(&["logs", "two", "-c", "c1", "--limit-bytes=6"]).len(), 6);
-    assert_eq!(node.ok(&["logs", "two", "-c", "c1", "--since=1h"]).lines().count(), 4);
-    let timed = node.ok(&["logs", "two", "-c", "c1", "--timestamps"]);
-    assert!(
-        timed.lines().all(|line| line.len() > 31 && line.as_bytes()[29] == b'Z' && &line[30..34] == " c1 "),
-        "{timed}"
-    );
-    node.until(&["logs", "two", "-c", "c2"], |text| text == "second\n");
-    assert_eq!(node.ok(&["logs", "two", "-c", "c2", "-p"]), "first\n");
-    node.refused(
-        &["logs", "two", "-c", "c1", "-p"],
-        "Error from server (BadRequest): previous terminated container \"c1\" in pod \"two\" not found\n",
-    );
-    let missing = node.kubectl(&["logs", "nosuch"]);
-    assert_eq!(missing.status, 1, "{missing:?}");
-    let absent = "apiVersion: v1\nkind: Pod\nmetadata: {name: absent}\nspec: {containers: [{name: main, image: 'localhost:1/none:1', imagePullPolicy: Never}]}\n";
-    node.with_input(&["create", "-f", "-"], absent.as_bytes());
-    node.until(&["get", "pods"], |text| text.contains("ErrImageNeverPull"));
-    node.refused(
+    for node in Node::with_each_kubectl("logs_are_those_of_the_container") {
+        assert_eq!(node.with_input(&["create", "-f", "-"], TALKERS.as_bytes()).stdout, "pod/two created\n");
+        let all = "c1 line 1\nc1 line 2\nc1 line 3\nc1 to stderr\n";
+        node.until(&["logs", "two", "-c", "c1"], |text| text.lines().count() == 4);
+        let defaulted = node.kubectl(&["logs", "two"]);
+        assert_eq!(defaulted.stderr, "Defaulted container \"c1\" out of: c1, c2\n");
+        let sorted = |text: &str| {
+            let mut lines: Vec<&str> = text.lines().collect();
+            lines.sort_unstable();
+            lines.join("\n") + "\n"
+        };
+        assert_eq!(sorted(&defaulted.stdout), all);
+        assert_eq!(node.ok(&["logs", "two", "-c", "c1", "--tail=2"]).lines().count(), 2);
+        assert_eq!(node.ok(&["logs", "two", "-c", "c1", "--limit-bytes=6"]).len(), 6);
+        assert_eq!(node.ok(&["logs", "two", "-c", "c1", "--since=1h"]).lines().count(), 4);
+        let timed = node.ok(&["logs", "two", "-c", "c1", "--timestamps"]);
+        assert!(
+            timed
+                .lines()
+                .all(|line| line.len() > 31 && line.as_bytes()[29] == b'Z' && &line[30..34] == " c1 "),
+            "{timed}"
+        );
+        node.until(&["logs", "two", "-c", "c2"], |text| text == "second\n");
+        assert_eq!(node.ok(&["logs", "two", "-c", "c2", "-p"]), "first\n");
+        node.refused(
+            &["logs", "two", "-c", "c1", "-p"],
+            "Error from server (BadRequest): previous terminated container \"c1\" in pod \"two\" not found\n",
+        );
+        let missing = node.kubectl(&["logs", "nosuch"]);
+        assert_eq!(missing.status, 1, "{missing:?}");
+        let absent = "apiVersion: v1\nkind: Pod\nmetadata: {name: absent}\nspec: {containers: [{name: main, image: 'localhost:1/none:1', imagePullPolicy: Never}]}\n";
+        node.with_input(&["create", "-f", "-"], absent.as_bytes());
+        node.until(&["get", "pods"], |text| text.contains("ErrImageNeverPull"));
+        node.refused(
         &["logs", "absent"],
         "Error from server (BadRequest): container \"main\" in pod \"absent\" is waiting to start: ErrImageNeverPull\n",
     );
-    // The image of a volume is one of the pod's.
-    let absent_volume = "apiVersion: v1\nkind: Pod\nmetadata: {name: data}\nspec:\n  volumes: [{name: v, image: {reference: 'localhost:1/none:1', pullPolicy: Never}}]\n  containers: [{name: main, image: busybox, volumeMounts: [{name: v, mountPath: /v}]}]\n";
-    node.with_input(&["create", "-f", "-"], absent_volume.as_bytes());
-    let reason = "jsonpath={.status.containerStatuses[0].state.waiting.reason}";
-    node.until(&["get", "pod", "data", "-o", reason], |text| text == "ErrImageNeverPull");
-    node.ok(&["delete", "pod", "data"]);
-    // Followed to its end, which is that of the pod.
-    let follow = node
-        .command(&["logs", "-f", "two", "-c", "c1"])
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    node.ok(&["delete", "pod", "absent"]);
-    let deleted = node.kubectl(&["delete", "pod", "two"]);
-    assert_eq!(deleted.status, 0, "{deleted:?}");
-    let followed = support::ran(follow.wait_with_output().unwrap());
-    assert_eq!((followed.status, sorted(&followed.stdout).as_str()), (0, all), "{followed:?}");
+        // The image of a volume is one of the pod's.
+        let absent_volume = "apiVersion: v1\nkind: Pod\nmetadata: {name: data}\nspec:\n  volumes: [{name: v, image: {reference: 'localhost:1/none:1', pullPolicy: Never}}]\n  containers: [{name: main, image: busybox, volumeMounts: [{name: v, mountPath: /v}]}]\n";
+        node.with_input(&["create", "-f", "-"], absent_volume.as_bytes());
+        let reason = "jsonpath={.status.containerStatuses[0].state.waiting.reason}";
+        node.until(&["get", "pod", "data", "-o", reason], |text| text == "ErrImageNeverPull");
+        node.ok(&["delete", "pod", "data"]);
+        // Followed to its end, which is that of the pod.
+        let follow = node
+            .command(&["logs", "-f", "two", "-c", "c1"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        node.ok(&["delete", "pod", "absent"]);
+        let deleted = node.kubectl(&["delete", "pod", "two"]);
+        assert_eq!(deleted.status, 0, "{deleted:?}");
+        let followed = support::ran(follow.wait_with_output().unwrap());
+        assert_eq!((followed.status, sorted(&followed.stdout).as_str()), (0, all), "{followed:?}");
+    }
 }
 
 #[test]
 fn a_watch_tells_what_becomes_of_pods() {
-    let Some(node) = Node::start("a_watch_tells_what_becomes_of_pods") else { return };
-    let file = node.world.file("mount-b.yaml", &node.manifest("mount-b", "None"));
-    node.ok(&["create", "-f", &file]);
-    node.wait_ready(&["mount-b"]);
-    let mut watch = node.command(&["get", "pods", "-w", "--output-watch-events"]);
-    let watch = watch.stdout(std::process::Stdio::piped()).spawn().unwrap();
-    std::thread::sleep(std::time::Duration::from_secs(1));
-    node.ok(&["delete", "pod", "mount-b", "--grace-period=1"]);
-    node.ok(&["create", "-f", &file]);
-    node.wait_ready(&["mount-b"]);
-    std::thread::sleep(std::time::Duration::from_millis(500));
-    rustix::process::kill_process(rustix::process::Pid::from_child(&watch), Signal::TERM).unwrap();
-    let told = String::from_utf8(watch.wait_with_output().unwrap().stdout).unwrap();
-    let mut rows: Vec<String> =
-        columns(&told).lines().map(|line| line.split(' ').take(4).collect::<Vec<_>>().join(" ")).collect();
-    rows.dedup();
-    let expected = [
-        "EVENT NAME READY STATUS",
-        "ADDED mount-b 1/1 Running",
-        "MODIFIED mount-b 1/1 Terminating",
-        "DELETED mount-b 0/1 ",
-        "ADDED mount-b 0/1 Pending",
-        "MODIFIED mount-b 0/1 ContainerCreating",
-        "MODIFIED mount-b 1/1 Running",
-    ];
-    let mut rest = rows.iter();
-    for expected in expected {
-        assert!(rest.any(|row| row.starts_with(expected)), "{expected} is not (there) in {rows:#?}");
+    for node in Node::with_each_kubectl("a_watch_tells_what_becomes_of_pods") {
+        let file = node.world.file("mount-b.yaml", &node.manifest("mount-b", "None"));
+        node.ok(&["create", "-f", &file]);
+        node.wait_ready(&["mount-b"]);
+        let mut watch = node.command(&["get", "pods", "-w", "--output-watch-events"]);
+        let watch = watch.stdout(std::process::Stdio::piped()).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        node.ok(&["delete", "pod", "mount-b", "--grace-period=1"]);
+        node.ok(&["create", "-f", &file]);
+        node.wait_ready(&["mount-b"]);
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        rustix::process::kill_process(rustix::process::Pid::from_child(&watch), Signal::TERM).unwrap();
+        let told = String::from_utf8(watch.wait_with_output().unwrap().stdout).unwrap();
+        let mut rows: Vec<String> = columns(&told)
+            .lines()
+            .map(|line| line.split(' ').take(4).collect::<Vec<_>>().join(" "))
+            .collect();
+        rows.dedup();
+        let expected = [
+            "EVENT NAME READY STATUS",
+            "ADDED mount-b 1/1 Running",
+            "MODIFIED mount-b 1/1 Terminating",
+            "DELETED mount-b 0/1 ",
+            "ADDED mount-b 0/1 Pending",
+            "MODIFIED mount-b 0/1 ContainerCreating",
+            "MODIFIED mount-b 1/1 Running",
+        ];
+        let mut rest = rows.iter();
+        for expected in expected {
+            assert!(rest.any(|row| row.starts_with(expected)), "{expected} is not (there) in {rows:#?}");
+        }
     }
 }
 
@@ -595,18 +628,26 @@ spec:
 
 #[test]
 fn kubectl_explains_and_lists_what_there_is() {
-    let Some(node) = Node::start("kubectl_explains_and_lists_what_there_is") else { return };
-    let explained = node.ok(&["explain", "pod.spec.containers.volumeMounts.mountPropagation"]);
-    assert!(explained.starts_with("KIND:       Pod\nVERSION:    v1\n\nFIELD: mountPropagation <string>\nENUM:\n    Bidirectional\n    HostToContainer\n    None\n\nDESCRIPTION:\n    mountPropagation determines how mounts are propagated from the host to\n    container and the other way around."), "{explained}");
-    assert!(
-        node.ok(&["explain", "ds.spec.template.spec.volumes.hostPath"])
-            .contains("FIELD: hostPath <HostPathVolumeSource>")
-    );
-    node.refused(&["explain", "pod.foo"], "error: field \"foo\" does not exist\n");
-    let resources = columns(&node.ok(&["api-resources"]));
-    let expected = "NAME SHORTNAMES APIVERSION NAMESPACED KIND\nconfigmaps cm v1 true ConfigMap\nevents ev v1 true Event\nnamespaces ns v1 false Namespace\nnodes no v1 false Node\npersistentvolumeclaims pvc v1 true PersistentVolumeClaim\npersistentvolumes pv v1 false PersistentVolume\npods po v1 true Pod\nsecrets v1 true Secret\nserviceaccounts sa v1 true ServiceAccount\ndaemonsets ds apps/v1 true DaemonSet\n";
-    assert_eq!(resources, expected);
-    assert_eq!(node.ok(&["api-versions"]), "apps/v1\nv1\n");
+    for node in Node::with_each_kubectl("kubectl_explains_and_lists_what_there_is") {
+        let explained = node.ok(&["explain", "pod.spec.containers.volumeMounts.mountPropagation"]);
+        let modes = "mounts from the host or other containers, and its own mounts will be\n    propagated from the container to the host or other containers. Note that\n    this mode is recursively applied to all mounts in the volume (\"rshared\" in\n    Linux terminology).\n";
+        assert!(explained.contains("\n    Possible enum values:\n     - `\"Bidirectional\"` means that the volume in a container will receive new\n") && explained.contains(modes), "{explained}");
+        assert!(node.ok(&["explain", "pod"]).contains("\n  metadata\t<ObjectMeta>\n"));
+        // The old one does not list them by themselves.
+        let values = "ENUM:\n    Bidirectional\n    HostToContainer\n    None\n\n";
+        assert_eq!(explained.contains(values), !node.is_old());
+        let begin = "KIND:       Pod\nVERSION:    v1\n\nFIELD: mountPropagation <string>\n\nDESCRIPTION:\n    mountPropagation determines how mounts are propagated from the host to\n    container and the other way around.";
+        assert!(explained.replace(values, "\n").starts_with(begin), "{explained}");
+        assert!(
+            node.ok(&["explain", "ds.spec.template.spec.volumes.hostPath"])
+                .contains("FIELD: hostPath <HostPathVolumeSource>")
+        );
+        node.refused(&["explain", "pod.foo"], "error: field \"foo\" does not exist\n");
+        let resources = columns(&node.ok(&["api-resources"]));
+        let expected = "NAME SHORTNAMES APIVERSION NAMESPACED KIND\nconfigmaps cm v1 true ConfigMap\nevents ev v1 true Event\nnamespaces ns v1 false Namespace\nnodes no v1 false Node\npersistentvolumeclaims pvc v1 true PersistentVolumeClaim\npersistentvolumes pv v1 false PersistentVolume\npods po v1 true Pod\nsecrets v1 true Secret\nserviceaccounts sa v1 true ServiceAccount\ndaemonsets ds apps/v1 true DaemonSet\n";
+        assert_eq!(resources, expected);
+        assert_eq!(node.ok(&["api-versions"]), "apps/v1\nv1\n");
+    }
 }
 
 /// What a real API server answered to wrong manifests. The recordings are not part of the project: `RHIZOME_REFERENCE`

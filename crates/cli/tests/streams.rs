@@ -68,13 +68,16 @@ fn commands_run_in_containers() {
         assert_eq!((ran.status, ran.stdout.as_str(), ran.stderr.as_str()), expected);
         let killed = exec("kill -9 $$");
         assert_eq!((killed.status, killed.stderr.as_str()), (137, "command terminated with exit code 137\n"));
-        let missing = node.kubectl(&["exec", "bb", "-c", "main", "--", "nosuch"]);
-        assert_eq!(missing.status, 1);
-        let begin =
-            "error: Internal error occurred: Internal error occurred: error executing command in container: ";
-        assert!(missing.stderr.starts_with(begin), "{missing:?}");
-        let end = "exec: \"nosuch\": executable file not found in $PATH\n";
-        assert!(missing.stderr.ends_with(end), "{missing:?}");
+        for (command, why) in
+            [("nosuch", "executable file not found in $PATH"), ("/etc", "permission denied")]
+        {
+            let refused = node.kubectl(&["exec", "bb", "-c", "main", "--", command]);
+            let said = node::without_ids(&refused.stderr);
+            let expected = format!(
+                "error: Internal error occurred: Internal error occurred: error executing command in container: failed to exec in container: failed to start exec \"ID64\": OCI runtime exec failed: exec failed: unable to start container process: exec: {command:?}: {why}\n"
+            );
+            assert_eq!((refused.status, said), (1, expected));
+        }
         let input = node.with_input(&["exec", "-i", "bb", "-c", "main", "--", "cat"], b"hi\nthere");
         assert_eq!((input.status, input.stdout.as_str()), (0, "hi\nthere"));
         node.refused(
@@ -87,6 +90,22 @@ fn commands_run_in_containers() {
         );
         // What is left in the background holds nobody up.
         assert_eq!(exec("sleep 1000 & echo started").stdout, "started\n");
+        // One that goes away while nothing of what it sent is read is noticed at once, though the process stays.
+        let sockets = || {
+            let all = std::fs::read_dir(format!("/proc/{}/fd", node.pid())).unwrap().flatten();
+            let targets = all.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+            targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
+        };
+        let before = sockets();
+        let mut deaf = node.command(&["exec", "-i", "bb", "-c", "main", "--", "sleep", "1000"]);
+        let zeros = std::fs::File::open("/dev/zero").unwrap();
+        let mut deaf = deaf.stdin(zeros).stderr(Stdio::null()).spawn().unwrap();
+        poll("the client is there", || sockets() > before);
+        std::thread::sleep(Duration::from_secs(1));
+        deaf.kill().unwrap();
+        deaf.wait().unwrap();
+        poll("a client that has gone is still there", || sockets() <= before + 1);
+        exec("kill -9 $(pidof sleep); true");
         // A client that goes away leaves no executor waiting for it, once its process has ended.
         let mut gone = node.command(&["exec", "-i", "bb", "-c", "main", "--", "cat"]);
         let mut gone = gone.stdin(Stdio::piped()).spawn().unwrap();
@@ -443,28 +462,16 @@ fn a_running_pod_is_debugged() {
     node.ok(&["debug", "mount-a", "--image=localhost:1/none:1", "--image-pull-policy=Never", "-c", "none"]);
     let waits = "jsonpath={.status.ephemeralContainerStatuses[?(@.name=='none')].state.waiting.reason}";
     node.until(&["get", "pod", "mount-a", "-o", waits], |text| text == "ErrImageNeverPull");
-    // A copy of the pod, with another command, by the kubectl that sends it as JSON.
-    if let Some(old) = old_kubectl_program(name) {
-        node.program = old;
-        node.ok(&[
-            "debug",
-            "mount-a",
-            "--copy-to=copied",
-            "--container=main",
-            "--share-processes",
-            "--",
-            "sleep",
-            "1000",
-        ]);
-        node.wait_ready(&["copied"]);
-        let command = node.ok(&[
-            "get",
-            "pod",
-            "copied",
-            "-o",
-            "jsonpath={.spec.containers[0].command}{.spec.containers[0].args}",
-        ]);
-        assert_eq!(command, "[\"sleep\",\"1000\"]");
+    // A copy of the pod, with another command: the newest kubectl sends it as protobuf, the old one as JSON.
+    let newest = node.program.clone();
+    for (copy, program) in [("copied", Some(newest)), ("copied-too", old_kubectl_program(name))] {
+        let Some(program) = program else { continue };
+        node.program = program;
+        let to = format!("--copy-to={copy}");
+        node.ok(&["debug", "mount-a", &to, "--container=main", "--share-processes", "--", "sleep", "1000"]);
+        node.wait_ready(&[copy]);
+        let of = "jsonpath={.spec.containers[0].command}{.spec.containers[0].args} {.spec.shareProcessNamespace} {.spec.containers[0].volumeMounts[0].mountPropagation} {.spec.volumes[0].hostPath.type}.";
+        assert_eq!(node.ok(&["get", "pod", copy, "-o", of]), "[\"sleep\",\"1000\"] true HostToContainer .");
     }
     node.kubectl(&["delete", "pods", "--all", "--now"]);
 }

@@ -86,7 +86,7 @@ fn run(control: BorrowedFd<'_>) -> io::Result<()> {
     let mut process = match started {
         Ok(process) => process,
         Err(error) => {
-            let message = crate::error::with_causes(&error);
+            let message = in_containerds_words(&error);
             return Ok(send(control, &Word::Failed { message }, &[])?);
         }
     };
@@ -98,6 +98,20 @@ fn run(control: BorrowedFd<'_>) -> io::Result<()> {
     let exit_code = process.wait().map_err(io::Error::other)?;
     let _ = send(control, &Word::Ended { exit_code }, &[]);
     Ok(())
+}
+
+/// A command that cannot be executed is told as a cluster with containerd and runc tells it: scripts look for these words.
+fn in_containerds_words(error: &runtime::Error) -> String {
+    let message = crate::error::with_causes(error);
+    if !matches!(error, runtime::Error::Execute { .. }) {
+        return message;
+    }
+    // containerd names the exec that it was to be by 64 random digits.
+    let half = || agent::record::PodUid::random().map(|uid| uid.to_string().replace('-', ""));
+    let id: String = [half(), half()].into_iter().flatten().collect();
+    format!(
+        "failed to exec in container: failed to start exec {id:?}: OCI runtime exec failed: exec failed: unable to start container process: {message}"
+    )
 }
 
 fn send(socket: BorrowedFd<'_>, word: &impl Serialize, descriptors: &[BorrowedFd<'_>]) -> Result<(), Errno> {

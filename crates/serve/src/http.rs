@@ -6,6 +6,7 @@ use crate::delete;
 use crate::discovery;
 use crate::ephemeral;
 use crate::error::{ApiError, Result};
+use crate::hangup::Hangup;
 use crate::list;
 use crate::logs;
 use crate::metrics;
@@ -215,9 +216,13 @@ pub(crate) async fn serve(
     shared: Arc<Shared>,
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: Peer,
+    hangup: Option<Hangup>,
 ) {
-    let service = hyper::service::service_fn(|request| {
+    let service = hyper::service::service_fn(|mut request: Request<Incoming>| {
         let shared = shared.clone();
+        if let Some(hangup) = &hangup {
+            request.extensions_mut().insert(hangup.clone());
+        }
         async move { Ok::<_, Infallible>(answer(&shared, peer, request).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
@@ -385,25 +390,25 @@ async fn part(
         ("exec" | "attach", "GET" | "POST") => {
             let session = Session::of(shared, key, query, subresource == "exec")?;
             if remote_command::is_asked_for(request.headers()) {
-                let headers = request.headers().clone();
-                return remote_command::open(session, &headers, hyper::upgrade::on(request));
+                let (headers, hangup) = (request.headers().clone(), request.extensions().get().cloned());
+                return remote_command::open(session, &headers, hyper::upgrade::on(request), hangup);
             }
             if !websocket::is_asked_for(request.headers()) {
                 return Err(ApiError::bad_request("Upgrade request required"));
             }
-            let headers = request.headers().clone();
-            websocket::open(session, &headers, hyper::upgrade::on(request))
+            let (headers, hangup) = (request.headers().clone(), request.extensions().get().cloned());
+            websocket::open(session, &headers, hyper::upgrade::on(request), hangup)
         }
         ("portforward", "GET" | "POST") => {
             let forward = Forward::of(shared, key)?;
-            let headers = request.headers().clone();
+            let (headers, hangup) = (request.headers().clone(), request.extensions().get().cloned());
             if remote_command::is_asked_for(&headers) {
-                return forward.open(&headers, hyper::upgrade::on(request));
+                return forward.open(&headers, hyper::upgrade::on(request), hangup);
             }
             if !websocket::is_asked_for(&headers) {
                 return Err(ApiError::bad_request("Upgrade request required"));
             }
-            forward.open_tunnel(&headers, hyper::upgrade::on(request))
+            forward.open_tunnel(&headers, hyper::upgrade::on(request), hangup)
         }
         ("ephemeralcontainers", "GET") => list::get(&shared.store, key, query, accept::form(accept)?),
         ("ephemeralcontainers", "PATCH" | "PUT") => {

@@ -37,7 +37,7 @@ mod ephemeral;
 mod error;
 mod events;
 pub mod executor;
-
+mod hangup;
 mod http;
 mod images;
 mod journal;

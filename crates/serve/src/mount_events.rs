@@ -42,12 +42,16 @@ pub(crate) fn start(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
 }
 
 fn keep(shared: &Arc<Shared>) {
-    let mut limits = Limits::default();
+    let (mut limits, mut seen) = (Limits::default(), None);
     while !shared.has_ended() {
-        if anybody_asks(shared)
+        // Of pods that have not changed it is known already.
+        let version = shared.store.version();
+        if seen.replace(version) != Some(version)
+            && anybody_asks(shared)
             && let Err(error) = watch(shared, &mut limits)
         {
             tracing::warn!(%error, "mounts are not watched for now");
+            seen = None;
         }
         std::thread::park_timeout(LOOK);
     }

@@ -108,6 +108,10 @@ fn schemas(group: &str, version: &str) -> Value {
     let mut schemas = generator.take_definitions(true);
     for about in of_group_version(group, version) {
         if let Some(schema) = schemas.get_mut(&schema_name(about)) {
+            // Of an object that is sent, nothing has to be there but what is checked by hand.
+            if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
+                required.retain(|field| field != "metadata");
+            }
             schema["x-kubernetes-group-version-kind"] = json!([kind_of(about)]);
         }
     }
@@ -115,32 +119,63 @@ fn schemas(group: &str, version: &str) -> Value {
         let properties =
             schemas.get_mut(&format!("io.k8s.api.core.v1.{schema}")).map(|s| &mut s["properties"]);
         if let Some(field) = properties.and_then(|properties| properties.get_mut(field)) {
-            field["enum"] = json!(values);
+            field["enum"] = values.iter().map(|(value, _)| *value).collect();
+            let meant = values.iter().filter(|(_, meaning)| !meaning.is_empty());
+            let meant: String = meant.map(|(value, meaning)| format!("\n - `{value:?}` {meaning}")).collect();
+            if let (false, Some(description)) = (meant.is_empty(), field["description"].as_str()) {
+                field["description"] = format!("{description}\n\nPossible enum values:{meant}").into();
+            }
         }
     }
     Value::Object(schemas.into_iter().collect())
 }
 
+/// Values, and what each means in the API's documentation.
+type Values = &'static [(&'static str, &'static str)];
+
 /// Values of fields that have only these, which the types do not know.
-const ENUMERATIONS: [(&str, &str, &[&str]); 5] = [
-    ("VolumeMount", "mountPropagation", &["Bidirectional", "HostToContainer", "None"]),
+const ENUMERATIONS: [(&str, &str, Values); 5] = [
+    (
+        "VolumeMount",
+        "mountPropagation",
+        &[
+            (
+                "Bidirectional",
+                "means that the volume in a container will receive new mounts from the host or other containers, and its own mounts will be propagated from the container to the host or other containers. Note that this mode is recursively applied to all mounts in the volume (\"rshared\" in Linux terminology).",
+            ),
+            (
+                "HostToContainer",
+                "means that the volume in a container will receive new mounts from the host or other containers, but filesystems mounted inside the container won't be propagated to the host or other containers. Note that this mode is recursively applied to all mounts in the volume (\"rslave\" in Linux terminology).",
+            ),
+            (
+                "None",
+                "means that the volume in a container will not receive new mounts from the host or other containers, and filesystems mounted inside the container won't be propagated to the host or other containers. Note that this mode corresponds to \"private\" in Linux terminology.",
+            ),
+        ],
+    ),
     (
         "HostPathVolumeSource",
         "type",
         &[
-            "",
-            "BlockDevice",
-            "CharDevice",
-            "Directory",
-            "DirectoryOrCreate",
-            "File",
-            "FileOrCreate",
-            "Socket",
+            ("", "For backwards compatible, leave it empty if unset"),
+            ("BlockDevice", "A block device must exist at the given path"),
+            ("CharDevice", "A character device must exist at the given path"),
+            ("Directory", "A directory must exist at the given path"),
+            (
+                "DirectoryOrCreate",
+                "If nothing exists at the given path, an empty directory will be created there as needed with file mode 0755, having the same group and ownership with Kubelet.",
+            ),
+            ("File", "A file must exist at the given path"),
+            (
+                "FileOrCreate",
+                "If nothing exists at the given path, an empty file will be created there as needed with file mode 0644, having the same group and ownership with Kubelet.",
+            ),
+            ("Socket", "A UNIX socket must exist at the given path"),
         ],
     ),
-    ("PodSpec", "restartPolicy", &["Always", "Never", "OnFailure"]),
-    ("Container", "imagePullPolicy", &["Always", "IfNotPresent", "Never"]),
-    ("Container", "terminationMessagePolicy", &["FallbackToLogsOnError", "File"]),
+    ("PodSpec", "restartPolicy", &[("Always", ""), ("Never", ""), ("OnFailure", "")]),
+    ("Container", "imagePullPolicy", &[("Always", ""), ("IfNotPresent", ""), ("Never", "")]),
+    ("Container", "terminationMessagePolicy", &[("FallbackToLogsOnError", ""), ("File", "")]),
 ];
 
 fn add_schema(resource: Resource, generator: &mut SchemaGenerator) {

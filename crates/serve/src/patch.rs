@@ -32,7 +32,10 @@ pub(crate) fn form(content_type: &str) -> Result<Form> {
 pub(crate) fn apply(form: Form, object: &Value, patch: &[u8]) -> Result<Value> {
     let text = String::from_utf8_lossy(patch);
     let patch: Value = serde_json::from_slice(patch).map_err(|error| {
-        ApiError::bad_request(format!("error decoding patch: {}", crate::decode::json_words(&text, &error)))
+        let words = crate::decode::json_words(&text, &error);
+        // The API server's own decoders say this; the one of JSON patches is another's.
+        let before = if form == Form::Json { "error decoding patch: " } else { "" };
+        ApiError::bad_request(format!("{before}{words}"))
     })?;
     let is_object = patch.is_object();
     match form {

@@ -450,8 +450,11 @@ impl Worker {
         let running = propagation::running(state);
         if running != told.running {
             let (root, pod, now) = (self.shared.root.clone(), record.clone(), state.clone());
-            let read = tokio::task::spawn_blocking(move || propagation::read(&root, &pod, &now));
-            let found = read.await.unwrap_or_default();
+            let read = tokio::task::spawn_blocking(move || {
+                (propagation::read(&root, &pod, &now), users_of(&root, &now))
+            });
+            let (found, users) = read.await.unwrap_or_default();
+            told.users = users;
             if let Some(found) = &found
                 && found.does_less_than(told.propagation.as_ref())
             {
@@ -467,6 +470,7 @@ impl Worker {
             let mut status = self.shared.complete_status(status, now.as_ref());
             self.change(Durability::Passing, |object| {
                 self.adding.complete(&mut status, &object["spec"]);
+                told.add_users(&mut status);
                 let before = std::mem::replace(&mut object["status"], status);
                 if let Some(found) = &told.propagation {
                     found.write(object, &before);
@@ -501,9 +505,37 @@ impl Worker {
     }
 }
 
+/// As whom the containers that run do so, by their ids, as the API has it.
+fn users_of(root: &agent::Root, state: &PodState) -> HashMap<String, Value> {
+    let mut users = HashMap::new();
+    for id in propagation::running(state) {
+        let record = runtime::status(&root.runtime_dirs(), &id).ok();
+        if let Some(user) = record.and_then(|record| record.process).map(|process| process.user) {
+            let linux = json!({"uid": user.uid, "gid": user.gid, "supplementalGroups": user.groups});
+            users.insert(format!("rhizome://{id}"), json!({"linux": linux}));
+        }
+    }
+    users
+}
+
+impl Told {
+    fn add_users(&self, status: &mut Value) {
+        for list in ["initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"] {
+            for container in status.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+                let user = container["containerID"].as_str().and_then(|id| self.users.get(id));
+                if let Some(user) = user.cloned() {
+                    container["user"] = user;
+                }
+            }
+        }
+    }
+}
+
 /// What the object says already.
 #[derive(Debug, Default)]
 struct Told {
+    /// As [`users_of`] found them when it was last looked.
+    users: HashMap<String, Value>,
     events: Vec<PodEvent>,
     /// The containers that ran when it was last looked what their mounts do.
     running: Vec<String>,
@@ -582,12 +614,16 @@ fn unscheduled_status(pod: &api::Pod, qos_class: &Value, why: &str) -> Value {
     json!({"phase": "Pending", "qosClass": qos_class, "conditions": [condition]})
 }
 
-/// Takes pods in that `agent` has and the store has not: made by `rhizome run` in the same root.
-pub(crate) fn adopt(shared: &Arc<Shared>) {
+/// Takes pods in that `agent` has and the store has not: made by `rhizome run` in the same root. False if some could not be.
+pub(crate) fn adopt(shared: &Arc<Shared>) -> bool {
     let listed = match agent::record::list(&shared.root, None) {
         Ok(listed) => listed,
-        Err(error) => return tracing::warn!(%error, "the pods cannot be listed"),
+        Err(error) => {
+            tracing::warn!(%error, "the pods cannot be listed");
+            return false;
+        }
     };
+    let mut all = true;
     for (name, uid) in listed {
         let key = Key::new(Resource::Pods, &name.namespace, &name.name);
         if shared.store.get(&key).is_some() {
@@ -604,7 +640,11 @@ pub(crate) fn adopt(shared: &Arc<Shared>) {
         });
         match adopted {
             Ok(_) => look_after(shared, &key),
-            Err(error) => tracing::warn!(pod = %key, %error, "a pod cannot be taken in"),
+            Err(error) => {
+                tracing::warn!(pod = %key, %error, "a pod cannot be taken in");
+                all = false;
+            }
         }
     }
+    all
 }

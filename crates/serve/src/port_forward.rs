@@ -5,6 +5,7 @@
 //! containerd; one that the pod resets is reset, and the others go on.
 
 use crate::error::{ApiError, Result, with_causes};
+use crate::hangup::Hangup;
 use crate::http::Answer;
 use crate::object::Key;
 use crate::remote_command::{self, OPEN_TIMEOUT};
@@ -70,18 +71,28 @@ impl Forward {
     }
 
     /// Goes on as SPDY.
-    pub(crate) fn open(self, headers: &HeaderMap, upgrade: OnUpgrade) -> Result<Answer> {
+    pub(crate) fn open(
+        self,
+        headers: &HeaderMap,
+        upgrade: OnUpgrade,
+        hangup: Option<Hangup>,
+    ) -> Result<Answer> {
         let answer = remote_command::accept(headers, PROTOCOL)?;
         tokio::spawn(async move {
             if let Ok(upgraded) = upgrade.await {
-                self.serve(Link::over(TokioIo::new(upgraded))).await;
+                self.serve(Link::over(TokioIo::new(upgraded), hangup)).await;
             }
         });
         Ok(answer)
     }
 
     /// Goes on as SPDY in a WebSocket.
-    pub(crate) fn open_tunnel(self, headers: &HeaderMap, upgrade: OnUpgrade) -> Result<Answer> {
+    pub(crate) fn open_tunnel(
+        self,
+        headers: &HeaderMap,
+        upgrade: OnUpgrade,
+        hangup: Option<Hangup>,
+    ) -> Result<Answer> {
         let protocol = websocket::protocol(headers, &[TUNNEL_PROTOCOL]).ok_or_else(|| {
             ApiError::bad_request(format!("none of the protocols is known: {TUNNEL_PROTOCOL} is"))
         })?;
@@ -89,7 +100,7 @@ impl Forward {
         tokio::spawn(async move {
             if let Ok(upgraded) = upgrade.await {
                 let socket = websocket::stream(TokioIo::new(upgraded)).await;
-                self.serve(Link::over(websocket::tunnel(socket))).await;
+                self.serve(Link::over(websocket::tunnel(socket), hangup)).await;
             }
         });
         Ok(answer)

@@ -3,6 +3,7 @@
 //! the end gets a Status on the stream `error` (`v4.channel.k8s.io`).
 
 use crate::error::{ApiError, Result};
+use crate::hangup::Hangup;
 use crate::http::Answer;
 use crate::session::{self, ClientEnds, Input, Output, Session};
 use crate::streams::{Link, Stream};
@@ -50,11 +51,16 @@ pub(crate) fn accept(headers: &HeaderMap, known: &'static str) -> Result<Answer>
 }
 
 /// Opens a session.
-pub(crate) fn open(session: Session, headers: &HeaderMap, upgrade: OnUpgrade) -> Result<Answer> {
+pub(crate) fn open(
+    session: Session,
+    headers: &HeaderMap,
+    upgrade: OnUpgrade,
+    hangup: Option<Hangup>,
+) -> Result<Answer> {
     let answer = accept(headers, PROTOCOL)?;
     tokio::spawn(async move {
         if let Ok(upgraded) = upgrade.await {
-            serve(Link::over(TokioIo::new(upgraded)), session).await;
+            serve(Link::over(TokioIo::new(upgraded), hangup), session).await;
         }
     });
     Ok(answer)

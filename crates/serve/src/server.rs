@@ -4,6 +4,7 @@ use crate::controllers;
 use crate::delete::{self, LASTING_NAMESPACES};
 use crate::error::{NodeError, file};
 use crate::events;
+use crate::hangup::Hangup;
 use crate::http::{self, Peer};
 use crate::kinds::Resource;
 use crate::metrics::Counters;
@@ -15,6 +16,7 @@ use crate::pki::{self, Authority};
 use crate::pods::{self, Workers};
 use crate::static_pods;
 use crate::store::{Durability, Next, Store, WriteError};
+use agent::record::Index;
 use agent::{Client, Root};
 use jiff::Timestamp;
 use rustix::fs::FlockOperation;
@@ -247,19 +249,21 @@ async fn listen(
                 tokio::spawn(async move {
                     let _ = stream.set_nodelay(true);
                     look_after_dead_clients(&stream);
+                    let hangup = Hangup::of(&stream);
                     let stream = Placed { io: stream, _place: place };
                     let shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await;
                     let Ok(Ok(stream)) = shaken else { return };
                     let known = stream.get_ref().1.peer_certificates().is_some_and(|chain| !chain.is_empty());
                     let peer = if known { Peer::Known } else { Peer::Unknown };
-                    http::serve(shared, stream, peer).await;
+                    http::serve(shared, stream, peer, hangup).await;
                 });
             }),
             accepted = unix.accept() => accepted.map(|(stream, _)| {
                 let us = rustix::process::geteuid().as_raw();
                 let known = stream.peer_cred().is_ok_and(|them| them.uid() == us || them.uid() == 0);
                 let peer = if known { Peer::Known } else { Peer::Unknown };
-                tokio::spawn(http::serve(shared, Placed { io: stream, _place: place }, peer));
+                let hangup = Hangup::of(&stream);
+                tokio::spawn(http::serve(shared, Placed { io: stream, _place: place }, peer, hangup));
             }),
         };
         if let Err(error) = accepted {
@@ -315,18 +319,43 @@ fn look_after_dead_clients(stream: &TcpStream) {
         .and_then(|()| sockopt::set_tcp_keepcnt(stream, 6));
 }
 
+/// Whether work has come to an end, by looks at the store's version.
+#[derive(Debug, Default)]
+struct Quiet {
+    seen: u64,
+    had_work: bool,
+}
+
+impl Quiet {
+    /// That nothing has changed since the last look, but had before it.
+    fn begins(&mut self, version: u64) -> bool {
+        let changed = std::mem::replace(&mut self.seen, version) != version;
+        std::mem::replace(&mut self.had_work, changed) && !changed
+    }
+}
+
 /// What has to be done now and then.
 async fn keep_up(shared: Arc<Shared>, manifests: Option<PathBuf>) {
     let told = Arc::new(Mutex::new(String::new()));
+    let adopted = Arc::new(Mutex::new(Index::default()));
+    let mut quiet = Quiet::default();
     let mut adopt = tokio::time::interval(ADOPT_EVERY);
     let mut status = tokio::time::interval(STATUS_EVERY);
     loop {
         tokio::select! {
             _ = adopt.tick() => {
                 shared.executors.reap();
+                let has_work_behind = quiet.begins(shared.store.version());
                 let (shared, manifests, told) = (shared.clone(), manifests.clone(), told.clone());
+                let adopted = adopted.clone();
                 let look = move || {
-                    pods::adopt(&shared);
+                    if has_work_behind {
+                        sys::memory::trim();
+                    }
+                    let mut adopted = adopted.lock().unwrap_or_else(PoisonError::into_inner);
+                    if adopted.may_have_changed(&shared.root) && !pods::adopt(&shared) {
+                        *adopted = Index::default();
+                    }
                     if let Some(folder) = manifests {
                         let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
                         static_pods::look(&shared, &folder, &mut told);
@@ -482,6 +511,9 @@ impl Shared {
         if text(&status, "/startTime").is_empty() {
             return status;
         }
+        // What the pod as a whole has been given; nothing of it changes while it runs.
+        let resources = object.map(|object| &object["spec"]["resources"]).filter(|all| all.is_object());
+        status["resources"] = resources.cloned().unwrap_or_else(|| json!({}));
         let address = json!(self.facts.address);
         status["hostIP"] = address.clone();
         status["hostIPs"] = json!([{"ip": address}]);

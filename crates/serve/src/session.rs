@@ -297,19 +297,20 @@ async fn carry(mut running: Running, ours: Three, ends: Ends) -> Result<i32, Str
         }
     }
     let mut feeding = tokio::spawn(feed(input, stdin, terminal));
-    let mut client_is_there = true;
+    let (mut client_is_there, gone) = (true, || Err("the client has gone".to_owned()));
     let ended = loop {
         tokio::select! {
             ended = running.ended() => break ended,
-            gone = &mut feeding, if client_is_there => {
-                if gone.unwrap_or(true) {
-                    return Err("the client has gone".to_owned());
+            gone_too = &mut feeding, if client_is_there => {
+                if gone_too.unwrap_or(true) {
+                    break gone();
                 }
                 client_is_there = false;
             }
-            () = output.closed() => return Err("the client has gone".to_owned()),
+            () = output.closed() => break gone(),
         }
     };
+    // What it has still to be given, nobody waits for: its input ends.
     feeding.abort();
     let drained = async {
         for pump in &mut pumps {

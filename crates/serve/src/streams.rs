@@ -4,6 +4,7 @@
 //! Memory: what streams have received and nobody has taken is bounded for the whole connection; beyond that nothing more is
 //! read from the client, whose sending then stops in the kernel. What is to be sent is bounded in the same way.
 
+use crate::hangup::{Hangup, until_gone};
 use hyper::body::Bytes;
 use spdy::{Connection, Event, GoAwayStatus, Headers, ResetStatus, StreamId};
 use std::collections::{HashMap, VecDeque};
@@ -87,7 +88,7 @@ pub(crate) struct Stream {
 
 impl Link {
     /// Begins to carry streams over what a connection was upgraded to.
-    pub(crate) fn over<S: AsyncRead + AsyncWrite + Send + 'static>(io: S) -> Link {
+    pub(crate) fn over<S: AsyncRead + AsyncWrite + Send + 'static>(io: S, hangup: Option<Hangup>) -> Link {
         let (sender, over) = watch::channel(false);
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
@@ -109,7 +110,7 @@ impl Link {
         tokio::spawn(async move {
             // Whichever task finds the end ends the other.
             tokio::select! {
-                () = reading.read_from(from) => {}
+                () = reading.read_from(from, hangup) => {}
                 () = writing.write_to(to) => {}
                 _ = gone.wait_for(|over| *over) => {}
             }
@@ -173,11 +174,14 @@ impl Shared {
     }
 
     /// Until the client has gone or says what is no SPDY.
-    async fn read_from(&self, mut from: impl AsyncRead + Unpin) {
+    async fn read_from(&self, mut from: impl AsyncRead + Unpin, hangup: Option<Hangup>) {
         let mut buffer = vec![0; READ_BYTES];
         loop {
             while !self.has_room() {
-                self.may_read.notified().await;
+                tokio::select! {
+                    () = self.may_read.notified() => {}
+                    () = until_gone(hangup.as_ref(), || self.ask()) => return,
+                }
             }
             let Ok(count @ 1..) = from.read(&mut buffer).await else { return };
             if !self.receive(&buffer[..count]) {
@@ -185,6 +189,15 @@ impl Shared {
                 self.may_write.notify_one();
                 return tokio::time::sleep(CLOSE_TIMEOUT).await;
             }
+        }
+    }
+
+    /// Sends something that has an answer, unless there is something to send anyway.
+    fn ask(&self) {
+        let mut state = self.lock();
+        if state.connection.output_len() == 0 {
+            state.connection.ping();
+            self.may_write.notify_one();
         }
     }
 

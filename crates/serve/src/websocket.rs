@@ -2,8 +2,10 @@
 //! begins with the number of its channel.
 
 use crate::error::{ApiError, Result};
+use crate::hangup::{Hangup, until_gone};
 use crate::http::Answer;
 use crate::session::{self, ClientEnds, Input, Output, Session};
+use futures_util::stream::SplitStream;
 use futures_util::{SinkExt, StreamExt};
 use hyper::HeaderMap;
 use hyper::body::Bytes;
@@ -13,8 +15,9 @@ use hyper::header::{
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -65,14 +68,19 @@ pub(crate) fn accept(headers: &HeaderMap, protocol: &str) -> Result<Answer> {
 }
 
 /// Opens a session.
-pub(crate) fn open(session: Session, headers: &HeaderMap, upgrade: OnUpgrade) -> Result<Answer> {
+pub(crate) fn open(
+    session: Session,
+    headers: &HeaderMap,
+    upgrade: OnUpgrade,
+    hangup: Option<Hangup>,
+) -> Result<Answer> {
     let protocol = protocol(headers, &["v5.channel.k8s.io", "v4.channel.k8s.io"]).ok_or_else(|| {
         ApiError::bad_request("none of the protocols is known: v5.channel.k8s.io and v4.channel.k8s.io are")
     })?;
     let answer = accept(headers, protocol)?;
     tokio::spawn(async move {
         if let Ok(upgraded) = upgrade.await {
-            serve(stream(TokioIo::new(upgraded)).await, session).await;
+            serve(stream(TokioIo::new(upgraded)).await, session, hangup).await;
         }
     });
     Ok(answer)
@@ -137,29 +145,38 @@ pub(crate) fn tunnel<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     socket: WebSocketStream<S>,
     session: Session,
+    hangup: Option<Hangup>,
 ) {
-    let (mut to, mut from) = socket.split();
+    let (mut to, from) = socket.split();
     let (ends, ClientEnds { input, mut output }) = session::ends();
     let (say_status, status) = oneshot::channel::<Value>();
     tokio::spawn(async move {
         let _ = say_status.send(session.run(ends).await);
     });
-    let reading = tokio::spawn(async move {
-        while let Some(Ok(message)) = from.next().await {
-            if take(message, &input).await.is_none() {
-                return;
-            }
+    let deaf = Arc::new(Notify::new());
+    let mut reading = tokio::spawn(read(from, input, hangup, deaf.clone()));
+    let mut next = message(STDOUT, &[]);
+    let writing = async {
+        while to.send(next).await.is_ok() {
+            next = tokio::select! {
+                piece = output.recv() => match piece {
+                    Some(Output::Stdout(bytes)) => message(STDOUT, &bytes),
+                    Some(Output::Stderr(bytes)) => message(STDERR, &bytes),
+                    None => return,
+                },
+                () = deaf.notified() => Message::Ping(Bytes::new()),
+            };
         }
-    });
-    let opened = to.send(message(STDOUT, &[])).await;
-    while let (Ok(()), Some(piece)) = (&opened, output.recv().await) {
-        let message = match piece {
-            Output::Stdout(bytes) => message(STDOUT, &bytes),
-            Output::Stderr(bytes) => message(STDERR, &bytes),
-        };
-        if to.send(message).await.is_err() {
-            break;
+    };
+    let gone = async {
+        // Whom the session does not listen to any more may still be told something.
+        if !(&mut reading).await.unwrap_or(true) {
+            std::future::pending().await
         }
+    };
+    tokio::select! {
+        () = writing => {}
+        () = gone => {}
     }
     // With the receiver gone the session learns that the client has.
     drop(output);
@@ -171,6 +188,30 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     reading.abort();
 }
 
+/// Takes in what a client says, until it has gone (true) or nobody wants to hear it any more (false). While the process does
+/// not read, this does not either, and `deaf` asks for something to be sent.
+async fn read<S: AsyncRead + AsyncWrite + Unpin>(
+    mut from: SplitStream<WebSocketStream<S>>,
+    input: mpsc::Sender<Input>,
+    hangup: Option<Hangup>,
+    deaf: Arc<Notify>,
+) -> bool {
+    while let Some(Ok(message)) = from.next().await {
+        if message.is_close() {
+            return true;
+        }
+        let taken = tokio::select! {
+            biased;
+            taken = take(message, &input) => taken,
+            () = until_gone(hangup.as_ref(), || deaf.notify_one()) => return true,
+        };
+        if taken.is_none() {
+            return false;
+        }
+    }
+    true
+}
+
 fn message(channel: u8, bytes: &[u8]) -> Message {
     let mut message = Vec::with_capacity(bytes.len() + 1);
     message.push(channel);
@@ -178,13 +219,12 @@ fn message(channel: u8, bytes: &[u8]) -> Message {
     Message::Binary(message.into())
 }
 
-/// Takes a message in; none when there is nothing more to come.
+/// Takes a message in; none when nobody wants it.
 async fn take(message: Message, input: &mpsc::Sender<Input>) -> Option<()> {
     let bytes: Bytes = match message {
         Message::Binary(bytes) => bytes,
         // What Python's client sends, where it is given text.
         Message::Text(text) => text.into(),
-        Message::Close(_) => return None,
         // Pings are answered by the library.
         _ => return Some(()),
     };

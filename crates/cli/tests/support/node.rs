@@ -58,7 +58,21 @@ pub struct Node {
 impl Node {
     /// A node with the images busybox and nginx:latest, or the reason why there is none was said.
     pub fn start(name: &str) -> Option<Node> {
-        let program = kubectl_program(name)?;
+        Node::start_for(kubectl_program(name)?, name)
+    }
+
+    /// A node for the newest kubectl, and then one for the old one.
+    pub fn with_each_kubectl(name: &str) -> impl Iterator<Item = Node> {
+        let programs = [kubectl_program, old_kubectl_program].into_iter();
+        programs.filter_map(move |program| Node::start_for(program(name)?, name))
+    }
+
+    /// Whether its kubectl is the old one.
+    pub fn is_old(&self) -> bool {
+        std::env::var_os("RHIZOME_TEST_KUBECTL_OLD").is_some_and(|old| self.program.as_os_str() == old)
+    }
+
+    fn start_for(program: PathBuf, name: &str) -> Option<Node> {
         let world = World::isolated(name)?;
         let nginx = images(name)?.join("nginx.tar");
         let imported = world.run(&["image", "import", nginx.to_str().unwrap(), "--name", "nginx:latest"]);
@@ -265,6 +279,18 @@ pub fn masked(text: &str) -> String {
 /// Columns of a table, a blank between them, so that names of other lengths do not matter.
 pub fn columns(text: &str) -> String {
     masked(text).lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ") + "\n").collect()
+}
+
+/// Numbers of 64 hexadecimal digits, by the word that the recordings have for them.
+pub fn without_ids(text: &str) -> String {
+    let (mut out, mut rest) = (String::new(), text);
+    while !rest.is_empty() {
+        let digits = rest.bytes().take_while(u8::is_ascii_hexdigit).count();
+        let (word, after) = rest.split_at(digits.max(rest.chars().next().map_or(0, char::len_utf8)));
+        out.push_str(if digits == 64 { "ID64" } else { word });
+        rest = after;
+    }
+    out
 }
 
 fn mask_word(word: &str) -> String {

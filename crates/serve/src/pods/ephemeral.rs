@@ -173,7 +173,8 @@ fn cannot_add(container: String, error: &ClientError) -> Obstacle {
 
 /// Takes away what was said of containers that waited.
 fn forget_waiting(status: &mut Value) {
-    if let Some(all) = status["ephemeralContainerStatuses"].as_array_mut() {
+    // By index, what is not there would be made, as null.
+    if let Some(Value::Array(all)) = status.get_mut("ephemeralContainerStatuses") {
         all.retain(|status| status["imageID"] != "" || status["state"]["waiting"].is_null());
     }
 }
