@@ -377,7 +377,11 @@ impl World {
         check(self.is_mount_root(to), RuleId::BeneathNotMountRoot)?;
         let over = self.mounts.topmost(to.mount);
         check(self.mounts[over].namespace.is_some(), RuleId::TargetGone)?;
-        let parent = self.mounts[over].parent.get().ok_or(RuleId::BeneathNoParent)?;
+        let Some(parent) = self.mounts[over].parent.get() else {
+            // To the kernel it is on its own root, of which it asks what it asks of every target.
+            check(!self.files[self.mounts[over].root].removed, RuleId::TargetRemoved)?;
+            return Err(RuleId::BeneathNoParent.into());
+        };
         Ok((Destination { parent, point: self.mounts[over].point }, Some(over)))
     }
 
