@@ -124,6 +124,7 @@ mod tests {
     #[test]
     fn sarif_names_rules_that_are_there() {
         let log = sarif(&[sample()], "1.2.3");
+        crate::sarif::check::check_log(&log);
         let run = &log["runs"][0];
         let index = run["results"][0]["ruleIndex"].as_u64().unwrap() as usize;
         assert_eq!(run["tool"]["driver"]["rules"][index]["id"], "mount-count");

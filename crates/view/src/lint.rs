@@ -251,10 +251,8 @@ mod tests {
         let run = &log["runs"][0];
         let rules = run["tool"]["driver"]["rules"].as_array().unwrap();
         let result = &run["results"][0];
-        // What the schema requires, and that an index names the rule that it is an index of.
-        assert_eq!((&log["version"], &run["tool"]["driver"]["name"]), (&json!("2.1.0"), &json!("rhizome")));
-        let index = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();
-        assert_eq!(rules[index]["id"], result["ruleId"]);
+        crate::sarif::check::check_log(&log);
+        assert_eq!(run["tool"]["driver"]["name"], "rhizome");
         assert!(rules.iter().all(|rule| {
             ["none", "note", "warning", "error"]
                 .contains(&rule["defaultConfiguration"]["level"].as_str().unwrap())
