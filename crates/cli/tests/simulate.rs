@@ -147,17 +147,20 @@ fn other_kernels_rules_are_followed() {
     );
 }
 
+/// Whether the model's default rules are the running kernel's; if not, says that the test is skipped.
+fn release_is_compared(name: &str) -> bool {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let compared = release.starts_with("6.17.") || release.starts_with("6.18.");
+    if !compared {
+        skipped(name, &format!("the model's rules are those of Linux 6.17 and 6.18, not of {release}"));
+    }
+    compared
+}
+
 /// What `--check` says, which must be that all is the same.
 fn check(name: &str, script: &str) {
-    if !is_root(name) {
+    if !is_root(name) || !release_is_compared(name) {
         return;
-    }
-    let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    if !release.starts_with("6.17.") && !release.starts_with("6.18.") {
-        return skipped(
-            name,
-            &format!("the model's rules are those of Linux 6.17 and 6.18, not of {release}"),
-        );
     }
     let mounts = || std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     let before = mounts();
@@ -205,6 +208,98 @@ fn covered_roots_and_moves_are_as_on_the_kernel() {
          @u umount /c/x\n@u umount /c\n@v mount --make-rslave /\nmount --rbind -o ro,shared /c /b\numount -R /b\n\
          umount -l /c\n@u mv /c /c2\nrmdir /b\numount /\numount /\nmkdir /z",
     );
+}
+
+#[test]
+fn what_lies_under_a_covered_root_is_as_on_the_kernel() {
+    let name = "what_lies_under_a_covered_root_is_as_on_the_kernel";
+    check(
+        name,
+        "mkdir -p /b /c\nmount -t tmpfs x /b\nmkdir /b/x\nmount --bind / /\numount -l /b\numount -l /b\n\
+         mkdir /c/d\nmount --rbind / /\numount -l /c/d\numount /c",
+    );
+    check(
+        name,
+        "mkdir -p /a /b\nmount -t tmpfs r /\nmount -t tmpfs x /a/..\numount /a/..\nmount --bind /b/.. /a",
+    );
+}
+
+#[test]
+fn moves_across_file_systems_are_as_on_the_machine() {
+    check(
+        "moves_across_file_systems_are_as_on_the_machine",
+        "mkdir -p /a /b\nmount -t tmpfs x /a\nmkdir /a/d /a/d/e\ntouch /a/d/f\nmv /a/d /b\nmv /a/none /b\n\
+         mount -t tmpfs y /b\nmv /b /a/q\nmv /a /b/r\nmkdir -p /c/x\nmount -t tmpfs z /c\nmkdir /c/x\nmv /c /c/\n\
+         umount /c/x/..",
+    );
+}
+
+/// Scripts as somebody might type them who does not know better, the same for a seed.
+fn random_script(seed: u64) -> String {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut below = |bound: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 20) as usize % bound
+    };
+    let paths = [
+        "/", "/a", "/b", "/c", "/a/x", "/a/y", "/b/x", "/a", "/b", "/a/x/q", "/f", "/a/f", "/a/..", "a/x",
+        "/b/./x", ".",
+    ];
+    let types = ["shared", "slave", "private", "unbindable", "rshared", "rslave", "rprivate", "runbindable"];
+    let mut lines =
+        vec!["mkdir -p /a /b /c".to_owned(), "touch /f".to_owned(), "mount -t tmpfs one /a".to_owned()];
+    lines.extend(["mount --make-shared /a".to_owned(), "mkdir -p /a/x /a/y".to_owned()]);
+    let mut names = vec!["host".to_owned()];
+    for _ in 0..12 + below(10) {
+        let at = names[below(names.len())].clone();
+        let (path, other) = (paths[below(paths.len())], paths[below(paths.len())]);
+        let line = match below(40) {
+            0..=2 if names.len() < 5 => {
+                let name = format!("n{}", names.len());
+                lines.push(format!("ns {name} from {at}{}", ["", "", " --user"][below(3)]));
+                names.push(name);
+                continue;
+            }
+            3..=9 => format!("mount -t tmpfs two {path}"),
+            10..=16 => {
+                let more = ["", "", "-o ro ", "--make-private ", "-o shared "][below(5)];
+                format!("mount --{} {more}{path} {other}", ["bind", "rbind"][below(2)])
+            }
+            17..=19 => format!("mount --move {path} {other}"),
+            20..=25 => format!("mount --make-{} {path}", types[below(8)]),
+            26..=32 => format!("umount {}{path}", ["", "-l ", "-R ", "-r "][below(4)]),
+            33 | 34 => format!("mkdir -p {path}/n/m"),
+            35 => format!("rmdir {path}"),
+            36 | 37 => format!("mv {path} {other}{}", ["", "/moved"][below(2)]),
+            _ => format!("mount -o remount,{}{} {path}", ["", "bind,"][below(2)], ["ro", "rw"][below(2)]),
+        };
+        lines.push(format!("@{at} {line}"));
+    }
+    lines.join("\n")
+}
+
+/// `RHIZOME_SIMULATE_SCRIPTS` asks for more.
+#[test]
+fn random_scripts_are_as_on_the_machine() {
+    let name = "random_scripts_are_as_on_the_machine";
+    if !is_root(name) || !release_is_compared(name) {
+        return;
+    }
+    let asked = std::env::var("RHIZOME_SIMULATE_SCRIPTS").ok().and_then(|text| text.parse().ok());
+    let (mut whole, mut lines, scripts) = (0, 0, asked.unwrap_or(15));
+    for seed in 1..=scripts {
+        let script = random_script(seed);
+        let ran = run_with_input(&["simulate", "--check", "-o", "json", "-"], script.as_bytes());
+        let document: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap_or_default();
+        let check = &document["check"];
+        assert_eq!(check["difference"], serde_json::Value::Null, "{script}\n{check}\n{}", ran.stderr);
+        lines += check["lines"].as_u64().unwrap();
+        whole += u64::from(check["stopped"].is_null());
+    }
+    println!("{scripts} scripts, {whole} to their end, {lines} lines");
+    assert!(whole * 2 > scripts, "most do not take the tools away: {whole} of {scripts}");
 }
 
 #[test]

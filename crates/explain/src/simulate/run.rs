@@ -736,7 +736,8 @@ impl Run<'_> {
         if direct || target.is_empty() {
             return self.unmount_path(path, line);
         }
-        if let Some(row) = mounted(&absolute(path)) {
+        let named = self.canonical(path);
+        if let Some(row) = mounted(&named) {
             return self.unmount_path(&row.mount_point, line);
         }
         // Perhaps the name of what is mounted.
@@ -747,6 +748,11 @@ impl Run<'_> {
             Some(_) => Err(refused_by_tool("umount failed: something is mounted over it at the same place")),
             None => self.unmount_path(path, line),
         }
+    }
+
+    /// As umount(8) looks for a path in the mount table: without dots if it leads somewhere, else as it is.
+    fn canonical(&mut self, path: &Path) -> PathBuf {
+        if self.there(path).is_ok() { absolute(path) } else { path.to_path_buf() }
     }
 
     fn unmount_path(&mut self, path: &Path, line: &Unmount) -> Result<(), Fault> {
@@ -763,7 +769,7 @@ impl Run<'_> {
     /// `umount -R`: from the table as it was at the beginning, what covers a mount first, then what is below it.
     fn unmount_below(&mut self, target: &str, line: &Unmount) -> Result<(), Fault> {
         let table = self.table();
-        let path = absolute(Path::new(target));
+        let path = self.canonical(Path::new(target));
         let Some(top) = table.mounts.iter().rev().find(|row| row.mount_point == path) else {
             return Err(refused_by_tool("not mounted"));
         };
