@@ -352,6 +352,14 @@ fn a_probe_that_hangs_holds_nobody_up(world: &World) {
     let count = || world.log(&pod, "main", 0).lines().count();
     let before = count();
     eventually("the log goes on", || count() > before + 10);
+    // Each that was killed is taken leave of: there are the container's first process, a probe's, and one on its way out.
+    let supervisor = world.supervisor_pid(&pod).as_raw_nonzero();
+    for _ in 0..40 {
+        let path = format!("/proc/{supervisor}/task/{supervisor}/children");
+        let children = std::fs::read_to_string(path).unwrap();
+        assert!(children.split_whitespace().count() <= 3, "{children}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
     let begun = Instant::now();
     world.client.stop(&pod, Some(0)).unwrap();
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
