@@ -246,6 +246,10 @@ fn files_and_streams_go_both_ways_without_growth() {
         slow.wait().unwrap();
     });
     let after = most_memory(&node);
+    println!(
+        "{} MiB each way: the node's most memory was {before} KiB before and {after} KiB after",
+        size >> 20
+    );
     assert!(after < before + 16 * 1024, "{before} KiB before, {after} KiB after");
 }
 

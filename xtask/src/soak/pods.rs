@@ -24,7 +24,7 @@ pub(super) fn churn(args: &[String]) -> Result<ExitCode> {
     run("many_lives", &[("LIVES", number(args, 5_000)?.to_string())])
 }
 
-fn number(args: &[String], usual: u64) -> Result<u64> {
+pub(super) fn number(args: &[String], usual: u64) -> Result<u64> {
     match args {
         [] => Ok(usual),
         [count] => count.parse().with_context(|| format!("{count:?} is no number\n{USAGE}")),
