@@ -9,6 +9,7 @@ use mount_table::{Device, MountTable, NamespaceId, NamespaceView, Node};
 use observe::Asked;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
@@ -67,7 +68,16 @@ pub(crate) fn canonical(view: &NamespaceView, is_own: bool, path: &Path) -> Resu
         }
     };
     let root = view.first_process().map(|process| PathBuf::from(format!("/proc/{}/root", process.pid)));
-    Ok(walk(&view.mounts, root.as_deref(), &path))
+    let path = walk(&view.mounts, root.as_deref(), &path);
+    let there = root.map(|root| root.join(path.strip_prefix("/").unwrap_or(&path)));
+    let asked = there.filter(|_| !view.mounts.carrier(&path).is_some_and(observe::is_fuse));
+    if asked.is_some_and(|it| it.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound)) {
+        crate::output::note(&format!(
+            "there is nothing at {}",
+            view::text::printable(&path.to_string_lossy())
+        ));
+    }
+    Ok(path)
 }
 
 /// As many symbolic links as the kernel follows.

@@ -6,20 +6,21 @@ use crate::mend::Action;
 use crate::rule::Rule;
 use crate::topology::{At, Topology};
 use crate::why::mends;
-use mount_table::MountId;
 use mount_table::holders::{Held, Holder, Use};
-use std::collections::{BTreeSet, HashSet};
+use mount_table::{Device, Mount, MountId};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::Path;
 use subtree_model::RuleId;
 
 type Find = fn(&Topology<'_>, &Subject, &Held) -> Option<Finding>;
 
 /// All rules, in the order in which they are asked.
 pub(super) static TABLE: &[Find] =
-    &[mounted_in, used_here, used_in_receiver, loop_device, swap, detached, copies];
+    &[mounted_in, used_here, used_in_receiver, loop_device, swap, detached, overlay, copies];
 
 /// The pages of the rules.
 pub static RULES: &[&Rule] =
-    &[&MOUNTED_IN, &USED_HERE, &USED_IN_RECEIVER, &LOOP_DEVICE, &SWAP, &DETACHED, &COPIES];
+    &[&MOUNTED_IN, &USED_HERE, &USED_IN_RECEIVER, &LOOP_DEVICE, &SWAP, &DETACHED, &OVERLAY, &COPIES];
 
 static MOUNTED_IN: Rule = Rule {
     id: "busy-mounted-in",
@@ -73,6 +74,15 @@ static DETACHED: Rule = Rule {
     why: "Such a mount lasts until the last descriptor of it is closed. It is in no mountinfo, and no unmount reaches it: the file system and its device stay in use although nothing is mounted any more.",
     instead: "End the process, or let it close what it has open.",
     kernel: &[RuleId::DetachedCopy, RuleId::UnmountLazySubtree],
+};
+
+static OVERLAY: Rule = Rule {
+    id: "busy-overlay",
+    summary: "An overlay has a layer in it",
+    what: "The options of an overlay name a folder at or below the path.",
+    why: "An overlay keeps private mounts of its layers, which are in no namespace: they do not stop the unmount, and keep the file system and its device in use until the overlay is unmounted everywhere.",
+    instead: "Unmount the overlay first: that of a container goes with the container.",
+    kernel: &[RuleId::UnmountTarget],
 };
 
 static COPIES: Rule = Rule {
@@ -243,6 +253,36 @@ fn detached(t: &Topology<'_>, subject: &Subject, held: &Held) -> Option<Finding>
         format!("kill {}", first.pid),
         "or let it close what it has open; nothing else ends a mount that is in no namespace",
     ))
+}
+
+/// The folders that an overlay's options name: as they were called when it was mounted.
+fn layers(mount: &Mount) -> impl Iterator<Item = &Path> {
+    let keys = ["lowerdir=", "lowerdir+=", "datadir+=", "upperdir=", "workdir="];
+    let options = if mount.fs_type == "overlay" { mount.super_options.as_str() } else { "" };
+    let values = options.split(',').filter_map(move |it| keys.iter().find_map(|key| it.strip_prefix(key)));
+    values.flat_map(|value| value.split(':')).map(Path::new)
+}
+
+fn overlay(t: &Topology<'_>, subject: &Subject, _: &Held) -> Option<Finding> {
+    let mount = subject.mount?;
+    let is = |at: &At| {
+        let overlay = t.mount(*at);
+        layers(overlay).any(|layer| t.carrier(subject.namespace, layer) == Some(mount)) && *at != mount
+    };
+    // Each once, however many namespaces have it.
+    let found: BTreeMap<Device, At> = t.all().filter(is).map(|at| (t.mount(at).device, at)).collect();
+    let first = found.values().next()?;
+    let title = format!(
+        "{} overlay(s) name a layer in {}: {} in {}, …",
+        found.len(),
+        subject.path.display(),
+        t.mount(*first).mount_point.display(),
+        t.name(first.namespace)
+    );
+    let why = "they do not stop the unmount, but keep the file system and its device in use (if the path means the same where they were mounted)";
+    Some(found.values().take(MOST).fold(Finding::limit(OVERLAY.id, title, why), |finding, at| {
+        finding.seen(format!("{}: {}", t.name(at.namespace), t.mount(*at)))
+    }))
 }
 
 fn copies(t: &Topology<'_>, subject: &Subject, held: &Held) -> Option<Finding> {

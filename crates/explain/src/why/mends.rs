@@ -94,5 +94,14 @@ pub(crate) fn detach(t: &Topology<'_>, mounts: &[At], also: &str, finding: Findi
     finding.with(t, actions, &also)
 }
 
+/// The volumeMount of a manifest that a mount of a container is, or is in.
+pub(super) fn volume_mount(t: &Topology<'_>, at: At) -> String {
+    let point = t.mount(at).mount_point.display();
+    match t.parent(at).is_none_or(|parent| t.mount(parent).mount_point.as_os_str() == "/") {
+        true => format!("the volumeMount at {point}"),
+        false => format!("the volumeMount that {point} is in"),
+    }
+}
+
 /// What starting the Pod anew changes.
 pub(super) const RESTART: &str = "takes effect when the Pod is started anew";

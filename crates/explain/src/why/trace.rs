@@ -106,6 +106,13 @@ impl<'a> Trace<'a> {
         self.topology.name(self.question.into)
     }
 
+    /// Whether the two namespaces are known to belong to different user namespaces.
+    pub(super) fn crosses_user_namespaces(&self) -> bool {
+        let user = |namespace| self.topology.named(namespace).user_namespace;
+        let (from, into) = (user(self.question.from), user(self.question.into));
+        from.is_some() && into.is_some() && from != into
+    }
+
     /// The name of the namespace where the path is meant.
     pub(super) fn from(&self) -> &str {
         self.topology.name(self.question.from)

@@ -18,7 +18,8 @@ pub(in crate::why) static RULE: Rule = Rule {
 pub(super) fn find(trace: &Trace<'_>) -> Option<Finding> {
     let Outcome::Hidden { copy, cover, place } = &trace.outcome else { return None };
     let t = trace.topology;
-    let carrier = t.parent(*cover).map_or(t.mount(*copy), |parent| t.mount(parent));
+    let carried = t.parent(*cover).unwrap_or(*copy);
+    let carrier = t.mount(carried);
     let receives = carrier.propagation.is_shared() || carrier.propagation.is_slave();
     if trace.is_mount_point() || receives {
         return None;
@@ -39,12 +40,23 @@ pub(super) fn find(trace: &Trace<'_>) -> Option<Finding> {
     let finding = Finding::problem(RULE.id, title, why)
         .seen(format!("{into}: {mount}"))
         .seen(format!("{into}: {carrier}"));
+    let manifest = format!("on {}; {RESTART}", mends::volume_mount(t, carried));
+    let change = "mountPropagation: HostToContainer";
+    if trace.crosses_user_namespaces() {
+        let pid = t.named(cover.namespace).pid.map_or_else(|| "PID".to_owned(), |pid| pid.to_string());
+        return Some(
+            finding
+                .mend(
+                    format!("kill {pid}"),
+                    "a mount that came into a user namespace from outside is locked there, so that nobody can \
+                     unmount it: it goes with the last process of the namespace",
+                )
+                .mend_manifest(change, manifest),
+        );
+    }
     let also = format!(
         "programs in {into} that have files open there keep them; those that come later see the folder below"
     );
     let finding = mends::detach(trace.topology, &[*cover], &also, finding);
-    Some(finding.mend_manifest(
-        "mountPropagation: HostToContainer",
-        format!("on the volumeMount at {}; {RESTART}", carrier.mount_point.display()),
-    ))
+    Some(finding.mend_manifest(change, manifest))
 }

@@ -41,7 +41,7 @@ pub(super) fn find(trace: &Trace<'_>) -> Option<Finding> {
     Some(if outward {
         finding.mend_manifest(
             "mountPropagation: Bidirectional",
-            format!("on the volumeMount at {carried}, with securityContext.privileged: true; {RESTART}; the container can then also unmount what {into} has there"),
+            format!("on {}, with securityContext.privileged: true; {RESTART}; the container can then also unmount what {into} has there", mends::volume_mount(t, broken.below)),
         )
     } else {
         finding.mend_manifest(

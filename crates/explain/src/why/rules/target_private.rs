@@ -36,8 +36,8 @@ pub(super) fn find(trace: &Trace<'_>) -> Option<Finding> {
     Some(finding.mend_manifest(
         "mountPropagation: HostToContainer",
         format!(
-            "on the volumeMount at {}; {RESTART}; what is unmounted on {} then also goes from {into}",
-            copy.mount_point.display(),
+            "on {}; {RESTART}; what is unmounted on {} then also goes from {into}",
+            mends::volume_mount(t, broken.copy),
             trace.from()
         ),
     ))

@@ -45,10 +45,7 @@ pub(super) fn find(trace: &Trace<'_>) -> Option<Finding> {
         .seen(format!("{from}: {below}"))
         .seen(format!("{into}: {}", t.mount(broken.copy)));
     let finding = mends::bring(trace, broken, finding);
-    let user = |namespace| t.named(namespace).user_namespace;
-    if let (Some(one), Some(other)) = (user(trace.question.from), user(trace.question.into))
-        && one != other
-    {
+    if trace.crosses_user_namespaces() {
         return Some(finding.mend_manifest(
             "hostUsers: true, with mountPropagation: Bidirectional",
             format!(
@@ -60,8 +57,8 @@ pub(super) fn find(trace: &Trace<'_>) -> Option<Finding> {
     Some(finding.mend_manifest(
         "mountPropagation: Bidirectional",
         format!(
-            "on the volumeMount at {}, with securityContext.privileged: true; {RESTART}; {from} can then also unmount what {into} has there",
-            below.mount_point.display()
+            "on {}, with securityContext.privileged: true; {RESTART}; {from} can then also unmount what {into} has there",
+            mends::volume_mount(t, broken.below)
         ),
     ))
 }
