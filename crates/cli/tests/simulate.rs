@@ -220,7 +220,8 @@ fn what_lies_under_a_covered_root_is_as_on_the_kernel() {
     );
     check(
         name,
-        "mkdir -p /a /b\nmount -t tmpfs r /\nmount -t tmpfs x /a/..\numount /a/..\nmount --bind /b/.. /a",
+        "mkdir -p /a /b\nmount -t tmpfs r /\nmount -t tmpfs x /a/..\numount /a/..\nmount --bind /b/.. /a\n\
+         mkdir -p /c/x /c/y\nmount --bind --make-rslave /c/y /c/x/..",
     );
 }
 

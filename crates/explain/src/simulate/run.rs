@@ -445,7 +445,25 @@ impl Run<'_> {
             Some(MountCall::Remount { target, known: true, .. }) => self.mounted_as(target),
             _ => None,
         };
-        calls.iter().try_for_each(|call| self.mount_call(call, found.as_ref()))
+        // Once, before the first: what that mounts may hide what a later path goes through.
+        let calls: Vec<MountCall> = calls.iter().map(|call| self.with_real_paths(call.clone())).collect();
+        calls.into_iter().try_for_each(|call| self.mount_call(call, found.as_ref()))
+    }
+
+    fn with_real_paths(&mut self, mut call: MountCall) -> MountCall {
+        let paths = match &mut call {
+            MountCall::New { target, .. }
+            | MountCall::ChangeType { target, .. }
+            | MountCall::Remount { target, .. } => vec![target],
+            MountCall::Bind { source, target, .. } | MountCall::Move { source, target } => {
+                vec![source, target]
+            }
+            MountCall::MoveBeneath { .. } => Vec::new(),
+        };
+        for path in paths {
+            *path = self.real_path(std::mem::take(path));
+        }
+        call
     }
 
     /// A path as mount(8) gives it to the kernel: by names from the root, if it leads somewhere. So `/a/..` is `/`, which
@@ -471,26 +489,22 @@ impl Run<'_> {
     }
 
     /// `found` is the mount that the line is about, if the tool looked for it in the mount table.
-    fn mount_call(&mut self, call: &MountCall, found: Option<&Mount>) -> Result<(), Fault> {
-        let mut path = |path: PathBuf| self.real_path(path);
-        let op = match call.clone() {
+    fn mount_call(&mut self, call: MountCall, found: Option<&Mount>) -> Result<(), Fault> {
+        let op = match call {
             MountCall::New { types, source, target, attributes, data } => {
-                let target = path(target);
                 return self.new_mount(&types, &source, &target, attributes, &data);
             }
-            MountCall::Bind { source, target, recursive } => {
-                Op::Bind { source: path(source), target: path(target), recursive }
-            }
-            MountCall::Move { source, target } => Op::Move { source: path(source), target: path(target) },
+            MountCall::Bind { source, target, recursive } => Op::Bind { source, target, recursive },
+            MountCall::Move { source, target } => Op::Move { source, target },
             MountCall::MoveBeneath { source, target } => Op::MoveBeneath { source, target },
             MountCall::ChangeType { target, to, recursive } => {
-                let target = found.map_or_else(|| path(target), |row| row.mount_point.clone());
+                let target = found.map_or(target, |row| row.mount_point.clone());
                 Op::ChangeType { target, to, recursive }
             }
             MountCall::Remount { target, bind, asked, known: _ } => {
                 let mut attributes = found.map_or(Attributes::default(), attributes_of);
                 asked.iter().for_each(|(which, on)| which.set(&mut attributes, *on));
-                let target = found.map_or_else(|| path(target), |row| row.mount_point.clone());
+                let target = found.map_or(target, |row| row.mount_point.clone());
                 Op::Remount { target, attributes, bind }
             }
         };
