@@ -31,7 +31,8 @@ usage: cargo xtask COMMAND
   test [ARGS…]     setup, images, then `cargo test --workspace ARGS…`, then see that nothing was left behind
   demo [N…]        setup, images, then the article's experiments on this kernel (all, or those of these numbers)
   soak PART [N]    what the tests do in short, for long: the model, many pods at once, pod after pod (`soak --help`)
-  mutants [WORD…]  wrong rules put into a copy of the model, and which test notices each
+  mutants [WORD…]  wrong rules put into a copy of the model, and which test notices each (`mutants generated`: all
+                   that cargo-mutants thinks of)
   bench [ARGS…]    what it costs, beside the programs that do the same (`bench --help`)
   adopt [COMMIT]   the pods of an earlier commit's program (the one before this) under this one
   vm [ARGS…]       the tests on Debian's own kernel in a virtual machine (`vm --help`)";

@@ -83,7 +83,7 @@ pub(crate) fn all() -> (Outcome, bool) {
 }
 
 /// Runs all in the model alone, by the rules of another kernel.
-fn by_the_rules_of(version: Version) -> bool {
+pub(crate) fn by_the_rules_of(version: Version) -> bool {
     let mut ok = true;
     for file in FILES {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/kernel/cases").join(file);

@@ -1,7 +1,10 @@
 //! `cargo xtask mutants`: wrong rules, one after the other, put into a copy of the model, and which test notices.
 //!
 //! They are the lines of `crates/subtree-model/mutants.txt`: `## what is wrong`, the file, the text that is there and the
-//! text that is put in its place.
+//! text that is put in its place. `cargo xtask mutants generated` does the same with all that cargo-mutants thinks of.
+
+mod generated;
+mod switch;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -28,6 +31,9 @@ struct Mutant {
 
 /// Runs all, or those whose title has one of the words.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
+    if args == ["generated"] {
+        return generated::run();
+    }
     if !host::is_root() {
         bail!("the tests make mounts, which needs root");
     }
