@@ -19,6 +19,9 @@ const NEEDED: &[(&str, &str, &str)] = &[
     ("openssl", "openssl", "its certificates"),
     ("zsh", "zsh", "completions in the shells that have them"),
     ("fish", "fish", "completions in the shells that have them"),
+    ("ip", "iproute2", "networks of the tests' own"),
+    ("iptables", "iptables", "ports of the node that lead to pods"),
+    ("/usr/lib/cni/bridge", "containernetworking-plugins", "pods' networks"),
 ];
 
 /// Installs what is missing for tests and demo.

@@ -2,6 +2,7 @@
 
 use crate::root::Root;
 use manifest::cri::NodeFacts;
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
 /// The node's name and size.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,12 +12,37 @@ pub struct Node {
     cpu_millis: i64,
     storage_bytes: i64,
     recursive_read_only: bool,
+    host_ips: [String; 1],
+}
+
+/// The node's address. With a network that pods are wired to it is the one that a packet to elsewhere would have as its
+/// source; loopback, where the API is served too, without, and where the node itself reaches nobody.
+#[must_use]
+pub fn read_address(wired: bool) -> IpAddr {
+    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    if !wired {
+        return loopback;
+    }
+    // Connecting a datagram socket looks up a route and sends nothing. An address of documentation (RFC 5737), so that no
+    // network has a route of its own for it.
+    let route = || {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
+        socket.local_addr()
+    };
+    route().map_or(loopback, |address| address.ip())
 }
 
 impl Node {
     /// The node with this root. What cannot be read counts as nothing: then a pod that asks for it is told 0.
     #[must_use]
     pub fn read(root: &Root) -> Node {
+        Node::read_wired(root, false)
+    }
+
+    /// The same for a pod that may have a network of CNI.
+    #[must_use]
+    pub(crate) fn read_wired(root: &Root, wired: bool) -> Node {
         let info = rustix::system::sysinfo();
         let memory = u128::from(info.totalram) * u128::from(info.mem_unit);
         let cpus = std::thread::available_parallelism().map_or(0, usize::from);
@@ -29,6 +55,7 @@ impl Node {
             cpu_millis: clamped(cpus as u128 * 1000),
             storage_bytes: clamped(storage),
             recursive_read_only: sys::features::Features::ask().mount_setattr == sys::features::Support::Yes,
+            host_ips: [read_address(wired).to_string()],
         }
     }
 
@@ -37,7 +64,7 @@ impl Node {
     pub fn facts(&self) -> NodeFacts<'_> {
         NodeFacts {
             name: &self.name,
-            host_ips: &[],
+            host_ips: &self.host_ips,
             pod_ips: &[],
             memory_bytes: self.memory_bytes,
             cpu_millis: self.cpu_millis,

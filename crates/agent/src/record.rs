@@ -108,6 +108,8 @@ pub struct NewPod {
     pub claims: BTreeMap<String, ClaimPlace>,
     /// What its Job asks, if it is of one.
     pub job: Option<JobTerms>,
+    /// Where the configuration of its network is; none for a pod that has its loopback only.
+    pub network: Option<runtime::cni::Places>,
 }
 
 impl NewPod {
@@ -129,6 +131,7 @@ impl NewPod {
                 secrets: of_namespace(loaded.secrets(), &namespace),
                 claims: loaded.claims.get(&namespace).cloned().unwrap_or_default(),
                 job: loaded.job_of(pod),
+                network: None,
             }
         };
         loaded.pods().map(with_objects).collect()
@@ -153,6 +156,9 @@ pub struct PodRecord {
     /// What its Job asks, if it is of one.
     #[serde(default)]
     pub job: Option<JobTerms>,
+    /// As given at creation: where the configuration of its network is looked for at each of its starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<runtime::cni::Places>,
 }
 
 impl PodRecord {
@@ -204,13 +210,13 @@ impl PodRecord {
     }
 
     fn new(new: NewPod, uid: &PodUid, now: Timestamp) -> PodRecord {
-        let NewPod { mut pod, config_maps, secrets, claims, job } = new;
+        let NewPod { mut pod, config_maps, secrets, claims, job, network } = new;
         pod.metadata.namespace = Some(PodKey::of(&pod).namespace);
         pod.metadata.uid = Some(uid.to_string());
         pod.metadata.creation_timestamp.get_or_insert_with(|| Time(whole_seconds(now)));
         pod.metadata.generation = Some(1);
         pod.status = None;
-        PodRecord { version: RECORD_VERSION, pod, config_maps, secrets, claims, job }
+        PodRecord { version: RECORD_VERSION, pod, config_maps, secrets, claims, job, network }
     }
 }
 

@@ -4,7 +4,7 @@
 //! <lib>/lock                         taken (flock) while records are created or swept
 //! <lib>/names/<namespace>/<name>     symbolic link whose text is the pod's uid: the index
 //! <lib>/pods/<uid>/pod.json          the record; lock, volumes/, volume-subpaths/, containers/, logs/ beside it
-//! <lib>/images  <lib>/containers     of the rooms `image` and `runtime`
+//! <lib>/images  <lib>/containers  <lib>/networks     of the rooms `image` and `runtime`
 //! <run>/pods/<uid>/                  supervisor's socket and lock, status.json: gone after a reboot, as its processes are
 //! <run>/jobs/<uid>/                  of a Job with several Pods, while one has a supervisor: its failures, and whose turn it is
 //! <run>/runtime                      of the room `runtime`
@@ -19,9 +19,10 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// All that can be in a root's lasting folder. What goes last is the sign that it is a root.
-pub(crate) const IN_LIB: [&str; 12] = [
+pub(crate) const IN_LIB: [&str; 13] = [
     "pods",
     "containers",
+    "networks",
     "kept",
     "images",
     "claims",

@@ -136,6 +136,9 @@ pub fn pod_status(pod: &api::Pod, state: &PodState) -> api::PodStatus {
         container_statuses: Some(statuses(&[Kind::Main])),
         ephemeral_container_statuses: Some(statuses(&[Kind::Ephemeral])).filter(|list| !list.is_empty()),
         start_time: state.started_at.map(time),
+        pod_ip: state.pod_ips.first().cloned(),
+        pod_ips: Some(state.pod_ips.iter().map(|ip| api::PodIP { ip: ip.clone() }).collect::<Vec<_>>())
+            .filter(|ips| !ips.is_empty()),
         qos_class: pod.spec.as_ref().map(|spec| manifest::cri::qos_class(spec).as_str().to_owned()),
         observed_generation: Some(1),
         ..api::PodStatus::default()

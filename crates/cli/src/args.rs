@@ -18,7 +18,7 @@ pub(crate) use why::{Audit, AuditFormat, Graph, GraphFormat, Mend, Why, WhyBusy}
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Kubernetes Pods on this Linux machine, with exactly the mount propagation they ask for.
 #[derive(Debug, Parser)]
@@ -178,6 +178,35 @@ pub(crate) struct Run {
     /// How to print what --dry-run found
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Document::Table)]
     pub(crate) output: Document,
+    #[command(flatten)]
+    pub(crate) network: Network,
+}
+
+/// Where CNI is, for `rhizome run` and `rhizome node`
+#[derive(Debug, Args)]
+pub(crate) struct Network {
+    /// Wire pods by the first CNI configuration in DIR, if there is one; `none` leaves them their own loopback
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, env = "RHIZOME_CNI_CONF_DIR", hide_env = true)]
+    #[arg(default_value = runtime::cni::CONFIGURATION_FOLDER)]
+    pub(crate) cni_conf_dir: PathBuf,
+    /// Folders of CNI plugins, with colons between
+    #[arg(long, value_name = "DIRS", env = "CNI_PATH", hide_env = true)]
+    #[arg(default_value_t = runtime::cni::PLUGIN_FOLDERS.join(":"))]
+    pub(crate) cni_bin_dir: String,
+}
+
+impl Network {
+    /// Nothing where pods are to have no network of CNI.
+    pub(crate) fn places(&self) -> std::io::Result<Option<runtime::cni::Places>> {
+        if self.cni_conf_dir == Path::new("none") {
+            return Ok(None);
+        }
+        let folders =
+            std::env::split_paths(&self.cni_bin_dir).filter(|folder| !folder.as_os_str().is_empty());
+        let plugins = folders.map(std::path::absolute).collect::<Result<_, _>>()?;
+        let configurations = std::path::absolute(&self.cni_conf_dir)?;
+        Ok(Some(runtime::cni::Places { configurations, plugins }))
+    }
 }
 
 /// `--validate`
@@ -214,6 +243,8 @@ pub(crate) struct Node {
     /// Give this root a mount namespace of its own, as for `rhizome run`
     #[arg(long)]
     pub(crate) isolated: bool,
+    #[command(flatten)]
+    pub(crate) network: Network,
 }
 
 /// `rhizome kubeconfig`

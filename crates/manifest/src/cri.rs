@@ -67,6 +67,19 @@ pub struct DnsConfig {
     pub options: Vec<String>,
 }
 
+/// `PortMapping`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PortMapping {
+    /// `TCP`, `UDP` or `SCTP`.
+    pub protocol: String,
+    /// The container's.
+    pub container_port: i32,
+    /// The node's.
+    pub host_port: i32,
+    /// Of which of the node's addresses; empty for all.
+    pub host_ip: String,
+}
+
 /// `PodSandboxConfig`
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct PodSandboxConfig {
@@ -100,6 +113,9 @@ pub struct PodSandboxConfig {
     /// Kernel parameters of the pod's namespaces, by their names with dots.
     #[serde(default)]
     pub sysctls: BTreeMap<String, String>,
+    /// Ports of the node that lead to its containers; none with the node's network, where they are the containers' own.
+    #[serde(default)]
+    pub port_mappings: Vec<PortMapping>,
 }
 
 /// `MountPropagation`

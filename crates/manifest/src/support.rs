@@ -131,10 +131,10 @@ pub const PODS: &[Row] = &[
     row("spec.containers[].ports[].protocol", Done, ""),
     row(
         "spec.containers[].ports[].hostPort",
-        Checked,
-        "with hostNetwork, where it is the container's port; else it leads nowhere, which a note says",
+        Done,
+        "by the plugin `portmap` of a CNI configuration, or with hostNetwork, where it is the container's port; else it leads nowhere, which a warning says",
     ),
-    row("spec.containers[].ports[].hostIP", Checked, "goes with hostPort"),
+    row("spec.containers[].ports[].hostIP", Done, "goes with hostPort"),
     row("spec.containers[].envFrom", Done, ""),
     row("spec.containers[].env[].name", Done, ""),
     row("spec.containers[].env[].value", Done, "with `$(NAME)`"),
@@ -409,7 +409,6 @@ fn pod_at(base: &Path, pod: &Pod, node: &Node, left_out: &HashSet<String>) -> (V
     found.walk(node, "", base);
     let default = PodSpec::default();
     let spec = pod.spec.as_ref().unwrap_or(&default);
-    found.ports(spec);
     found.resources(spec);
     found.windows(spec);
     found.bidirectional_in_userns(pod, spec);
@@ -524,24 +523,6 @@ impl<'a> Walk<'a> {
                 check(self, &self.base.child("spec").child(list).index(index), container);
             }
         }
-    }
-
-    /// A pod has a network of its own with nothing but a loopback: no port of the node leads there.
-    fn ports(&mut self, spec: &PodSpec) {
-        if spec.host_network == Some(true) {
-            return;
-        }
-        self.each(spec, |found, path, container| {
-            for (index, port) in container.ports.iter().flatten().enumerate() {
-                if let Some(number) = port.host_port.filter(|number| *number != 0) {
-                    let path = path.child("ports").index(index).child("hostPort");
-                    found.remarks.push(Remark::Other(format!(
-                        "{}: port {number} of the node does not lead to the container: without hostNetwork a pod has only its loopback",
-                        path.as_said()
-                    )));
-                }
-            }
-        });
     }
 
     /// A claim's name becomes a folder's; the API server takes any, and then there is no such claim.

@@ -5,6 +5,7 @@ use crate::cgroup::{Cgroup, Hierarchies};
 use crate::container::wait_for_end;
 use crate::error::{Error, Result};
 use crate::fault;
+use crate::network::{Network, network_of_sandbox};
 use crate::removal::remove_tree;
 use crate::sandbox::{SHM_DIRECTORY, mark_of_id};
 use crate::signal;
@@ -218,19 +219,35 @@ pub fn stop_sandbox(dirs: &Dirs, id: &str) -> Result<()> {
     Ok(Cgroup::at(&read_hierarchies()?, &record.config.cgroup_parent)?.kill()?)
 }
 
-/// RemovePodSandbox by its record: its containers, if there are any left, its cgroup, `/dev/shm` and state.
-/// Not being there is not an error.
+/// RemovePodSandbox by its record: its containers, if there are any left, its cgroup, `/dev/shm`, what CNI plugins hold
+/// for it, and state. Not being there is not an error.
 pub fn remove_sandbox(dirs: &Dirs, id: &str) -> Result<()> {
-    remove_sandbox_in(dirs, id, None)
+    let network = network_of_sandbox(dirs, id)?;
+    remove_sandbox_of_network(dirs, id, network.as_ref())
 }
 
-/// The work of [`remove_sandbox`], with the machine's hierarchies where they are known already.
-pub(crate) fn remove_sandbox_in(dirs: &Dirs, id: &str, hierarchies: Option<&Hierarchies>) -> Result<()> {
+/// The same by who has opened the sandbox's network while something still ran in it.
+pub fn remove_sandbox_of_network(dirs: &Dirs, id: &str, network: Option<&Network>) -> Result<()> {
+    remove_sandbox_in(dirs, id, None, network.map(Network::held_path).as_deref())
+}
+
+/// The work of [`remove_sandbox`], with the machine's hierarchies where they are known already, and where the network
+/// namespace is if there still is one.
+pub(crate) fn remove_sandbox_in(
+    dirs: &Dirs,
+    id: &str,
+    hierarchies: Option<&Hierarchies>,
+    network: Option<&str>,
+) -> Result<()> {
     check_id("sandbox", id)?;
     let state = dirs.state_of(id);
     let record = match read_sandbox(dirs, id) {
         Ok(record) => record,
-        Err(Error::NotFound { .. }) => return remove(&state),
+        // Also of a boot before this one, of which the network alone is on record.
+        Err(Error::NotFound { .. }) => {
+            crate::cni::detach(dirs, id, network)?;
+            return remove(&state);
+        }
         Err(error) => return Err(error),
     };
     for container in list_containers_of(dirs, id)? {
@@ -252,6 +269,7 @@ pub(crate) fn remove_sandbox_in(dirs: &Dirs, id: &str, hierarchies: Option<&Hier
     if let Some(base) = record.user_base {
         crate::user_namespace::release(dirs, base, id)?;
     }
+    crate::cni::detach(dirs, id, network)?;
     point("sandbox.remove.state")?;
     remove(&state)
 }

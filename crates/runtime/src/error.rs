@@ -250,6 +250,9 @@ pub enum Error {
     /// Cgroups.
     #[error("cgroup")]
     Cgroup(#[from] CgroupError),
+    /// The pod's network.
+    #[error(transparent)]
+    Network(#[from] crate::cni::NetworkError),
 }
 
 /// What a verb answers.
@@ -261,6 +264,7 @@ impl Error {
         match self {
             Error::Mounts(error) => error.hint(),
             Error::Cgroup(error) => error.hint(),
+            Error::Network(error) => error.hint(),
             Error::Child { source, .. } => source.hint.clone(),
             Error::NoMemory { .. } => {
                 Some("raise resources.limits.memory: some MiB are needed before the program runs".to_owned())

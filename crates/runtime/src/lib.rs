@@ -19,8 +19,7 @@
 //! and an executable that is not ours. Supervisors and exec'ing commands run from a read-only path
 //! (`sys::process::ensure_read_only_exe`, CVE-2019-5736).
 //!
-//! Deliberately absent: seccomp profiles of the user's, network beyond
-//! loopback, restarts, logs, and waiting for several containers at once (that is `agent`).
+//! Deliberately absent: a network beyond loopback other than by CNI plugins ([`cni`]), restarts, logs, and waiting for several containers at once (that is `agent`).
 #![forbid(unsafe_code)]
 
 mod app_armor;
@@ -29,6 +28,7 @@ pub mod capability;
 pub mod cgroup;
 mod channel;
 mod child;
+pub mod cni;
 mod container;
 mod control;
 mod error;
@@ -51,12 +51,12 @@ pub mod user_namespace;
 pub use container::Container;
 pub use control::{
     kill, list_containers, list_containers_of, list_sandboxes, list_sandboxes_marked, remove_container,
-    remove_sandbox, sandbox_status, status, stop_container, stop_sandbox,
+    remove_sandbox, remove_sandbox_of_network, sandbox_status, status, stop_container, stop_sandbox,
 };
 pub use error::{Error, Result, START_ERROR_EXIT_CODE, Step, StepFailure};
 pub use exec::{ExecConfig, ExecProcess, ExecStdio, Execution, exec};
 pub use inside::inside;
 pub use io::Io;
-pub use network::{Network, network};
+pub use network::{Network, network, network_of_sandbox};
 pub use sandbox::Sandbox;
 pub use state::{ContainerRecord, Dirs, Exit, ProcessId, ProcessSpec, SandboxRecord, Status};

@@ -3,7 +3,8 @@
 use crate::control::status;
 use crate::error::{Error, Result};
 use crate::state::{Dirs, Status};
-use rustix::fd::{AsFd, OwnedFd};
+use manifest::cri::NamespaceMode;
+use rustix::fd::{AsFd, AsRawFd as _, OwnedFd};
 use rustix::process::Pid;
 
 /// A network namespace.
@@ -31,4 +32,23 @@ pub fn network(dirs: &Dirs, id: &str) -> Result<Network> {
         sys::namespace::open_of(pid, "net").map_err(Error::system("open the container's network"))?;
     sys::process::send_signal(pidfd.as_fd(), 0).map_err(|_| not_running())?;
     Ok(Network { namespace, path: format!("/proc/{}/ns/net", init.pid) })
+}
+
+/// Opens the network namespace of a sandbox, from a container of it that runs; none where none does, or where the pod's
+/// network is the node's.
+pub fn network_of_sandbox(dirs: &Dirs, sandbox: &str) -> Result<Option<Network>> {
+    let own =
+        |record: crate::state::SandboxRecord| record.config.namespace_options.network != NamespaceMode::Node;
+    if !crate::state::read_sandbox(dirs, sandbox).is_ok_and(own) {
+        return Ok(None);
+    }
+    let containers = crate::control::list_containers_of(dirs, sandbox)?;
+    Ok(containers.iter().find_map(|id| network(dirs, id).ok()))
+}
+
+impl Network {
+    /// Where it is as long as this is held, also when no process is in it any more.
+    pub(crate) fn held_path(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.namespace.as_raw_fd())
+    }
 }

@@ -278,10 +278,19 @@ impl Sandbox {
         crate::control::remove_container_in(&self.dirs, id, Some(&self.hierarchies))
     }
 
-    /// RemovePodSandbox: stops it and removes its cgroup, `/dev/shm` and state, and its containers where
+    /// Where its network namespace is while this process has the sandbox: for CNI plugins. None with the node's network.
+    pub fn network_path(&self) -> Option<String> {
+        let index = namespace_kinds(&self.record.config).iter().position(|kind| *kind == "net")?;
+        let namespace = self.namespaces.get(index)?;
+        Some(format!("/proc/{}/fd/{}", std::process::id(), namespace.as_raw_fd()))
+    }
+
+    /// RemovePodSandbox: stops it, gives its network back and removes its cgroup, `/dev/shm` and state, and its containers where
     /// there are any left.
     pub fn remove(mut self) -> Result<()> {
-        crate::control::remove_sandbox_in(&self.dirs, &self.record.id, Some(&self.hierarchies))?;
+        let network = self.network_path();
+        let id = &self.record.id;
+        crate::control::remove_sandbox_in(&self.dirs, id, Some(&self.hierarchies), network.as_deref())?;
         self.let_go()
     }
 

@@ -28,6 +28,11 @@ impl Dirs {
         self.data.with_file_name("seccomp")
     }
 
+    /// `<lib>/networks`: what CNI plugins have done for sandboxes. Their own books outlive a reboot, so this does.
+    pub(crate) fn networks(&self) -> PathBuf {
+        self.data.with_file_name("networks")
+    }
+
     pub(crate) fn state_of(&self, id: &str) -> PathBuf {
         self.state.join(id)
     }

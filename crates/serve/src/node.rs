@@ -1,6 +1,7 @@
 //! This machine as a Node object: what it has and is, read once, and whether pods can run.
 
 use jiff::Timestamp;
+use runtime::cni::{Places, find_configuration};
 use rustix::system::uname;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -10,6 +11,8 @@ use std::path::Path;
 pub(crate) struct Facts {
     pub(crate) name: String,
     pub(crate) address: String,
+    /// Where the configuration of pods' network is looked for.
+    pub(crate) network: Option<Places>,
     processors: usize,
     memory_kib: u64,
     kernel: String,
@@ -23,14 +26,16 @@ const MOST_PODS: u32 = 110;
 
 impl Facts {
     /// Reads what there is to know; what cannot be read is empty.
-    pub(crate) fn read() -> Facts {
+    pub(crate) fn read(network: Option<Places>) -> Facts {
+        let wired = network.as_ref().is_some_and(|places| matches!(find_configuration(places), Ok(Some(_))));
         let line = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
         let memory = line("/proc/meminfo");
         let memory = memory.lines().find_map(|l| l.strip_prefix("MemTotal:"));
         let kernel = uname();
         Facts {
             name: node_name(&kernel.nodename().to_string_lossy()),
-            address: "127.0.0.1".to_owned(),
+            address: agent::node::read_address(wired).to_string(),
+            network,
             processors: std::thread::available_parallelism().map_or(1, usize::from),
             memory_kib: memory
                 .and_then(|text| text.trim().strip_suffix(" kB")?.parse().ok())
@@ -79,10 +84,12 @@ impl Facts {
                 "lastTransitionTime": since.unwrap_or_else(|| now.into()), "reason": reason, "message": message,
             })
         };
+        let (unavailable, reason, message) = self.network_condition();
         json!({
             "capacity": capacity,
             "allocatable": capacity,
             "conditions": [
+                condition("NetworkUnavailable", unavailable, reason, &message),
                 condition("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
                 condition("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
                 condition("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
@@ -109,6 +116,28 @@ impl Facts {
     }
 }
 
+impl Facts {
+    /// Status, reason and message of `NetworkUnavailable`. A node without a network runs pods all the same: each has its
+    /// loopback.
+    fn network_condition(&self) -> (&'static str, &'static str, String) {
+        let alone = "pods have only a loopback of their own, or the node's network with hostNetwork";
+        let Some(places) = &self.network else {
+            return ("True", "NoNetworkWanted", format!("{alone}: CNI is turned off"));
+        };
+        let folder = places.configurations.display();
+        match find_configuration(places) {
+            Ok(Some(network)) => {
+                let message = format!("pods are wired to network {:?} by CNI plugins", network.name);
+                ("False", "NetworkConfigured", message)
+            }
+            Ok(None) => {
+                ("True", "NoNetworkConfiguration", format!("{alone}: no CNI configuration in {folder}"))
+            }
+            Err(error) => ("True", "InvalidNetworkConfiguration", format!("pods cannot start: {error}")),
+        }
+    }
+}
+
 /// A host's name as the kubelet makes a node's of it.
 fn node_name(host: &str) -> String {
     let name: String = host.trim().to_lowercase().replace('_', "-");
@@ -131,11 +160,11 @@ mod tests {
 
     #[test]
     fn a_condition_keeps_since_when_it_holds() {
-        let facts = Facts::read();
+        let facts = Facts::read(None);
         let first = facts.status("2020-01-01T00:00:00Z", &Value::Null);
         let later = facts.status("2020-01-02T00:00:00Z", &first);
-        assert_eq!(later["conditions"][3]["lastTransitionTime"], "2020-01-01T00:00:00Z");
-        assert_eq!(later["conditions"][3]["lastHeartbeatTime"], "2020-01-02T00:00:00Z");
+        assert_eq!(later["conditions"][4]["lastTransitionTime"], "2020-01-01T00:00:00Z");
+        assert_eq!(later["conditions"][4]["lastHeartbeatTime"], "2020-01-02T00:00:00Z");
         assert!(facts.memory_kib > 0 && !facts.kernel.is_empty());
         assert_eq!(node_name("My_Host"), "my-host");
         assert_eq!(node_name("a b"), "localhost");

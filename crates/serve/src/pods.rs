@@ -296,7 +296,7 @@ impl Worker {
         pod.spec.get_or_insert_default().node_name = Some(self.shared.facts.name.clone());
         self.set_status(&waiting_status(&pod, None));
         let mut new = images::with_objects(&self.shared.store, &pod)?;
-        new.claims = claims;
+        (new.claims, new.network) = (claims, self.shared.facts.network.clone());
         let shared = self.shared.clone();
         let (then, secrets) = (pod, new.secrets.clone());
         let pulled = tokio::task::spawn_blocking(move || images::ensure(&shared, &then, &secrets)).await;

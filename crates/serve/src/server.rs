@@ -19,6 +19,7 @@ use crate::store::{Durability, Next, Store, WriteError};
 use agent::record::Index;
 use agent::{Client, Root};
 use jiff::Timestamp;
+use runtime::cni::Places;
 use rustix::fs::FlockOperation;
 use rustix::process::{Resource as Limit, Rlimit};
 use serde_json::{Value, json};
@@ -61,6 +62,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// A folder of manifests whose pods are run.
     pub manifests: Option<PathBuf>,
+    /// Where the configuration of pods' network is looked for; none leaves them their loopback.
+    pub network: Option<Places>,
 }
 
 /// A node that can be talked to.
@@ -182,7 +185,7 @@ async fn serve(
         store: Store::open(&folder.join("journal"))?,
         starter: Arc::new(Mutex::new(Client::open(&root)?)),
         root,
-        facts: Facts::read(),
+        facts: Facts::read(config.network.clone()),
         address: address.to_string(),
         pods: Workers::default(),
         executors: Executors::default(),

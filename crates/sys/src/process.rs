@@ -47,6 +47,17 @@ pub enum SpawnError {
     Clone(#[from] Errno),
 }
 
+/// Lets a program that is still to be executed be killed when the thread that starts it ends (`PR_SET_PDEATHSIG`).
+pub fn die_with_parent(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt as _;
+    let ask = || {
+        let asked = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+        asked.map_err(std::io::Error::from)
+    };
+    // SAFETY: between fork and exec: one system call, no allocation, no lock.
+    unsafe { command.pre_exec(ask) };
+}
+
 /// How many threads this process has: the link count of `/proc/self/task` less `.` and `..`
 /// (`proc_task_getattr()`, fs/proc/base.c).
 pub fn thread_count() -> Result<u64, Errno> {

@@ -8,6 +8,8 @@ use crate::record::{self, PodRecord, PodUid};
 use crate::status_file::{LeftMount, StatusFile};
 use crate::supervisor::{self, Living};
 use crate::volumes::{PodVolumes, TearDownError, TornDown, pinned, tear_down_folders};
+use runtime::{Network, cni};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -96,8 +98,12 @@ impl Client {
             return Ok(file);
         }
         let grace = Duration::from_secs(grace_seconds.unwrap_or(file.state.rules.grace_seconds));
+        // Its last process takes the network namespace along, which CNI plugins have something to do in.
+        let dirs = self.root.runtime_dirs();
+        let sandbox = file.sandbox_id.as_deref();
+        let network = sandbox.map(|id| runtime::network_of_sandbox(&dirs, id)).transpose()?.flatten();
         self.end_containers(&mut file, grace)?;
-        self.remove_runtime_of(&file, &pod.uid)?;
+        self.remove_runtime_of(&file, &pod.uid, network.as_ref())?;
         file.sandbox_id = None;
         let now = read_now();
         file.state = step(file.state, Event::SandboxStopped, now).0;
@@ -137,39 +143,47 @@ impl Client {
         Ok(())
     }
 
-    /// Removes what the runtime has of a pod: its containers, keeping layers that a mount still shows, and sandboxes.
-    fn remove_runtime_of(&self, file: &StatusFile, uid: &PodUid) -> Result<()> {
+    /// Removes what the runtime has of a pod: its containers, keeping layers that a mount still shows, and sandboxes. Its
+    /// network is held meanwhile, by the caller or here: the last process would take the namespace along.
+    fn remove_runtime_of(&self, file: &StatusFile, uid: &PodUid, network: Option<&Network>) -> Result<()> {
         let dirs = self.root.runtime_dirs();
+        let sandbox = file.sandbox_id.as_deref();
+        let opened = match (network, sandbox) {
+            (None, Some(id)) => runtime::network_of_sandbox(&dirs, id)?,
+            _ => None,
+        };
+        let network = network.or(opened.as_ref());
         for id in file.state.containers.iter().map(|c| &c.id).filter(|id| !id.is_empty()) {
             pinned::keep_if_pinned(&self.root, id, &file.left_mounts)
                 .map_err(|e| ClientError::Keep { container: id.clone(), source: Box::new(e) })?;
             runtime::remove_container(&dirs, id)?;
         }
-        self.remove_sandboxes_of(file.sandbox_id.as_deref(), uid)
+        if let Some(sandbox) = sandbox {
+            runtime::remove_sandbox_of_network(&dirs, sandbox, network)?;
+        }
+        self.remove_sandboxes_of(uid)
     }
 
     /// Removes the sandboxes of a pod of which nothing is written down, or nothing that can be read: looks at all of the root's.
     fn remove_all_sandboxes_of(&self, uid: &PodUid) -> Result<()> {
-        self.remove_sandboxes(Vec::new(), runtime::list_sandboxes(&self.root.runtime_dirs())?, uid)
+        self.remove_sandboxes(runtime::list_sandboxes(&self.root.runtime_dirs())?, uid)
     }
 
-    /// Removes the sandboxes of a pod: the one that is written down, and others that a supervisor may have made and could not
-    /// write down, which their ids tell.
-    fn remove_sandboxes_of(&self, known: Option<&str>, uid: &PodUid) -> Result<()> {
-        let marked = runtime::list_sandboxes_marked(&self.root.runtime_dirs(), uid.dice())?;
-        self.remove_sandboxes(known.map(str::to_owned).into_iter().collect(), marked, uid)
+    /// Removes the sandboxes of a pod besides the one that is written down: those that a supervisor may have made and could
+    /// not write down, which their ids tell.
+    fn remove_sandboxes_of(&self, uid: &PodUid) -> Result<()> {
+        self.remove_sandboxes(runtime::list_sandboxes_marked(&self.root.runtime_dirs(), uid.dice())?, uid)
     }
 
-    fn remove_sandboxes(&self, mut found: Vec<String>, perhaps: Vec<String>, uid: &PodUid) -> Result<()> {
+    /// Those of these that are the pod's, and those of a boot before this one of which CNI plugins still hold something.
+    fn remove_sandboxes(&self, perhaps: Vec<String>, uid: &PodUid) -> Result<()> {
         let dirs = self.root.runtime_dirs();
-        for id in perhaps {
-            let is_ours =
-                runtime::sandbox_status(&dirs, &id).is_ok_and(|s| s.config.metadata.uid == uid.as_str());
-            if is_ours && !found.contains(&id) {
-                found.push(id);
-            }
-        }
-        for id in found {
+        let is_ours = |id: &String| {
+            runtime::sandbox_status(&dirs, id).is_ok_and(|s| s.config.metadata.uid == uid.as_str())
+        };
+        let wired = cni::list_marked(&dirs, uid.dice()).map_err(runtime::Error::from)?;
+        let ours: BTreeSet<String> = perhaps.into_iter().filter(is_ours).chain(wired).collect();
+        for id in ours {
             runtime::remove_sandbox(&dirs, &id)?;
         }
         Ok(())
@@ -259,7 +273,7 @@ impl Client {
         match file {
             Some(mut file) => {
                 file.left_mounts = volumes.left_mounts().unwrap_or(file.left_mounts);
-                self.remove_runtime_of(&file, &pod.uid)?;
+                self.remove_runtime_of(&file, &pod.uid, None)?;
             }
             // Never begun, or killed before a word was written.
             None => self.remove_all_sandboxes_of(&pod.uid)?,

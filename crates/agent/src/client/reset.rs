@@ -154,7 +154,8 @@ impl Client {
         for id in runtime::list_containers(&dirs)? {
             runtime::remove_container(&dirs, &id)?;
         }
-        for id in runtime::list_sandboxes(&dirs)? {
+        let wired = runtime::cni::list(&dirs).map_err(runtime::Error::from)?;
+        for id in runtime::list_sandboxes(&dirs)?.into_iter().chain(wired) {
             runtime::remove_sandbox(&dirs, &id)?;
         }
         Ok(())

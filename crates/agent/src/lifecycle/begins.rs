@@ -18,6 +18,7 @@ impl Life {
         }
         self.state.goal = Goal::Run;
         self.state.started_at = Some(self.now.wall);
+        self.state.pod_ips.clear();
         self.state.job = JobState { begun: Some(self.now.uptime), ..JobState::default() };
         self.reset_containers();
         if !self.queue() {

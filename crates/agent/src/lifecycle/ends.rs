@@ -127,6 +127,7 @@ impl Life {
 
     pub(super) fn sandbox_stopped(&mut self) {
         self.state.sandbox_ready = false;
+        self.state.pod_ips.clear();
         if self.state.stage == Stage::Ending {
             self.state.stage = Stage::Done;
             self.try_again();

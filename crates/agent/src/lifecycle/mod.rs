@@ -122,6 +122,11 @@ pub enum Event {
         /// What the user can do about it.
         hint: Option<String>,
     },
+    /// The pod has addresses that others reach it at.
+    NetworkUp {
+        /// The first is its `podIP`.
+        ips: Vec<String>,
+    },
     /// The sandbox runs.
     SandboxReady,
     /// It does not.
@@ -311,6 +316,7 @@ impl Life {
             Event::Begin => self.begin(),
             Event::VolumesReady => self.volumes_ready(),
             Event::VolumesFailed { message, hint } => self.set_up_failed("FailedMount", message, hint),
+            Event::NetworkUp { ips } => self.state.pod_ips = ips,
             Event::SandboxReady => self.sandbox_ready(),
             Event::SandboxFailed { message, hint } => {
                 self.set_up_failed("FailedCreatePodSandBox", message, hint)

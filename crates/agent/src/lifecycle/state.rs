@@ -323,6 +323,9 @@ pub struct PodState {
     pub verdict: Option<Verdict>,
     /// Whether the sandbox runs.
     pub sandbox_ready: bool,
+    /// The pod's addresses, while it has a network of its own that has any; the first is its `podIP`.
+    #[serde(default)]
+    pub pod_ips: Vec<String>,
     /// Whether all init containers have done their work, and sidecars are up.
     #[serde(default)]
     pub initialized: bool,
@@ -352,6 +355,7 @@ impl PodState {
             job: JobState::default(),
             verdict: None,
             sandbox_ready: false,
+            pod_ips: Vec::new(),
             initialized: false,
             conditions: Vec::new(),
             events: Vec::new(),

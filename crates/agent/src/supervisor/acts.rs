@@ -13,6 +13,7 @@ use crate::volumes::{PodVolumes, VolumeError, node_files, pinned};
 use image::Image;
 use k8s_openapi::api::core::v1 as api;
 use manifest::cri::{self, EnvSources, Mount, NodeFacts, ResolvedVolumes};
+use runtime::cni::Configuration;
 use std::borrow::Cow;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -107,13 +108,15 @@ impl Supervisor {
             }
         }
         let folder = self.root.pod_lib(&self.uid);
-        let written = node_files::write(&folder, &self.record.pod, adopted.config().dns_config.as_ref());
+        let (dns, ips) = (adopted.config().dns_config.as_ref(), &self.state().pod_ips);
+        let written = node_files::write(&folder, &self.record.pod, dns, ips);
         self.node_files =
             Some(written.map_err(|(_, source)| SupervisorError::System {
                 action: "write the pod's files",
                 source,
             })?);
         self.sandbox = Some(adopted);
+        self.look_at_network();
         match self.pod_volumes().set_up(read_now().wall) {
             Ok(volumes) => self.volumes = volumes,
             Err(error) => {
@@ -156,21 +159,26 @@ impl Supervisor {
     }
 
     pub(super) fn run_sandbox(&mut self) {
-        let event = match self.try_run_sandbox() {
-            Ok(()) => Event::SandboxReady,
-            Err((message, hint)) => Event::SandboxFailed { message, hint },
-        };
-        self.queue.push_back(event);
+        match self.try_run_sandbox() {
+            Ok(None) => {
+                self.note_ports();
+                self.queue.push_back(Event::SandboxReady);
+            }
+            Ok(Some(network)) => self.wire(network),
+            Err((message, hint)) => self.queue.push_back(Event::SandboxFailed { message, hint }),
+        }
     }
 
-    fn try_run_sandbox(&mut self) -> Result<(), (String, Option<String>)> {
+    /// With the network that it is still to be wired to, if it is to have one.
+    fn try_run_sandbox(&mut self) -> Result<Option<Configuration>, (String, Option<String>)> {
         let attempt = self.state().containers.iter().map(|c| c.made).max().unwrap_or(0);
         let (cgroup, logs) = (self.root.cgroup_parent(&self.uid), self.root.pod_logs(&self.uid));
         let config = cri::pod_sandbox_config(&self.record.pod, attempt, &cgroup, &logs);
         let folder = self.root.pod_lib(&self.uid);
-        let files = node_files::write(&folder, &self.record.pod, config.dns_config.as_ref())
+        let files = node_files::write(&folder, &self.record.pod, config.dns_config.as_ref(), &[])
             .map_err(|(path, e)| (format!("cannot write {}: {e}", path.display()), None))?;
         let failed = |e: runtime::Error| (format!("Failed to create pod sandbox: {}", chain(&e)), e.hint());
+        let network = self.find_network(&config).map_err(|e| failed(e.into()))?;
         // What an attempt before this one has left and could not remove.
         if let Some(left) = self.file.sandbox_id.take() {
             let removed = runtime::remove_sandbox(&self.dirs, &left);
@@ -187,7 +195,7 @@ impl Supervisor {
         let sandbox = runtime::Sandbox::run_as(&self.dirs, id, config).map_err(failed)?;
         self.node_files = Some(files);
         self.sandbox = Some(sandbox);
-        Ok(())
+        Ok(network)
     }
 
     pub(super) fn start_container(&mut self, name: &str, attempt: u32) {
@@ -317,8 +325,12 @@ impl Supervisor {
         attempt: u32,
         termination_log: &Path,
     ) -> Result<cri::ContainerConfig, Refused> {
-        let node = Node::read(&self.root);
-        let facts = node.facts();
+        let node = Node::read_wired(&self.root, self.record.network.is_some());
+        let mut facts = node.facts();
+        facts.pod_ips = match self.record.pod.spec.as_ref().and_then(|spec| spec.host_network) {
+            Some(true) => facts.host_ips,
+            _ => &self.state().pod_ips,
+        };
         let sources = EnvSources::new(&self.record.config_maps, &self.record.secrets);
         let volumes = self.resolve_volumes(name, &sources, &facts)?;
         let extra = self.extra_mounts(name, termination_log);

@@ -13,6 +13,7 @@ mod acts;
 mod clients;
 mod job;
 mod live;
+mod network;
 mod tasks;
 
 pub(crate) use acts::chain;
@@ -387,8 +388,10 @@ impl Supervisor {
         for id in known.state.containers.iter().map(|c| &c.id).filter(|id| !id.is_empty()) {
             runtime::remove_container(&self.dirs, id)?;
         }
-        if let Some(sandbox) = sandbox {
-            runtime::remove_sandbox(&self.dirs, sandbox)?;
+        // Of a boot before this one there still is what CNI plugins hold.
+        let wired = runtime::cni::list_marked(&self.dirs, self.uid.dice()).map_err(runtime::Error::from)?;
+        for sandbox in sandbox.into_iter().map(str::to_owned).chain(wired) {
+            runtime::remove_sandbox(&self.dirs, &sandbox)?;
         }
         self.file.state = known.state.by_rules(rules(&self.record));
         Ok(())

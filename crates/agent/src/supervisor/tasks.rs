@@ -32,6 +32,9 @@ const MEASURE_EVERY_MS: u64 = 10_000;
 /// How long a measurement may take; one that takes longer is given up, and tried again.
 const MEASURE_FOR_MS: u64 = 120_000;
 
+/// What came of wiring the pod's network: its addresses, or why not and what can be done.
+pub(super) type Wired = Result<Vec<String>, (String, Option<String>)>;
+
 /// What a child says.
 #[derive(Debug, Serialize, Deserialize)]
 enum Said {
@@ -39,6 +42,9 @@ enum Said {
     Hook(Result<(), String>),
     /// Why the pod must go, if it must.
     Usage(Option<String>),
+    Wired(Wired),
+    /// What is wrong with the network, if anything is.
+    Network(Option<String>),
     /// It has ended without a word, or with one that is none.
     Nothing,
 }
@@ -49,6 +55,8 @@ enum What {
     Probe(ProbeKind),
     Hook(HookKind),
     Usage,
+    Wiring,
+    Network,
 }
 
 /// How it is done.
@@ -72,6 +80,8 @@ enum Heard {
     All(Option<Event>),
     /// This probe of this container is to be done by a child.
     ForAChild(String, u32, ProbeKind),
+    /// The wiring of the network is over.
+    Wired(Wired),
 }
 
 /// A probe or hook under way.
@@ -101,7 +111,10 @@ impl Task {
                 Event::Probed { name, attempt, probe, outcome }
             }
             (What::Hook(hook), _) => Event::HookDone { name, attempt, hook, failure: Some(NO_ANSWER.into()) },
-            (What::Usage, _) => return None,
+            (What::Network, Said::Network(wrong)) => {
+                Event::Warning { reason: "NetworkNotReady".to_owned(), message: wrong?, hint: None }
+            }
+            (What::Usage | What::Wiring | What::Network, _) => return None,
         })
     }
 
@@ -157,6 +170,23 @@ impl Tasks {
         self.tasks.values().filter_map(|task| task.until).min()
     }
 
+    /// Has the network wired by a child, which bounds itself: each plugin has its time.
+    pub(super) fn wire(&mut self, wire: impl FnOnce() -> Wired) -> Result<(), String> {
+        self.add_of_pod(What::Wiring, spawn_to_say(|| (), |()| Said::Wired(wire()))?);
+        Ok(())
+    }
+
+    /// Has it looked at whether the network is as it was; what is said of it becomes a warning.
+    pub(super) fn look_at_network(&mut self, look: impl FnOnce() -> Option<String>) -> Result<(), String> {
+        self.add_of_pod(What::Network, spawn_to_say(|| (), |()| Said::Network(look()))?);
+        Ok(())
+    }
+
+    fn add_of_pod(&mut self, what: What, work: Work) {
+        let (container, until) = (String::new(), None);
+        self.add(Task { container, attempt: 0, what, work, until, late: Said::Nothing });
+    }
+
     fn add(&mut self, task: Task) {
         self.tasks.insert(self.next, task);
         self.next += 1;
@@ -185,6 +215,8 @@ impl Tasks {
         // A child is not waited for here: its end is a SIGCHLD.
         task.end();
         match (said, task.what) {
+            (Some(Said::Wired(wired)), What::Wiring) => Heard::Wired(wired),
+            (_, What::Wiring) => Heard::Wired(Err((NO_ANSWER.to_owned(), None))),
             (Some(said), _) => Heard::All(task.event(said)),
             (None, What::Probe(kind)) => Heard::ForAChild(task.container, task.attempt, kind),
             (None, _) => Heard::All(task.event(Said::Nothing)),
@@ -238,6 +270,7 @@ impl Supervisor {
             Heard::Part => {}
             Heard::All(event) => self.queue.extend(event),
             Heard::ForAChild(name, attempt, probe) => self.probe_by(&name, attempt, probe, false),
+            Heard::Wired(wired) => self.wired(wired),
         }
     }
 

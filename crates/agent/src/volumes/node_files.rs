@@ -18,7 +18,7 @@ pub struct NodeFiles {
     pub resolv_conf: PathBuf,
 }
 
-/// Makes the pod's files in `folder`.
+/// Makes the pod's files in `folder`. `pod_ips` are its addresses; one that has none is reached at its loopback, by itself.
 ///
 /// # Errors
 /// With the path that could not be read or written.
@@ -26,6 +26,7 @@ pub fn write(
     folder: &Path,
     pod: &Pod,
     dns: Option<&cri::DnsConfig>,
+    pod_ips: &[String],
 ) -> Result<NodeFiles, (PathBuf, io::Error)> {
     let files = NodeFiles {
         hosts: folder.join("etc-hosts"),
@@ -35,8 +36,8 @@ pub fn write(
     let host_network = pod.spec.as_ref().and_then(|spec| spec.host_network) == Some(true);
     let hosts = match host_network {
         true => cri::hosts_file_of_node(pod, &read_or_empty(Path::new("/etc/hosts"))?),
-        // A pod has only its loopback as yet, so its own name leads there.
-        false => cri::hosts_file(pod, &["127.0.0.1".to_owned()]),
+        false if pod_ips.is_empty() => cri::hosts_file(pod, &["127.0.0.1".to_owned()]),
+        false => cri::hosts_file(pod, pod_ips),
     };
     let hostname = match host_network {
         true => rustix::system::uname().nodename().to_string_lossy().into_owned(),
@@ -118,8 +119,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut pod = Pod::default();
         pod.metadata.name = Some("mount-a".into());
-        let files = write(dir.path(), &pod, None).unwrap();
-        assert!(std::fs::read_to_string(files.hosts).unwrap().contains("\n127.0.0.1\tmount-a\n"));
+        let files = write(dir.path(), &pod, None, &[]).unwrap();
+        assert!(std::fs::read_to_string(&files.hosts).unwrap().contains("\n127.0.0.1\tmount-a\n"));
+        let again = write(dir.path(), &pod, None, &["10.0.0.2".to_owned()]).unwrap();
+        assert_eq!(again, files);
+        assert!(std::fs::read_to_string(&files.hosts).unwrap().ends_with("\n10.0.0.2\tmount-a\n"));
         assert_eq!(std::fs::read_to_string(files.hostname).unwrap(), "mount-a\n");
     }
 

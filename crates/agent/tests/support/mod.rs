@@ -176,6 +176,7 @@ impl World {
             root.names(),
             root.runtime_dirs().state,
             root.runtime_dirs().data,
+            root.lib.join("networks"),
         ];
         for folder in folders {
             let left: Vec<_> =

@@ -15,7 +15,8 @@ pub(crate) fn run(global: &Global, args: &args::Node) -> Result {
     let world = World::open_for_creating(global, args.isolated)?;
     // Entering the root's mount namespace has not changed what a path means to who typed it.
     let manifests = args.manifests.as_deref().map(std::path::absolute).transpose()?;
-    let config = Config { root: world.client.root().clone(), listen: args.listen, manifests };
+    let network = args.network.places().context("naming the folders of CNI")?;
+    let config = Config { root: world.client.root().clone(), listen: args.listen, manifests, network };
     let ended = serve::run(&config, say_ready);
     let closed = world.end_if_unused();
     ended?;

@@ -13,6 +13,7 @@ use explain::plan::{Manifests, Origin, Plan, Request};
 use image::{Image, Store};
 use k8s_openapi::api::core::v1::Pod;
 use manifest::{Loaded, Source, ValidationMode};
+use runtime::cni::Places;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use view::operations::ContainerPlan;
 /// Loads, validates and runs.
 pub(crate) fn run(global: &Global, args: &args::Run) -> Result {
     world::before_starting(global, args.isolated && !args.dry_run)?;
+    let network = args.network.places().context("naming the folders of CNI")?;
     let files = manifests::read(&args.files)?;
     let loaded = load(global, args, &files)?;
     if args.dry_run {
@@ -30,7 +32,7 @@ pub(crate) fn run(global: &Global, args: &args::Run) -> Result {
     ops::image::ensure(global, &loaded)?;
     let mut world = World::open_for_creating(global, args.isolated)?;
     let mut gone = Vec::new();
-    let result = run_pods(&mut world, args, &loaded, &mut gone);
+    let result = run_pods(&mut world, args, network, &loaded, &mut gone);
     if args.detach && result.is_ok() && gone.is_empty() {
         // Nothing was removed, and `create` has swept.
         return result;
@@ -42,13 +44,15 @@ pub(crate) fn run(global: &Global, args: &args::Run) -> Result {
 fn run_pods(
     world: &mut World,
     args: &args::Run,
+    network: Option<Places>,
     loaded: &Loaded,
     gone: &mut Vec<(PodRef, Removed)>,
 ) -> Result {
     images(world.client.root(), loaded)?;
     // From here on a signal must not end us with pods half made.
     let signals = foreground::signals()?;
-    let new = NewPod::of_loaded(loaded);
+    let mut new = NewPod::of_loaded(loaded);
+    new.iter_mut().for_each(|new| new.network.clone_from(&network));
     if args.replace {
         replace(&world.client, &new, gone)?;
     }

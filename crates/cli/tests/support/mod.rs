@@ -19,6 +19,8 @@ pub fn rhizome(args: &[&str]) -> Command {
         .args(args)
         .env_remove("RHIZOME_ROOT")
         .env_remove("NO_COLOR")
+        // Whoever runs the tests may have a network configuration; only a test of networks has one of its own.
+        .env("RHIZOME_CNI_CONF_DIR", "none")
         .env("TERM", "xterm")
         .stdin(Stdio::null());
     command

@@ -1,6 +1,6 @@
 //! A Pod to its sandbox: `generatePodSandboxConfig` of the kubelet.
 
-use super::{DnsConfig, NamespaceMode, NamespaceOption, PodSandboxConfig, PodSandboxMetadata};
+use super::{DnsConfig, NamespaceMode, NamespaceOption, PodSandboxConfig, PodSandboxMetadata, PortMapping};
 use crate::annotations::{self, PidsLimit};
 use k8s_openapi::api::core::v1::{HostAlias, Pod, PodDNSConfig, PodSpec};
 use std::path::Path;
@@ -35,7 +35,27 @@ pub fn pod_sandbox_config(
         resources: super::pod_resources(spec),
         user_namespace: spec.host_users == Some(false),
         sysctls: crate::sysctl::of(spec),
+        port_mappings: port_mappings(spec),
     }
+}
+
+/// Containers and sidecars, as the API server counts ports: init containers' ports lead nowhere once they have ended.
+fn port_mappings(spec: &PodSpec) -> Vec<PortMapping> {
+    if spec.host_network == Some(true) {
+        return Vec::new();
+    }
+    let sidecars =
+        spec.init_containers.iter().flatten().filter(|c| c.restart_policy.as_deref() == Some("Always"));
+    let ports = sidecars.chain(&spec.containers).flat_map(|container| container.ports.iter().flatten());
+    let mapped = ports.filter_map(|port| {
+        Some(PortMapping {
+            protocol: port.protocol.clone().unwrap_or_else(|| "TCP".to_owned()),
+            container_port: port.container_port,
+            host_port: port.host_port.filter(|number| *number > 0)?,
+            host_ip: port.host_ip.clone().unwrap_or_default(),
+        })
+    });
+    mapped.collect()
 }
 
 /// The most processes of a pod that does not say: enough for any usual program with its threads, and far from what a
