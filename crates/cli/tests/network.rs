@@ -228,7 +228,7 @@ fn pods_have_addresses_and_give_them_back() {
 
     // A pod that is stopped has none, one that is started again has one again.
     net.ok(&["stop", "a"]);
-    assert_eq!(net.leased(), [b.clone()]);
+    assert_eq!(net.leased(), std::slice::from_ref(&b));
     let stopped: Value = serde_json::from_str(&net.ok(&["inspect", "a", "-o", "json"])).unwrap();
     assert_eq!(stopped["status"]["podIP"], Value::Null);
     net.ok(&["start", "a"]);

@@ -25,7 +25,7 @@ pub fn attach(
 ) -> Result<Vec<IpAddr>, NetworkError> {
     let (pod, ports) = (config.metadata.clone(), config.port_mappings.clone());
     let mut record = Record::new(sandbox, pod, configuration, places.plugins.clone(), ports, namespace);
-    let failed = |source| NetworkError::SetUp { sandbox: sandbox.to_owned(), source };
+    let failed = |source| NetworkError::SetUp { sandbox: sandbox.to_owned(), source: Box::new(source) };
     // Before anything is done: a plugin that is missing could not undo it either.
     for plugin in &record.configuration.plugins {
         find(&record.plugins, name_of(plugin)).map_err(failed)?;
@@ -49,7 +49,11 @@ pub fn attach(
 }
 
 fn destroy(held: &Held, sandbox: &str, source: PluginError) -> NetworkError {
-    NetworkError::Destroy { sandbox: sandbox.to_owned(), source, record: held.folder.clone() }
+    NetworkError::Destroy {
+        sandbox: sandbox.to_owned(),
+        source: Box::new(source),
+        record: held.folder.clone(),
+    }
 }
 
 /// Asks the plugins whether a sandbox's network is as it was set up. Nothing to ask is no error.
@@ -61,7 +65,7 @@ pub fn check(dirs: &Dirs, sandbox: &str, namespace: &str) -> Result<(), NetworkE
     let Some(record) = held.read()?.filter(|r| r.result.is_some() && r.configuration.can_check()) else {
         return Ok(());
     };
-    let failed = |source| NetworkError::Check { sandbox: sandbox.to_owned(), source };
+    let failed = |source| NetworkError::Check { sandbox: sandbox.to_owned(), source: Box::new(source) };
     record.configuration.plugins.iter().try_for_each(|plugin| {
         let previous = previous_at(&record, namespace);
         call(&record, plugin, Verb::Check, previous, namespace).map(drop).map_err(failed)

@@ -119,7 +119,7 @@ pub enum NetworkError {
         sandbox: String,
         /// Why.
         #[source]
-        source: PluginError,
+        source: Box<PluginError>,
     },
     /// A DEL has failed.
     #[error("failed to destroy network for sandbox {sandbox:?}")]
@@ -128,7 +128,7 @@ pub enum NetworkError {
         sandbox: String,
         /// Why.
         #[source]
-        source: PluginError,
+        source: Box<PluginError>,
         /// Its record, without which it is not tried again.
         record: PathBuf,
     },
@@ -139,7 +139,7 @@ pub enum NetworkError {
         sandbox: String,
         /// Why.
         #[source]
-        source: PluginError,
+        source: Box<PluginError>,
     },
     /// Somebody else is at it.
     #[error("another process still sets up or destroys the network of sandbox {sandbox:?}")]
@@ -201,7 +201,7 @@ impl NetworkError {
             NetworkError::Configuration { .. } | NetworkError::Unreadable { .. } => {
                 Some("mend the file, or run without a network of CNI: `--cni-conf-dir none`".to_owned())
             }
-            NetworkError::SetUp { source: PluginError::Missing { .. }, .. } => Some(
+            NetworkError::SetUp { source, .. } if matches!(**source, PluginError::Missing { .. }) => Some(
                 "install the plugins (on Debian: containernetworking-plugins), name their folder with --cni-bin-dir, or run \
                  without a network of CNI: `--cni-conf-dir none`"
                     .to_owned(),
