@@ -161,6 +161,7 @@ impl World {
             .into(),
             claims: [("bound".to_owned(), from_claim(&self.host))].into(),
             job: None,
+            network: None,
         };
         let now = jiff::Timestamp::UNIX_EPOCH;
         let (uid, record) = create(&self.root, vec![new], now).expect("create").remove(0);
