@@ -13,7 +13,7 @@ use std::sync::Mutex;
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 
-use super::switch::{self, Change, Span};
+use super::switch::{self, Change, Lines, Span};
 use crate::host;
 
 const CRATE: &str = "crates/subtree-model";
@@ -27,6 +27,9 @@ const WORKERS: usize = 2;
 const ALONE: &str = include_str!("alone.rs");
 const NO_PROGRAM: &str = "no program";
 const NOT_NOTICED: &str = "nothing";
+
+/// A line of a file.
+type Place = (String, usize);
 
 /// A mutant, by what stays when lines move.
 #[derive(Debug, Clone)]
@@ -233,7 +236,7 @@ impl Bench {
         &self,
         mutants: &[&Mutant],
         apart: &mut BTreeSet<usize>,
-    ) -> Result<BTreeMap<String, Vec<(usize, usize, usize)>>> {
+    ) -> Result<BTreeMap<String, Vec<Lines>>> {
         let mut lines = BTreeMap::new();
         self.restore(mutants)?;
         for file in mutants.iter().map(|mutant| &mutant.file).collect::<BTreeSet<_>>() {
@@ -253,7 +256,7 @@ impl Bench {
     }
 
     /// The test programs, unit tests first, or where the errors are.
-    fn build(&self) -> Result<(Vec<PathBuf>, BTreeSet<(String, usize)>)> {
+    fn build(&self) -> Result<(Vec<PathBuf>, BTreeSet<Place>)> {
         let mut command = host::cargo();
         command
             .current_dir(&self.copy)

@@ -19,12 +19,15 @@ pub(super) struct Change {
     pub(super) replacement: String,
 }
 
+/// The first and the last line of what is a mutant's own, and its number.
+pub(super) type Lines = (usize, usize, usize);
+
 /// A file with mutants behind a switch.
 #[derive(Debug, Default)]
 pub(super) struct Switched {
     pub(super) text: String,
-    /// Lines (first, last) of the new text that are a mutant's own.
-    pub(super) lines: Vec<(usize, usize, usize)>,
+    /// Lines of the new text that are a mutant's own.
+    pub(super) lines: Vec<Lines>,
     /// Mutants that cannot be put behind a switch: in functions within others, in constant ones, and in those whose result
     /// is a type without a name, of which two bodies would be two.
     pub(super) apart: Vec<usize>,
