@@ -92,6 +92,8 @@ fn run_cargo(
 ) -> Result<(bool, BTreeSet<String>, Totals)> {
     let mut command = host::cargo();
     command.arg("test").args(args).envs(variables.iter().map(|(name, value)| (name, value)));
+    // Whatever this machine's configuration of networks is, it is not the tests'.
+    command.env("RHIZOME_CNI_CONF_DIR", "none");
     command.env("RHIZOME_TEST_IMAGES", images).env("TMPDIR", temporary).stdin(Stdio::null());
     let program = kubectl::if_possible("kubectl", kubectl::provide());
     command.envs(program.map(|path| ("RHIZOME_TEST_KUBECTL", path)));

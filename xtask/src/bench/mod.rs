@@ -89,7 +89,8 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
 }
 
 /// `$0` is this program, `$1` the directory of all state, `$3` rhizome. The mounts go with the namespace.
-const INSIDE: &str = r#"trap : INT TERM HUP
+const INSIDE: &str = r#"export RHIZOME_CNI_CONF_DIR=none
+trap : INT TERM HUP
 mount -t tmpfs bench "$1" -o mode=755 || exit 2
 "$0" bench-inside "$@"
 status=$?

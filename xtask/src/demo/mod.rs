@@ -44,7 +44,8 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
 
 /// What runs in the new mount namespace: this program again, and after it (also where Ctrl-C ended it) the end of all
 /// pods. `$0` is the program, `$1` the state's directory, `$3` rhizome.
-const INSIDE: &str = r#"trap : INT TERM HUP
+const INSIDE: &str = r#"export RHIZOME_CNI_CONF_DIR=none
+trap : INT TERM HUP
 "$0" demo-inside "$@"
 status=$?
 "$3" --root "$1" rm --force --all >/dev/null 2>&1
