@@ -169,3 +169,94 @@ fn a_thousand_watches_are_told_and_cost_little() {
         }
     }
 }
+
+/// Watches whose clients do not read hold nobody up, cost what a buffer holds, and lose their connection; a client that comes
+/// back with what it knew last is told that this is too old.
+#[test]
+fn clients_that_do_not_read_are_sent_away() {
+    const SLOW: usize = 50;
+    let Some(node) = Node::start("clients_that_do_not_read_are_sent_away") else { return };
+    node.ok(&["create", "configmap", "news"]);
+    let version = node.ok(&["get", "configmap", "news", "-o", "jsonpath={.metadata.resourceVersion}"]);
+    let path = format!("{CONFIG_MAPS}?watch=true&resourceVersion={version}");
+    let open = || {
+        let mut stream = connect(&node);
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).unwrap();
+        stream
+    };
+    let mut slow: Vec<UnixStream> = (0..SLOW).map(|_| open()).collect();
+    let mut quick = open();
+    let reader = std::thread::spawn(move || {
+        let (mut count, mut chunk) = (0, vec![0; 64 << 10]);
+        let mut last = Vec::new();
+        while !last.windows(12).any(|window| window == b"\"the-last-of") {
+            let read = quick.read(&mut chunk).unwrap();
+            assert!(read > 0, "a client that reads was sent away after {count} bytes");
+            count += read;
+            // A word may be cut in two.
+            last.drain(..last.len().saturating_sub(16));
+            last.extend_from_slice(&chunk[..read]);
+        }
+        count
+    });
+    let watches = |node: &Node| {
+        let (_, metrics) = node.request("GET", "/metrics", "", b"");
+        let line = metrics.lines().find(|line| line.starts_with("rhizome_watches ")).unwrap_or_default();
+        line.rsplit(' ').next().and_then(|number| number.parse::<usize>().ok())
+    };
+    let deadline = Instant::now() + PATIENCE;
+    while watches(&node) != Some(SLOW + 1) {
+        assert!(Instant::now() < deadline, "{:?}", node.request("GET", "/metrics", "", b""));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+
+    // 150 MiB of news, which nobody of the slow ones takes.
+    let before = memory(&node);
+    let news = "n".repeat(512 << 10);
+    let begun = Instant::now();
+    for number in 0..300 {
+        let key = if number == 299 { "the-last-of" } else { "news" };
+        let body = format!(
+            "{{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{{\"name\":\"news\"}},\"data\":{{\"{key}\":\"{number}{news}\"}}}}"
+        );
+        let (code, answer) = node.request("PUT", &format!("{CONFIG_MAPS}/news"), JSON, body.as_bytes());
+        assert_eq!(code, 200, "{answer:.200}");
+    }
+    assert!(reader.join().unwrap() > 100 << 20);
+    let grown = memory(&node).saturating_sub(before);
+    assert!(
+        grown < 128 * 1024,
+        "{grown} KiB for {SLOW} clients that do not read, after {:?}",
+        begun.elapsed()
+    );
+
+    // They are sent away: what comes is what was in the buffers, and then no end in order.
+    let deadline = Instant::now() + PATIENCE * 2;
+    while watches(&node) != Some(0) {
+        assert!(Instant::now() < deadline, "{:?} watches after {:?}", watches(&node), begun.elapsed());
+        std::thread::sleep(Duration::from_millis(200));
+        // The quick one has gone; its watch ends with the next news at the latest.
+        node.ok(&[
+            "label",
+            "configmap",
+            "news",
+            "--overwrite",
+            &format!("at=t{}", begun.elapsed().as_millis()),
+        ]);
+    }
+    for stream in &mut slow {
+        let mut said = Vec::new();
+        let _ = stream.read_to_end(&mut said);
+        assert!(said.len() < 16 << 20 && !said.ends_with(b"0\r\n\r\n"), "{} bytes", said.len());
+    }
+    let (code, told) = node.request("GET", &path, "", b"");
+    assert_eq!(code, 200);
+    assert!(
+        told.contains("\"ERROR\"")
+            && told.contains("\"code\":410")
+            && told.contains("too old resource version"),
+        "{told:.400}"
+    );
+    let after = memory(&node).saturating_sub(before);
+    assert!(after < 96 * 1024, "{after} KiB stay");
+}

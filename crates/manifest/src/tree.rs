@@ -201,6 +201,25 @@ fn first_line(node: &Node) -> Span {
     }
 }
 
+/// In a document that is valid JSON: numbers beyond the range of a float, which are text in YAML, become numbers again.
+/// `text` is what the tree was parsed from.
+pub fn read_numbers_as_json(node: &mut Node, text: &str) {
+    match &mut node.value {
+        Value::String(_) => {
+            let begin = text.get(node.span.start..).and_then(|rest| rest.chars().next());
+            if begin.is_some_and(|c| c == '-' || c.is_ascii_digit()) {
+                let infinite = if begin == Some('-') { f64::NEG_INFINITY } else { f64::INFINITY };
+                node.value = Value::Number(Number::Float(infinite));
+            }
+        }
+        Value::Sequence(items) => items.iter_mut().for_each(|item| read_numbers_as_json(item, text)),
+        Value::Mapping(mapping) => {
+            mapping.entries.iter_mut().for_each(|entry| read_numbers_as_json(&mut entry.value, text));
+        }
+        _ => {}
+    }
+}
+
 /// The steps of an API path: `a.b[0][key]`. A bracket that holds no number is a key.
 struct Steps<'a>(&'a str);
 

@@ -146,7 +146,12 @@ fn parse(about: &About, body: &[u8], format: Format) -> Result<Node> {
     }
     let mut documents = tree::parse_documents(text).into_iter();
     match (documents.next().map(|document| document.root), documents.next()) {
-        (Some(Ok(root)), None) if matches!(root.value, tree::Value::Mapping(_)) => Ok(root),
+        (Some(Ok(mut root)), None) if matches!(root.value, tree::Value::Mapping(_)) => {
+            if format != Format::Yaml {
+                tree::read_numbers_as_json(&mut root, text);
+            }
+            Ok(root)
+        }
         (Some(Err(error)), _) => Err(unrecognized(&error.message)),
         (Some(Ok(_)), None) => {
             Err(unrecognized("json parse error: json: cannot unmarshal into Go value of type struct"))
@@ -161,11 +166,30 @@ pub(crate) fn json_words(text: &str, error: &serde_json::Error) -> String {
         return "unexpected end of JSON input".to_owned();
     }
     let line = text.lines().nth(error.line().saturating_sub(1)).unwrap_or_default();
-    let at = error.column().saturating_sub(1);
-    match line.get(at..).and_then(|rest| rest.chars().next()) {
-        Some(c) => format!("invalid character '{c}' looking for beginning of value"),
-        None => error.to_string(),
-    }
+    let rest = line.get(error.column().saturating_sub(1)..).unwrap_or_default();
+    let Some(c) = rest.chars().next() else { return error.to_string() };
+    // What serde_json was reading, by how it says so; Go says where it was instead.
+    let said = error.to_string();
+    let places = [
+        ("expected `,` or `}`", "after object key:value pair"),
+        ("expected `,` or `]`", "after array element"),
+        ("expected `:`", "after object key"),
+        ("key must be a string", "looking for beginning of object key string"),
+        (
+            "trailing comma",
+            if c == '}' {
+                "looking for beginning of object key string"
+            } else {
+                "looking for beginning of value"
+            },
+        ),
+        ("trailing characters", "after top-level value"),
+        ("control character", "in string literal"),
+        ("invalid escape", "in string escape code"),
+        ("invalid number", "in numeric literal"),
+    ];
+    let place = places.iter().find(|(words, _)| said.starts_with(words)).map(|(_, place)| *place);
+    format!("invalid character '{c}' {}", place.unwrap_or("looking for beginning of value"))
 }
 
 /// The kind of the path, where the object names one.
@@ -509,9 +533,65 @@ mod tests {
             strict(elsewhere),
             "400 the namespace of the provided object does not match the namespace sent on the request"
         );
+        // A number beyond what a float holds is one all the same.
+        for number in ["3", "1.5", "1e999", "-1e999", "123456789012345678901234567890"] {
+            let body = format!(r#"{{"apiVersion":"v1","kind":"Pod","metadata":{{"name":{number}}}}}"#);
+            assert_eq!(
+                strict(&body),
+                "400 Pod in version \"v1\" cannot be handled as a Pod: json: cannot unmarshal number into Go struct field ObjectMeta.metadata.name of type string"
+            );
+        }
         for bad in ["[]", "3", "null", "{\"a\": }", "\u{1}", &"[".repeat(100_000), &"{\"a\":".repeat(10_000)]
         {
             assert!(strict(bad).starts_with("400 "), "{bad:.20}");
+        }
+    }
+
+    #[test]
+    fn malformed_json_is_told_in_gos_words() {
+        let cases = [
+            ("{", "unexpected end of JSON input"),
+            ("{\"a\"", "unexpected end of JSON input"),
+            ("x", "invalid character 'x' looking for beginning of value"),
+            ("{\"a\": }", "invalid character '}' looking for beginning of value"),
+            ("{\"a\": 1,}", "invalid character '}' looking for beginning of object key string"),
+            ("{a: 1}", "invalid character 'a' looking for beginning of object key string"),
+            ("{\"a\" 1}", "invalid character '1' after object key"),
+            ("{\"a\": 1 \"b\": 2}", "invalid character '\"' after object key:value pair"),
+            ("{\"a\": [1 2]}", "invalid character '2' after array element"),
+            ("{} x", "invalid character 'x' after top-level value"),
+            ("{\n  \"a\": ?}", "invalid character '?' looking for beginning of value"),
+        ];
+        for (body, words) in cases {
+            let shown = format!(
+                "400 the object provided is unrecognized (must be of type Pod): couldn't get version/kind; json parse error: {words} ({body})"
+            );
+            assert_eq!(refused(body, ValidationMode::Strict), shown);
+        }
+    }
+
+    #[test]
+    fn malformed_yaml_and_protobuf_are_refused() {
+        let refused = |body: &[u8], format| {
+            let error =
+                object(Resource::ConfigMaps, "default", body, format, ValidationMode::Strict).unwrap_err();
+            (error.code.as_u16(), error.message().to_owned())
+        };
+        for body in ["a: b: c", "- a", "a", "\u{0}", "{", "a: &x [*x]", "---\na: b\n---\nc: d\n", ""] {
+            let (code, said) = refused(body.as_bytes(), Format::Yaml);
+            assert_eq!(code, 400, "{body:?}: {said}");
+            assert!(
+                said.starts_with("the object provided is unrecognized (must be of type ConfigMap)"),
+                "{body:?}: {said}"
+            );
+        }
+        // A ConfigMap's field 1 with a length that is not there, a wire type that is none, and no type at all.
+        let of_config_map = b"k8s\0\x0a\x0f\x0a\x02v1\x12\x09ConfigMap\x12\x02\x0a\x7f";
+        for body in
+            [&b""[..], b"k8s\0", b"k8s", b"{}", b"k8s\0\x0a\x7f", b"k8s\0\x0f", of_config_map, &[0xff; 64]]
+        {
+            let (code, said) = refused(body, Format::Protobuf);
+            assert_eq!(code, 400, "{body:?}: {said}");
         }
     }
 

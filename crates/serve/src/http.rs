@@ -34,7 +34,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 /// The longest body that is taken, as the API server has it.
 pub(crate) const MAX_BODY_BYTES: usize = 3 << 20;
@@ -202,6 +202,16 @@ impl Lines {
     }
 }
 
+/// Ends a connection that cannot be written to: what is queued for it would never go, nor an error behind that.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Cut(Arc<Notify>);
+
+impl Cut {
+    pub(crate) fn cut(&self) {
+        self.0.notify_one();
+    }
+}
+
 /// Who is at the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Peer {
@@ -218,8 +228,10 @@ pub(crate) async fn serve(
     peer: Peer,
     hangup: Option<Hangup>,
 ) {
+    let cut = Cut::default();
     let service = hyper::service::service_fn(|mut request: Request<Incoming>| {
         let shared = shared.clone();
+        request.extensions_mut().insert(cut.clone());
         if let Some(hangup) = &hangup {
             request.extensions_mut().insert(hangup.clone());
         }
@@ -231,9 +243,12 @@ pub(crate) async fn serve(
         .max_buf_size(CONNECTION_BYTES)
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
-    // A client that goes away in the middle is no news.
-    if let Err(error) = connection.await {
-        tracing::debug!(%error, "a connection has ended");
+    tokio::select! {
+        // A client that goes away in the middle is no news.
+        ended = connection => if let Err(error) = ended {
+            tracing::debug!(%error, "a connection has ended");
+        },
+        () = cut.0.notified() => tracing::info!("a watch whose client does not read was ended"),
     }
 }
 
@@ -312,7 +327,10 @@ async fn objects(
                 return Err(ApiError::method_not_allowed());
             }
             match verb {
-                "watch" => watch::watch(shared, resource, namespace, query, accept::form(&accept)?),
+                "watch" => {
+                    let cut = request.extensions().get::<Cut>().cloned().unwrap_or_default();
+                    watch::watch(shared, resource, namespace, query, (accept::form(&accept)?, cut))
+                }
                 "list" => list::list(&shared.store, resource, namespace, query, accept::form(&accept)?),
                 "create" => {
                     let form = accept::form(&accept)?;

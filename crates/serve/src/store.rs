@@ -207,25 +207,26 @@ impl Store {
         Some(objects.into_iter().collect())
     }
 
-    /// The changes after a version, at most `most` of them, and the version up to which that is all. None if they are no
+    /// The changes after a version, at most `most` of them (and no more once they have so many bytes), and the version up to which that is all. None if they are no
     /// longer known, with the version from which on they are.
     pub(crate) fn changes_after(
         &self,
         resource: Resource,
         namespace: Option<&str>,
         version: u64,
-        most: usize,
+        (most, most_bytes): (usize, usize),
     ) -> Result<(Vec<Change>, u64), u64> {
         let memory = lock(&self.memory);
         if version < memory.complete_since {
             return Err(memory.complete_since);
         }
         let from = memory.history.partition_point(|change| change.version <= version);
-        let mut found = Vec::new();
+        let (mut found, mut bytes) = (Vec::new(), 0);
         for change in memory.history.range(from..) {
             if belongs(&change.key, resource, namespace) {
                 found.push(change.clone());
-                if found.len() == most {
+                bytes += change.after.text.len();
+                if found.len() == most || bytes >= most_bytes {
                     return Ok((found, change.version));
                 }
             }
@@ -417,15 +418,18 @@ mod tests {
         assert_eq!(values(&at(then).unwrap()), "a1 b1 ");
         assert_eq!(values(&at(begin).unwrap()), "");
         assert_eq!(at(store.version() + 1), None);
-        let (changes, up_to) = store.changes_after(Resource::ConfigMaps, None, then, 2).unwrap();
+        let (changes, up_to) =
+            store.changes_after(Resource::ConfigMaps, None, then, (2, usize::MAX)).unwrap();
         assert_eq!((changes.len(), up_to), (2, then + 2));
         assert!(changes[1].gone && changes[1].after.version == then + 2);
         for value in 0..HISTORY_CHANGES as u32 {
             set(&store, "z", value, Durability::Passing);
         }
         assert_eq!(at(then), None);
-        let gone = store.changes_after(Resource::ConfigMaps, None, then, 2).unwrap_err();
-        assert!(gone > then && store.changes_after(Resource::ConfigMaps, None, gone, 2).is_ok());
+        let gone = store.changes_after(Resource::ConfigMaps, None, then, (2, usize::MAX)).unwrap_err();
+        assert!(
+            gone > then && store.changes_after(Resource::ConfigMaps, None, gone, (2, usize::MAX)).is_ok()
+        );
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Watching: what has become of objects since a version, and what becomes of them, a JSON object a line.
 //!
 //! A watcher has no queue: it has a place in the store's history and reads on from there when its client has taken what it
-//! was given. One that is so slow that the history has left it behind is told so (410) and ended.
+//! was given. One that is so slow that the history has left it behind is told so (410) and ended; one whose client takes
+//! nothing at all for [`SLOW_AFTER`] loses its connection, and is told when it comes back.
 
 use crate::accept::Form;
 use crate::error::{ApiError, Result};
-use crate::http::{Answer, Lines};
+use crate::http::{Answer, Cut, Lines};
 use crate::kinds::Resource;
 use crate::list;
 use crate::query::Query;
@@ -19,8 +20,12 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Changes that are taken from the history at a time.
+/// Changes that are taken from the history at a time, and how much text: what a client that does not read keeps in memory
+/// that the history has forgotten.
 const AT_ONCE: usize = 64;
+const BYTES_AT_ONCE: usize = 256 << 10;
+/// How long a client may leave what it is sent where it is, with its buffers full.
+const SLOW_AFTER: Duration = Duration::from_secs(30);
 /// How long a watch goes on that says nothing about it; the API server takes between 30 and 60 minutes.
 const LONGEST: Duration = Duration::from_secs(45 * 60);
 /// How often a client that wants bookmarks gets one.
@@ -39,6 +44,8 @@ struct Watcher {
     /// Of the tables only the first has its columns defined.
     headed: bool,
     changed: watch::Receiver<u64>,
+    /// Of the client's connection.
+    cut: Cut,
 }
 
 /// Begins a watch.
@@ -47,7 +54,7 @@ pub(crate) fn watch(
     resource: Resource,
     namespace: Option<&str>,
     query: &Query,
-    form: Form,
+    (form, cut): (Form, Cut),
 ) -> Result<Answer> {
     let selector = Selector::parse(resource, query.text("labelSelector"), query.text("fieldSelector"))?;
     let initial = initial(query)?;
@@ -70,6 +77,7 @@ pub(crate) fn watch(
         version: asked.unwrap_or(0),
         headed: true,
         changed: shared.store.subscribe(),
+        cut,
     };
     let from_now = asked.unwrap_or(0) == 0;
     Ok(Answer::stream("application/json", move |mut lines| async move {
@@ -116,15 +124,26 @@ impl Watcher {
         for (_, stored) in objects {
             if self.selector.selects(&stored) {
                 let line = self.line("ADDED", &stored);
-                lines.send(line).await?;
+                self.send(lines, line).await?;
             }
         }
         self.version = version;
         if marked && self.bookmarks {
             let line = self.bookmark(true);
-            lines.send(line).await?;
+            self.send(lines, line).await?;
         }
         Some(())
+    }
+
+    /// None if the client has gone, or is sent away.
+    async fn send(&self, lines: &mut Lines, line: Vec<u8>) -> Option<()> {
+        match tokio::time::timeout(SLOW_AFTER, lines.send(line)).await {
+            Ok(sent) => sent,
+            Err(_) => {
+                self.cut.cut();
+                None
+            }
+        }
     }
 
     async fn run(&mut self, lines: &mut Lines, until: Instant) {
@@ -148,7 +167,7 @@ impl Watcher {
                 () = tokio::time::sleep_until(bookmark_at), if self.bookmarks => {
                     bookmark_at = Instant::now() + BOOKMARK_EVERY;
                     let line = self.bookmark(false);
-                    if lines.send(line).await.is_none() {
+                    if self.send(lines, line).await.is_none() {
                         return;
                     }
                 }
@@ -169,7 +188,8 @@ impl Watcher {
     async fn send_changes(&mut self, lines: &mut Lines) -> Option<Result<bool>> {
         self.changed.mark_unchanged();
         let namespace = self.namespace.as_deref();
-        let found = self.shared.store.changes_after(self.resource, namespace, self.version, AT_ONCE);
+        let found =
+            self.shared.store.changes_after(self.resource, namespace, self.version, (AT_ONCE, BYTES_AT_ONCE));
         let (changes, up_to) = match found {
             Ok(found) => found,
             Err(oldest) => {
@@ -177,11 +197,11 @@ impl Watcher {
                 return Some(Err(ApiError::expired(text)));
             }
         };
-        let more = changes.len() == AT_ONCE;
+        let more = !changes.is_empty();
         for change in changes {
             if let Some((kind, stored)) = self.seen(&change) {
                 let line = self.line(kind, &stored);
-                lines.send(line).await?;
+                self.send(lines, line).await?;
             }
         }
         self.version = up_to;
