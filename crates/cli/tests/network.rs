@@ -353,3 +353,47 @@ fn without_a_configuration_a_pod_has_its_loopback() {
     net.ok(&["rm", "-f", "a"]);
     net.assert_given_back();
 }
+
+#[test]
+fn kubectl_shows_addresses_and_the_node_says_what_network_it_has() {
+    let name = "kubectl_shows_addresses_and_the_node_says_what_network_it_has";
+    let Some(program) = node::kubectl_program(name) else { return };
+    let Some(net) = Net::new(name) else { return };
+    net.configure(&[]);
+    let mut command = net.command(&["node", "--isolated", "--listen", "127.0.0.1:0"]);
+    let mut served = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(served.stdout.take().unwrap()), &mut line)
+        .unwrap();
+    let kubeconfig = line.trim().strip_prefix("ready: kubectl --kubeconfig ").unwrap().to_owned();
+    let cache = net.folder("kubectl-cache").display().to_string();
+    let kubectl = |args: &[&str]| {
+        let mut command = Command::new(&program);
+        command.args(["--kubeconfig", &kubeconfig, "--cache-dir", &cache]).args(args);
+        let ran = ran(command.env_remove("KUBECONFIG").env("HOME", net.folder("home")).output().unwrap());
+        assert_eq!(ran.status, 0, "kubectl {args:?}: {ran:?}");
+        ran.stdout
+    };
+    let manifest = net.world.file("a.yaml", &server("a", ", hostPort: 8088"));
+    kubectl(&["create", "-f", &manifest]);
+    kubectl(&["wait", "--for=condition=Ready", "pod/a", "--timeout=60s"]);
+    let ip = kubectl(&["get", "pod", "a", "-o", "jsonpath={.status.podIP}"]);
+    assert!(ip.starts_with("10.77.0."), "{ip}");
+    assert_eq!(
+        kubectl(&["get", "pod", "a", "-o", "jsonpath={.status.podIPs}"]),
+        format!("[{{\"ip\":\"{ip}\"}}]")
+    );
+    let wide = kubectl(&["get", "pods", "-o", "wide", "--no-headers"]);
+    assert!(wide.split_whitespace().any(|word| word == ip), "{wide}");
+    assert_eq!(get("10.77.0.1:8088"), format!("I am {ip} at {ip}\ta"));
+    let condition = "jsonpath={.items[0].status.conditions[?(@.type=='NetworkUnavailable')].message}";
+    assert_eq!(
+        kubectl(&["get", "nodes", "-o", condition]),
+        "pods are wired to network \"testnet\" by CNI plugins"
+    );
+    kubectl(&["delete", "pod", "a"]);
+    assert_eq!((net.leased(), net.rules()), (vec![], vec![]));
+    kill_process(Pid::from_child(&served), Signal::TERM).unwrap();
+    served.wait().unwrap();
+    net.assert_forgotten();
+}
