@@ -44,8 +44,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Memory for a connection's head and for what waits to be written.
 const CONNECTION_BYTES: usize = 64 << 10;
-/// Pieces of a stream that wait to be written.
-const STREAM_PIECES: usize = 4;
+/// Pieces of a stream that wait to be written: one may be as long as an object, and a client that does not read keeps them.
+const STREAM_PIECES: usize = 1;
 
 pub(crate) type Body = UnsyncBoxBody<Bytes, Infallible>;
 
