@@ -15,11 +15,12 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::pipe::PipeFlags;
-use rustix::process::{Pid, Signal, WaitOptions};
+use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::ffi::CStr;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use sys::namespace::Namespaces;
@@ -42,6 +43,10 @@ const TOOLS: &str = "/.rhizome-check";
 const STAGING: &str = "/tmp";
 /// mount(8)'s exit status when it mounted but could not write that down in /run, which the world has not.
 const MOUNTED_UNRECORDED: i32 = 16;
+/// As long as a tool may compute: mv(1) between mounts copies, and a folder that is bound into itself has no end.
+const TOOL_CPU_SECONDS: u64 = 2;
+/// What the world's files may take, the tools among them, for the same reason.
+const WORLD_SIZE: &CStr = c"size=64m,nr_inodes=20k";
 /// What the model's world has beside an empty root.
 const PRELUDE: &str = "mkdir /proc /.rhizome-check\nmount -t proc proc /proc";
 
@@ -262,7 +267,7 @@ impl<'a> Shells<'a> {
         rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
         // Read before the folder that they may be in is covered.
         let files = self.tools.read()?;
-        rustix::mount::mount("world", STAGING, "tmpfs", MountFlags::empty(), none)?;
+        rustix::mount::mount("world", STAGING, "tmpfs", MountFlags::empty(), Some(WORLD_SIZE))?;
         std::fs::create_dir(format!("{STAGING}/proc"))?;
         std::fs::create_dir(format!("{STAGING}{TOOLS}"))?;
         for (name, bytes) in files {
@@ -280,6 +285,8 @@ impl<'a> Shells<'a> {
 
     /// In a child: runs the lines that it is asked to, for ever.
     fn serve(&self, at: usize) -> Infallible {
+        let limit = Rlimit { current: Some(TOOL_CPU_SECONDS), maximum: Some(TOOL_CPU_SECONDS + 1) };
+        let _ = rustix::process::setrlimit(Resource::Cpu, limit);
         loop {
             let index = read_line(&self.requests[at].0).ok().flatten().and_then(|line| line.parse().ok());
             let Some(line) = index.and_then(|index: usize| self.script.lines().get(index)) else {
@@ -297,6 +304,9 @@ impl<'a> Shells<'a> {
         let output = self.tools.command(&line.words).output();
         let output = output
             .map_err(|error| format!("the tools cannot be run any more, as after pivot_root: {error}"))?;
+        if output.status.signal() == Some(Signal::XCPU.as_raw()) {
+            return Err(format!("the tool was stopped after {TOOL_CPU_SECONDS} s of processor time"));
+        }
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         let done = output.status.success() || output.status.code() == Some(MOUNTED_UNRECORDED);
         Ok(json!({"succeeded": done, "said": said}))

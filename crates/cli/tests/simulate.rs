@@ -235,6 +235,28 @@ fn moves_across_file_systems_are_as_on_the_machine() {
     );
 }
 
+#[test]
+fn what_is_on_no_device_does_not_become_read_only_instead() {
+    check(
+        "what_is_on_no_device_does_not_become_read_only_instead",
+        "mkdir /a\nmount -t tmpfs x /a\nmkdir /a/b\nmount -t tmpfs y /a/b\numount -r /a\nmkdir /a/c",
+    );
+}
+
+/// mv(1) does not see that it copies into what it copies.
+#[test]
+fn a_tool_that_does_not_end_is_stopped() {
+    let name = "a_tool_that_does_not_end_is_stopped";
+    if !is_root(name) {
+        return;
+    }
+    let script = "mkdir /a\nmount -t tmpfs x /a\nmv . /a/moved\n";
+    let ran = run_with_input(&["simulate", "--check", "-o", "json", "-"], script.as_bytes());
+    let document: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let why = document["check"]["stopped"].as_str().unwrap_or_default();
+    assert_eq!(why, "line 3: the tool was stopped after 2 s of processor time", "{}", document["check"]);
+}
+
 /// Scripts as somebody might type them who does not know better, the same for a seed.
 fn random_script(seed: u64) -> String {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;

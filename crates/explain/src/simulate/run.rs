@@ -771,8 +771,16 @@ impl Run<'_> {
 
     fn unmount_path(&mut self, path: &Path, line: &Unmount) -> Result<(), Fault> {
         let op = Op::UnmountPath { target: path.to_path_buf(), detach: line.lazy, expire: false };
+        let has_device = line.or_read_only
+            && self
+                .table()
+                .mounts
+                .iter()
+                .rev()
+                .find(|row| row.mount_point == path)
+                .is_some_and(is_of_a_device);
         match self.call(&op) {
-            Err(fault) if line.or_read_only && fault.errno == "EBUSY" => {
+            Err(fault) if has_device && fault.errno == "EBUSY" => {
                 let attributes = Attributes { read_only: true, ..Attributes::default() };
                 self.call(&Op::Remount { target: path.to_path_buf(), attributes, bind: false })
             }
@@ -1030,4 +1038,34 @@ fn told(change: Change, pushes: bool, before: &Places, after: &Places) -> Option
         }
     };
     Some((Some(mount), text))
+}
+
+/// Whether libmount takes what a mount shows for something that is on a device: only that does `umount -r` try to make
+/// read-only (`mnt_fstype_is_pseudofs`, util-linux 2.38; of its types those that are met).
+fn is_of_a_device(row: &Mount) -> bool {
+    const PSEUDO: [&str; 22] = [
+        "autofs",
+        "binfmt_misc",
+        "bpf",
+        "cgroup",
+        "cgroup2",
+        "configfs",
+        "debugfs",
+        "devpts",
+        "devtmpfs",
+        "efivarfs",
+        "fusectl",
+        "hugetlbfs",
+        "mqueue",
+        "none",
+        "nsfs",
+        "overlay",
+        "proc",
+        "pstore",
+        "ramfs",
+        "sysfs",
+        "tmpfs",
+        "tracefs",
+    ];
+    !PSEUDO.contains(&row.fs_type.as_str())
 }
