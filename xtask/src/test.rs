@@ -17,7 +17,9 @@ pub(crate) const SKIPPED: &str = "SKIPPED";
 
 /// Runs the tests. `args` are cargo's.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
-    run_with(&[&["--workspace".to_owned()], args].concat(), &[])
+    let sequences = std::env::var(MODEL_SEQUENCES.0).unwrap_or_else(|_| MODEL_SEQUENCES.1.to_owned());
+    let variables = [(MODEL_SEQUENCES.0.to_owned(), sequences)];
+    run_with(&[&["--workspace".to_owned()], args].concat(), &variables)
 }
 
 /// Runs what `args` choose, with these variables.
@@ -84,6 +86,9 @@ impl Totals {
 }
 
 /// Whether all tests passed, the lines of those that were skipped, and how many there were.
+/// Random sequences in which the model is compared with the kernel: a minute's. `cargo test` alone runs 300.
+const MODEL_SEQUENCES: (&str, &str) = ("RHIZOME_MODEL_SEQUENCES", "5000");
+
 fn run_cargo(
     args: &[String],
     variables: &[(String, String)],
