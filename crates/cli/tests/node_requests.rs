@@ -257,6 +257,11 @@ fn clients_that_do_not_read_are_sent_away() {
             && told.contains("too old resource version"),
         "{told:.400}"
     );
-    let after = memory(&node).saturating_sub(before);
-    assert!(after < 96 * 1024, "{after} KiB stay");
+    // What the allocator has free it gives back once nothing changes any more.
+    let deadline = Instant::now() + PATIENCE;
+    while memory(&node).saturating_sub(before) >= 64 * 1024 {
+        let stay = memory(&node).saturating_sub(before);
+        assert!(Instant::now() < deadline, "{stay} KiB stay");
+        std::thread::sleep(Duration::from_millis(200));
+    }
 }

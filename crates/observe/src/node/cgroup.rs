@@ -23,6 +23,8 @@ const MAX_PARTS: usize = 256;
 pub fn parse_cgroup(bytes: &[u8]) -> Membership {
     let mut lines: Vec<(u8, &str)> = bytes
         .split(|&byte| byte == b'\n')
+        // No name that the kernel tells has a zero byte.
+        .filter(|line| !line.contains(&0))
         .filter_map(|line| {
             let mut fields = std::str::from_utf8(line).ok()?.splitn(3, ':');
             let (_, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
