@@ -11,7 +11,7 @@ pub(crate) use condition::For;
 pub(crate) use image::{Image, ImageCommand, ImageInspect, Pull};
 pub(crate) use node::{Diff, MountFilter, MountFormat, Mounts, NodeSource, SnapshotArgs, Watch, WatchFormat};
 pub(crate) use pods::{
-    Attach, Cp, Debug, DetachMounts, Events, Exec, Inspect, Logs, Pods, Ps, Rm, Start, Stop, Top, Wait,
+    Attach, Cp, Debug, DetachMounts, Events, Exec, Inspect, Logs, Named, Pods, Ps, Rm, Start, Stop, Top, Wait,
 };
 pub(crate) use predict::{Lint, LintFormat, Plan, Simulate};
 pub(crate) use why::{Audit, AuditFormat, Graph, GraphFormat, Mend, Why, WhyBusy};

@@ -73,15 +73,22 @@ pub(crate) struct Exec {
     /// Keys that leave the command running (with -it), such as ctrl-x,x; empty means none
     #[arg(long, value_name = "KEYS", default_value = DETACH_KEYS)]
     pub(crate) detach_keys: DetachKeys,
+    #[command(flatten)]
+    pub(crate) of: Named,
+    /// What to run
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) command: Vec<String>,
+}
+
+/// A container that runs.
+#[derive(Debug, Args)]
+pub(crate) struct Named {
     /// The container, as after the slash [default: the pod's first]
     #[arg(short, long, value_name = "CONTAINER")]
     pub(crate) container: Option<String>,
     /// The pod, and after a slash its container
     #[arg(value_name = "POD[/CONTAINER]")]
     pub(crate) pod: String,
-    /// What to run
-    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
-    pub(crate) command: Vec<String>,
 }
 
 /// What leaves a terminal without ending what is on it, as podman and docker have it.
@@ -108,12 +115,8 @@ pub(crate) struct Attach {
     /// Keys that leave its terminal, such as ctrl-x,x; empty means none
     #[arg(long, value_name = "KEYS", default_value = DETACH_KEYS)]
     pub(crate) detach_keys: DetachKeys,
-    /// The container, as after the slash [default: the pod's first]
-    #[arg(short, long, value_name = "CONTAINER")]
-    pub(crate) container: Option<String>,
-    /// The pod, and after a slash its container
-    #[arg(value_name = "POD[/CONTAINER]")]
-    pub(crate) pod: String,
+    #[command(flatten)]
+    pub(crate) of: Named,
 }
 
 /// `rhizome debug`

@@ -28,7 +28,7 @@ const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 250_000_000 };
 pub(crate) fn run(global: &Global, args: &args::Attach) -> Result {
     let world = World::open(global)?;
     let client = &world.client;
-    let target = Target::parse(&args.pod, args.container.as_deref())?;
+    let target = Target::parse(&args.of.pod, args.of.container.as_deref())?;
     let pod = pods::look(client, global, &target.pod)?;
     let name = pods::container(&pod, &target)?.name.clone();
     pod.running_id(&name)?;

@@ -56,8 +56,7 @@ pub(crate) fn run(global: &Global, args: args::Debug) -> Result {
                 stdin: true,
                 tty: args.tty,
                 detach_keys: args.detach_keys,
-                container: Some(name),
-                pod: args.pod,
+                of: args::Named { container: Some(name), pod: args.pod },
             },
         ),
     }

@@ -35,7 +35,7 @@ pub(crate) fn run(global: &Global, args: &args::Exec) -> Result {
     sys::process::ensure_read_only_exe().context("running from a read-only path")?;
     warn_of_the_old_form(args);
     let world = World::open(global)?;
-    let target = Target::parse(&args.pod, args.container.as_deref())?;
+    let target = Target::parse(&args.of.pod, args.of.container.as_deref())?;
     let pod = pods::look(&world.client, global, &target.pod)?;
     let container = pods::container(&pod, &target)?;
     let id = pod

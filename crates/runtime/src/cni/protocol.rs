@@ -2,8 +2,8 @@
 //! output; bounded in time and in what it says.
 
 use super::{PluginError, Verb, answer};
-use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fd::OwnedFd;
+use crate::container::wait_for_end;
+use rustix::fd::AsFd as _;
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::process::{Pid, PidfdFlags, Signal};
 use serde_json::Value;
@@ -11,7 +11,7 @@ use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The most that a plugin may answer, in bytes.
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
@@ -151,30 +151,14 @@ fn read_whole(file: &mut std::fs::File, bytes: u64) -> std::io::Result<Vec<u8>> 
 /// Waits for a plugin; one that takes too long is killed with its children, and then there is no status.
 fn wait(mut child: Child, timeout: Duration) -> std::io::Result<Option<ExitStatus>> {
     let pid = Pid::from_child(&child);
-    let until = Instant::now() + timeout;
-    let ended = wait_for(&rustix::process::pidfd_open(pid, PidfdFlags::empty())?, until)?;
+    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
+    let ended = wait_for_end(pidfd.as_fd(), timeout).map_err(std::io::Error::other)?;
     if !ended {
         // Not waited for yet, so the number still is its own; it leads its group.
         let _ = rustix::process::kill_process_group(pid, Signal::KILL);
     }
     let status = child.wait()?;
     Ok(ended.then_some(status))
-}
-
-fn wait_for(pidfd: &OwnedFd, until: Instant) -> std::io::Result<bool> {
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        let timeout = Timespec {
-            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: left.subsec_nanos().into(),
-        };
-        match rustix::event::poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&timeout)) {
-            Ok(0) => return Ok(false),
-            Ok(_) => return Ok(true),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-    }
 }
 
 /// The beginning of what a plugin has said, behind a colon.
@@ -189,6 +173,7 @@ mod tests {
     use super::*;
     use serde_json::json;
     use std::os::unix::fs::PermissionsExt as _;
+    use std::time::Instant;
 
     /// A folder with a plugin that is a shell script.
     fn plugin(script: &str) -> tempfile::TempDir {
