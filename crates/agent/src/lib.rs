@@ -29,7 +29,6 @@
 //! pod is created: a supervisor has one thread and waits for nobody), and a daemon.
 #![forbid(unsafe_code)]
 
-mod atomic_file;
 mod check;
 pub mod client;
 mod clock;

@@ -5,7 +5,6 @@
 //! Two names for one pod cannot be: the index entry is a symbolic link, and symlink(2) is the one step that
 //! creates a pod. A record without an entry is what a killed `create` or `rm` left; [`sweep`] removes it.
 
-use crate::atomic_file::{self, Survives};
 use crate::root::{Root, make_private_directory};
 use jiff::Timestamp;
 use k8s_openapi::Metadata;
@@ -13,6 +12,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, EphemeralContainer, Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use manifest::claims::ClaimPlace;
 use manifest::workloads::JobTerms;
+use runtime::atomic_file::{self, Survives};
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};

@@ -10,8 +10,8 @@
 //! <run>/runtime                      of the room `runtime`
 //! ```
 
-use crate::atomic_file;
 use crate::record::{PodKey, PodUid};
+use runtime::atomic_file;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;

@@ -1,9 +1,9 @@
 //! `status.json`: the state of a pod's life as its supervisor last wrote it, before it told anybody.
 
-use crate::atomic_file::{self, Survives};
 use crate::lifecycle::PodState;
 use crate::record::PodUid;
 use crate::root::Root;
+use runtime::atomic_file::{self, Survives};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::PathBuf;

@@ -15,6 +15,7 @@
 use crate::exit::{Context as _, Failure, Result};
 use crate::output;
 use agent::Root;
+use runtime::atomic_file::{self, Survives};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{FlockOperation, Mode, OFlags};
@@ -29,7 +30,6 @@ use std::fs::File;
 use std::io::Read as _;
 use std::num::NonZeroI32;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
 use sys::namespace::Namespaces;
 
 /// `rhizome keep`: holds the mount namespace that it was started in until it is ended.
@@ -276,13 +276,6 @@ fn start_keeper(root: &Root, start: Start) -> Result<NonZeroI32> {
     }
 }
 
-/// Nobody ever reads half of it.
-fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
-    let new = path.with_extension("new");
-    std::fs::write(&new, text)?;
-    std::fs::rename(new, path)
-}
-
 fn keeper_arguments(root: &Root) -> Result<Vec<CString>> {
     // The root is only there to be seen in ps(1).
     let arguments = [b"rhizome".as_slice(), b"keep", root.run.as_os_str().as_bytes()];
@@ -303,7 +296,7 @@ fn prepare_keeper(start: &Start, root: &Root) -> std::io::Result<()> {
     rustix::process::chdir("/")?;
     let record = identity(rustix::process::getpid());
     let record = record.ok_or_else(|| std::io::Error::other("/proc does not show the keeper"))?;
-    write_whole(&root.keeper_record(), &record.to_string())
+    atomic_file::write_json(&root.keeper_record(), &record, Survives::Process)
 }
 
 /// In the child: becomes `rhizome keep`, or says why not.

@@ -5,10 +5,11 @@ use crate::exit::{Context as _, Failure, Result};
 use crate::world;
 use explain::finding::{Finding, Mend};
 use explain::mend::Action;
+use runtime::atomic_file::{self, Survives};
 use serde_json::{Value, json};
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::io::Read as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 /// How many are kept.
@@ -62,12 +63,8 @@ fn write(folder: &Path, finding: &Finding, mend: &Mend) -> std::io::Result<()> {
         "also": mend.also,
         "actions": mend.actions,
     });
-    // Beside and renamed, so that a file is whole; the name's end keeps it out of `prune`'s sight.
-    let temporary = folder.join(format!(".{id}.{}", std::process::id()));
-    let mut file =
-        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-    let done = file.write_all(document.to_string().as_bytes());
-    done.and_then(|()| fs::rename(&temporary, folder.join(format!("{id}.json"))))
+    // What is written beside it is no mend for `prune`: its name ends in this process' number.
+    atomic_file::write_json(&folder.join(format!("{id}.json")), &document, Survives::Process)
 }
 
 /// Removes the oldest where there are too many.

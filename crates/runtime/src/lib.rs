@@ -24,6 +24,7 @@
 
 mod app_armor;
 mod assurance;
+pub mod atomic_file;
 pub mod capability;
 pub mod cgroup;
 mod channel;

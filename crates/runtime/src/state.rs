@@ -1,6 +1,7 @@
 //! What is remembered of a container and of a sandbox: one JSON file each, written atomically, believed only
 //! together with what `/proc` says.
 
+use crate::atomic_file::{self, Survives};
 use crate::error::{Error, Result};
 use crate::user::User;
 use jiff::Timestamp;
@@ -9,8 +10,8 @@ use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// Where the runtime keeps what it knows.
@@ -209,19 +210,10 @@ pub(crate) fn make_private_directory(path: &Path) -> Result<()> {
 /// to disk: the state lives in a tmpfs, and processes do not survive what a tmpfs does not.
 pub(crate) fn write_record<T: Serialize>(directory: &Path, name: &str, record: &T) -> Result<()> {
     let path = directory.join(name);
-    let text = serde_json::to_vec(record).map_err(|source| Error::State { path: path.clone(), source })?;
-    let temporary = directory.join(format!(".{name}.{}", std::process::id()));
-    let write = || {
-        crate::fault::point("record.write")?;
-        let mut options = std::fs::OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-        file.write_all(&text)?;
-        crate::fault::point("record.rename")?;
-        std::fs::rename(&temporary, &path)
-    };
-    write().map_err(|source| {
-        let _ = std::fs::remove_file(&temporary);
-        Error::File { action: "write", path, source }
+    atomic_file::write_json(&path, record, Survives::Process).map_err(|source| Error::File {
+        action: "write",
+        path,
+        source,
     })
 }
 

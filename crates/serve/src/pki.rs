@@ -12,11 +12,9 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
+use runtime::atomic_file::{self, Survives};
 use serde_json::json;
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio_rustls::rustls::crypto::ring;
@@ -152,15 +150,7 @@ fn parameters(name: &str, names: Option<Vec<String>>) -> Result<CertificateParam
 
 /// Replaces a file, which only this user can read from its first byte on.
 fn write_private(path: &Path, bytes: &[u8]) -> Result<(), NodeError> {
-    let new = path.with_extension("new");
-    let write = || {
-        let mut open = OpenOptions::new();
-        let mut written = open.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        written.write_all(bytes)?;
-        written.sync_all()?;
-        std::fs::rename(&new, path)
-    };
-    write().map_err(file("write", path))
+    atomic_file::write(path, bytes, Survives::PowerCut).map_err(file("write", path))
 }
 
 #[cfg(test)]

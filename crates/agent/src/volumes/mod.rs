@@ -18,7 +18,6 @@ pub mod pinned;
 mod shared_paths;
 pub mod sub_path;
 
-use crate::atomic_file::{self, Survives};
 use crate::record::{PodRecord, PodUid, RecordError};
 use crate::removal::{self, RemovalError};
 use crate::root::{Root, make_private_directory};
@@ -33,6 +32,7 @@ use manifest::claims::ClaimPlace;
 use manifest::cri::ResolvedVolume;
 use mount_table::MountTable;
 use ownership::Ownership;
+use runtime::atomic_file::{self, Survives};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;

@@ -2,10 +2,10 @@
 //! for all pods that need them, undone with the last of them. The host's own mounts are never changed.
 
 use super::{VolumeCause, read_table};
-use crate::atomic_file::{self, Survives};
 use crate::record::{PodUid, lock_root};
 use crate::root::Root;
 use mount_table::MountTable;
+use runtime::atomic_file::{self, Survives};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;

@@ -31,10 +31,9 @@ pub fn attach(
         find(&record.plugins, name_of(plugin)).map_err(failed)?;
     }
     let held = Held::make(dirs, sandbox)?;
-    point("network.record", &held)?;
     held.write(&record)?;
     let added = match add_all(&mut record) {
-        Ok(()) => point("network.result", &held).and_then(|()| held.write(&record)),
+        Ok(()) => held.write(&record),
         Err(source) => Err(failed(source)),
     };
     let Err(error) = added else {

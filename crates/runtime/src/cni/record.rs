@@ -2,6 +2,7 @@
 //! called and gone after the last one has given everything back. Whoever works on it holds the folder's lock.
 
 use super::{Configuration, NetworkError};
+use crate::atomic_file::{self, Survives};
 use crate::sandbox::mark_of_id;
 use crate::state::{Dirs, check_id};
 use manifest::cri::{PodSandboxMetadata, PortMapping};
@@ -9,8 +10,7 @@ use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fs::File;
-use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -152,16 +152,8 @@ impl Held {
     /// Old or new, whenever we die; and on the disk, since plugins' books are there too.
     pub(super) fn write(&self, record: &Record) -> Result<(), NetworkError> {
         let path = self.folder.join(FILE);
-        let draft = self.folder.join(".network.json");
-        let write = || {
-            let mut options = File::options();
-            let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-            file.write_all(&serde_json::to_vec(record)?)?;
-            file.sync_all()?;
-            std::fs::rename(&draft, &path)?;
-            File::open(&self.folder)?.sync_all()
-        };
-        write().map_err(NetworkError::record("write", &path))
+        atomic_file::write_json(&path, record, Survives::PowerCut)
+            .map_err(NetworkError::record("write", &path))
     }
 
     /// Everything is given back.

@@ -1,5 +1,6 @@
 //! Files that are either the old or the new version, whenever the process or the machine stops: written beside,
-//! then renamed (rename(2) is atomic); with fsync(2) before and after where the content must survive a power cut.
+//! then renamed (rename(2) is atomic); with fsync(2) before and after where the content must survive a power cut. Faults:
+//! `file.write`, `file.rename`.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// What a file must survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Survives {
+pub enum Survives {
     /// The writing process: for `<run>`, which a reboot empties anyhow.
     Process,
     /// A power cut.
@@ -16,14 +17,14 @@ pub(crate) enum Survives {
 }
 
 /// Replaces `path` by a file with these bytes, mode 0600.
-pub(crate) fn write(path: &Path, bytes: &[u8], survives: Survives) -> io::Result<()> {
+pub fn write(path: &Path, bytes: &[u8], survives: Survives) -> io::Result<()> {
     let temporary = temporary_beside(path)?;
     let written = write_new(&temporary, bytes, survives).and_then(|()| {
-        runtime::fault::point("file.rename")?;
+        crate::fault::point("file.rename")?;
         std::fs::rename(&temporary, path)
     });
     if written.is_err() {
-        // The error that matters is the first one; a leftover goes with the pod's folder.
+        // The error that matters is the first one; a leftover goes with the folder.
         let _ = std::fs::remove_file(&temporary);
     }
     written?;
@@ -34,14 +35,14 @@ pub(crate) fn write(path: &Path, bytes: &[u8], survives: Survives) -> io::Result
 }
 
 /// Replaces `path` by `value` as JSON.
-pub(crate) fn write_json<T: serde::Serialize>(path: &Path, value: &T, survives: Survives) -> io::Result<()> {
+pub fn write_json<T: serde::Serialize>(path: &Path, value: &T, survives: Survives) -> io::Result<()> {
     let mut bytes = serde_json::to_vec(value).map_err(io::Error::other)?;
     bytes.push(b'\n');
     write(path, &bytes, survives)
 }
 
 /// Reads JSON; a missing file is `None`, one that does not parse is `InvalidData`.
-pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
+pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -51,7 +52,7 @@ pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> io::Resu
 }
 
 /// fsync(2) of the directory that holds `path`: makes a new, renamed or removed name last.
-pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
+pub fn sync_parent(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(parent) => File::open(parent)?.sync_all(),
         None => Ok(()),
@@ -68,7 +69,7 @@ fn temporary_beside(path: &Path) -> io::Result<PathBuf> {
 }
 
 fn write_new(temporary: &Path, bytes: &[u8], survives: Survives) -> io::Result<()> {
-    runtime::fault::point("file.write")?;
+    crate::fault::point("file.write")?;
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(temporary)?;
     file.write_all(bytes)?;
     match survives {
