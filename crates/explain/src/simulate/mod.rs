@@ -6,21 +6,26 @@
 //! that belongs to a user namespace of its own; what is run in it is still run by the machine's root, as
 //! `nsenter --mount` would.
 //!
-//! What the tools do before and between the calls is theirs: see the modules `mount` and `tools`.
+//! What the tools do before and between the calls is theirs: how their lines are read is in the modules `mount` and `tools`,
+//! how they are run in `run`.
 
 mod mount;
 mod options;
+mod outcome;
 mod pictures;
 mod run;
 mod script;
+mod simulation;
 #[cfg(test)]
 mod tests;
+mod told;
 mod tools;
 mod words;
 
+pub use outcome::{Call, Event, Fault, Outcome, Row, Step, rows};
 pub use pictures::{PICTURES_MAX, Picture};
-pub use run::{Call, Event, Fault, Outcome, Row, Simulation, Step, rows, simulate};
 pub use script::{HOST, Line, MAX_LINES, Script};
+pub use simulation::{Simulation, simulate};
 
 /// A line that is not one of a script's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
