@@ -14,7 +14,7 @@ mod run;
 #[path = "kernel/step.rs"]
 mod step;
 
-use machine::{Model, comparable};
+use machine::{Model, check_reading_back, comparable};
 use std::process::ExitCode;
 use subtree_model::Kernel;
 use subtree_model::switch::{mutant, set_mutant};
@@ -26,28 +26,35 @@ fn running_kernel() -> Option<Kernel> {
     Some(Kernel::V6_18)
 }
 
+/// The kernels on which that test runs, so that what it notices there is noticed.
+const RUN: [Kernel; 2] = [Kernel::V6_18, Kernel::V6_1];
+
 fn main() -> ExitCode {
     let number = mutant();
     let mut ok = true;
     for version in Kernel::ALL {
         ok &= cases::by_the_rules_of(version);
     }
-    if let Some(seed) = (1..=SEQUENCES).find(|&seed| differs(seed, number)) {
-        println!("seed {seed}\ntest random_sequences ... FAILED");
+    // One that notices is enough.
+    let differing = RUN.iter().filter(|_| ok).find_map(|&kernel| {
+        (1..=SEQUENCES).find(|&seed| differs(kernel, seed, number)).map(|seed| (kernel, seed))
+    });
+    if let Some((kernel, seed)) = differing {
+        println!("seed {seed}\ntest random_sequences of {} ... FAILED", kernel.name());
         ok = false;
     }
     if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn differs(seed: u64, number: usize) -> bool {
+fn differs(kernel: Kernel, seed: u64, number: usize) -> bool {
     set_mutant(0);
-    let mut real = Model::new();
+    let mut real = Model::of(kernel);
     set_mutant(number);
-    let mut mutated = Model::new();
+    let mut mutated = Model::of(kernel);
     let mut generator = generate::Generator::new(seed);
     loop {
         set_mutant(number);
-        let Some(step) = generator.next(&mutated) else { return false };
+        let Some(step) = generator.next(&mutated) else { break };
         let said = mutated.step(&step).map(|_| ()).map_err(|refused| refused.errno);
         if mutated.world.check_invariants().is_err() {
             return true;
@@ -59,4 +66,6 @@ fn differs(seed: u64, number: usize) -> bool {
             return true;
         }
     }
+    set_mutant(number);
+    check_reading_back(&mutated.tables()).is_err()
 }

@@ -28,8 +28,7 @@ pub(super) struct Switched {
     pub(super) text: String,
     /// Lines of the new text that are a mutant's own.
     pub(super) lines: Vec<Lines>,
-    /// Mutants that cannot be put behind a switch: in functions within others, in constant ones, and in those whose result
-    /// is a type without a name, of which two bodies would be two.
+    /// Mutants that cannot be put behind a switch: in functions within others, and in constant ones.
     pub(super) apart: Vec<usize>,
 }
 
@@ -65,9 +64,13 @@ pub(super) fn switched(text: &str, changes: &[Change]) -> Switched {
     for function in functions {
         let of_it: Vec<&Change> = changes.iter().filter(|change| change.function == function).collect();
         let (from, to) = (offset(text, function.start), offset(text, function.end));
-        let Some(body) = body_start(&text[from..to]).filter(|_| from >= done) else {
+        let Some((body, boxed)) = body(&text[from..to]).filter(|_| from >= done) else {
             out.apart.extend(of_it.iter().map(|change| change.number));
             continue;
+        };
+        let arm = |body: &str| match &boxed {
+            Some(named) => format!("Box::new({body}) as {named},"),
+            None => body.to_owned(),
         };
         out.text.push_str(&text[done..from + body]);
         out.text.push_str("{ match crate::switch::mutant() {\n");
@@ -75,11 +78,11 @@ pub(super) fn switched(text: &str, changes: &[Change]) -> Switched {
             let first = out.text.matches('\n').count() + 1;
             let mutated = mutated(text, change);
             let end = mutated.len() - (text.len() - to);
-            let _ = writeln!(out.text, "{} => {}", change.number, &mutated[from + body..end]);
+            let _ = writeln!(out.text, "{} => {}", change.number, arm(&mutated[from + body..end]));
             let last = out.text.matches('\n').count();
             out.lines.push((first, last, change.number));
         }
-        let _ = write!(out.text, "_ => {} }} }}", &text[from + body..to]);
+        let _ = write!(out.text, "_ => {} }} }}", arm(&text[from + body..to]));
         done = to;
     }
     out.text.push_str(&text[done..]);
@@ -92,8 +95,9 @@ pub(super) fn mutated(text: &str, change: &Change) -> String {
     format!("{}{}{}", &text[..from], change.replacement, &text[to..])
 }
 
-/// Where a function's body begins; none if it has to be left alone.
-fn body_start(function: &str) -> Option<usize> {
+/// Where a function's body begins, and, if its result is an iterator without a name, what all its bodies come to instead, as
+/// two bodies would be two types; none if it has to be left alone.
+fn body(function: &str) -> Option<(usize, Option<String>)> {
     let mut at = 0;
     for line in function.split_inclusive('\n') {
         let own = line.trim_start();
@@ -103,9 +107,13 @@ fn body_start(function: &str) -> Option<usize> {
         }
         let body = at + function[at..].find('{')?;
         let signature = &function[at..body];
-        let result = signature.split("->").nth(1).unwrap_or_default();
-        let nameless = result.contains("impl ") || signature.contains("const fn");
-        return (!nameless).then_some(body);
+        let result = signature.split("->").nth(1).unwrap_or_default().trim();
+        let boxed = result.strip_prefix("impl ").map(|what| match what.contains('\'') {
+            true => format!("Box<dyn {what}>"),
+            false => format!("Box<dyn {what} + '_>"),
+        });
+        let left_alone = signature.contains("const fn") || (boxed.is_none() && result.contains("impl "));
+        return (!left_alone).then_some((body, boxed));
     }
     None
 }
@@ -148,12 +156,24 @@ mod tests {
     }
 
     #[test]
+    fn iterators_without_a_name_get_one() {
+        let text = "fn all() -> impl Iterator<Item = u8> { 0..3 }\n";
+        let function = Span { start: (1, 1), end: (1, 46) };
+        let switched = switched(text, &[change(1, function, 1, (40, 41), "1")]);
+        assert_eq!(
+            switched.text,
+            "fn all() -> impl Iterator<Item = u8> { match crate::switch::mutant() {\n\
+             1 => Box::new({ 1..3 }) as Box<dyn Iterator<Item = u8> + '_>,\n\
+             _ => Box::new({ 0..3 }) as Box<dyn Iterator<Item = u8> + '_>, } }\n"
+        );
+        assert_eq!((switched.lines, switched.apart), (vec![(2, 2, 1)], vec![]));
+    }
+
+    #[test]
     fn what_cannot_be_switched_is_said() {
-        let text = "fn all() -> impl Iterator<Item = u8> { 0..3 }\nconst fn two() -> u8 { 2 }\n";
-        let first = Span { start: (1, 1), end: (1, 46) };
-        let second = Span { start: (2, 1), end: (2, 28) };
-        let changes = [change(1, first, 1, (40, 41), "1"), change(2, second, 2, (24, 25), "0")];
-        let switched = switched(text, &changes);
-        assert_eq!((switched.text.as_str(), switched.apart), (text, vec![1, 2]));
+        let text = "const fn two() -> u8 { 2 }\n";
+        let function = Span { start: (1, 1), end: (1, 28) };
+        let switched = switched(text, &[change(1, function, 1, (24, 25), "0")]);
+        assert_eq!((switched.text.as_str(), switched.apart), (text, vec![1]));
     }
 }
