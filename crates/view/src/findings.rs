@@ -24,14 +24,50 @@ pub fn findings(findings: &[Finding], wide: bool, columns: usize, paint: Paint) 
     text
 }
 
-/// Findings one below the other, without a count.
-pub fn list(findings: &[Finding], columns: usize, paint: Paint) -> String {
+/// Findings one below the other, without a count; those that say the same of several places as one, with all these places.
+pub fn grouped(findings: &[Finding], columns: usize, paint: Paint) -> String {
+    let mut groups: Vec<Vec<&Finding>> = Vec::new();
+    for finding in findings {
+        let same =
+            |group: &&mut Vec<&Finding>| group.first().is_some_and(|first| says_the_same(first, finding));
+        match groups.iter_mut().find(same) {
+            Some(group) => group.push(finding),
+            None => groups.push(vec![finding]),
+        }
+    }
     let mut text = String::new();
-    findings.iter().for_each(|finding| write_finding(&mut text, finding, columns, paint));
+    for group in groups {
+        let Some((first, rest)) = group.split_first() else { continue };
+        write_title(&mut text, first, columns, paint);
+        let places = rest.iter().filter_map(|finding| finding.place.as_deref());
+        places.for_each(|place| write_part(&mut text, "also:", place, columns, paint));
+        write_rest(&mut text, first, columns, paint);
+    }
     text
 }
 
+/// Whether two differ in the place alone, with which their titles begin.
+fn says_the_same(one: &Finding, other: &Finding) -> bool {
+    let rest = |finding: &Finding| {
+        let rest = finding.title.strip_prefix(finding.place.as_deref()?)?;
+        Some(rest.to_owned())
+    };
+    let title = rest(one);
+    title.is_some()
+        && title == rest(other)
+        && one.id == other.id
+        && one.severity == other.severity
+        && one.why == other.why
+        && one.evidence == other.evidence
+        && one.mends == other.mends
+}
+
 pub(crate) fn write_finding(text: &mut String, finding: &Finding, columns: usize, paint: Paint) {
+    write_title(text, finding, columns, paint);
+    write_rest(text, finding, columns, paint);
+}
+
+fn write_title(text: &mut String, finding: &Finding, columns: usize, paint: Paint) {
     let (severity, painted): (_, fn(Paint, &str) -> String) = match finding.severity {
         Severity::Problem => ("problem", Paint::bad),
         Severity::Limit | Severity::Fine => ("limit", Paint::warn),
@@ -41,7 +77,6 @@ pub(crate) fn write_finding(text: &mut String, finding: &Finding, columns: usize
     let title = wrap(&format!("{label} {}", printable(&finding.title)), columns, 2);
     let title = title.strip_prefix(&label).unwrap_or(&title);
     let _ = writeln!(text, "{}{}", painted(paint, &label), paint.strong(title));
-    write_rest(text, finding, columns, paint);
 }
 
 /// All but the title: why, evidence, mends.

@@ -1,7 +1,7 @@
 //! What else there is to say of containers' volumes: what pins, what can be written, what is not seen, what stays.
 
 use super::node::There;
-use super::pods::{MountAsked, VolumeKind};
+use super::pods::{MountAsked, NODE_FILES, VolumeKind};
 use super::stage::{Planned, Stage, Started};
 use crate::build::What;
 use crate::finding::Finding;
@@ -42,8 +42,10 @@ pub(super) fn findings(stage: &Stage<'_>, bare: &Stage<'_>) -> Vec<Finding> {
                 ends_at_slave,
                 left_at_exit,
                 ours_goes,
+                needs_mount_points,
             ];
-            findings.extend(rules.into_iter().filter_map(|rule| rule(&subject)));
+            let told = rules.into_iter().filter_map(|rule| rule(&subject));
+            findings.extend(told.map(|finding| finding.about(subject.named())));
         }
     }
     findings
@@ -106,11 +108,12 @@ fn some(count: usize) -> String {
 /// A source that is not there and has no type: a runtime makes a directory of it.
 fn missing(subject: &Subject<'_>) -> Option<Finding> {
     let missing = subject.stage.there(subject.mount) == Some(There::Missing);
-    (missing && subject.mount.kind == VolumeKind::HostPath && subject.mount.sub_path.is_none()).then(|| {
+    let unasked = subject.mount.kind == VolumeKind::HostPath && subject.mount.untyped;
+    (missing && unasked && subject.mount.sub_path.is_none()).then(|| {
         Finding::limit(
             "source-missing",
             format!("{}: {} is not there", subject.named(), subject.mount.place.display()),
-            "It is made, as an empty directory unless its type says FileOrCreate: also where a socket or a file was meant. `type: Directory`, `File` or `Socket` would refuse it.",
+            "The hostPath has no type, so an empty directory is made of it, also where a socket or a file was meant. With `type: Directory`, `File` or `Socket` the pod would wait for it instead.",
         )
     })
 }
@@ -135,6 +138,10 @@ fn pins(subject: &Subject<'_>) -> Option<Finding> {
         "It is a private copy of the tree as it is at the container's start. What the node unmounts later stays mounted here, so that its device stays busy; what it mounts later is not seen.",
     );
     let finding = finding.seen_paths(copies.iter().map(|(mount, _)| mount.mount_point.as_path()));
+    // The API server refuses the two together.
+    if subject.mount.mount.recursive_read_only {
+        return Some(finding);
+    }
     Some(finding.mend_manifest(
         "mountPropagation: HostToContainer",
         "of this volumeMount: it then follows the node (whose mount must be shared)",
@@ -172,7 +179,12 @@ fn writable(subject: &Subject<'_>) -> Option<Finding> {
             )
         }
     };
-    let why = "readOnly is of the volume's own mount alone; each mount below has an attribute of its own.";
+    let why = match subject.propagates() {
+        false => "readOnly is of the volume's own mount alone; each mount below has an attribute of its own.",
+        true => {
+            "readOnly is of the volume's own mount alone; each mount below has an attribute of its own. recursiveReadOnly is not to be had together with propagation."
+        }
+    };
     let finding = Finding::limit("writable-below-read-only", title, why).seen_paths(writable.into_iter());
     Some(match later {
         true => finding,
@@ -288,11 +300,11 @@ fn left_at_exit(subject: &Subject<'_>) -> Option<Finding> {
         _ => Finding::limit(
             "left-at-exit",
             format!("{}: what it mounts there stays on the node when it ends", subject.named()),
-            "So it is in Kubernetes, and one more is stacked at each start. `rhizome ps` and `rm` name them.",
+            "So it is in Kubernetes, and right for a driver that mounts for others. What the container mounts anew at every start, without unmounting it, is stacked once more each time. `rhizome ps` and `rm` name what is left.",
         )
         .mend_manifest(
             "rhizome.dev/mounts-at-end: detach",
-            "an annotation of the pod; with rhizome they then go with it",
+            "an annotation of the pod, if the mounts are of no use without it: with rhizome they then go with it",
         ),
     };
     Some(finding)
@@ -327,8 +339,46 @@ fn ours_goes(subject: &Subject<'_>) -> Option<Finding> {
     }
     let finding = Finding::limit(
         "unmount-takes-ours",
-        format!("{}: {} of the container's own in it", subject.named(), some(gone.len())),
-        "They go nowhere else, but unmounts propagate by place: should the node, or a peer, mount at the same place and unmount that, the container's own goes too.",
+        format!(
+            "{}: {} of the container's own in it can be unmounted from outside",
+            subject.named(),
+            some(gone.len())
+        ),
+        "Unmounts propagate by place: should the node, or another container that the volume reaches, mount something at the same place and unmount that, the container's own mount there goes too. Mounted beside the volume it would not.",
     );
     Some(finding.seen_paths(gone.into_iter()))
+}
+
+/// What is mounted in a read-only volume needs a place there that nothing can make. (Where it is known to be missing, the
+/// container has a fault.)
+fn needs_mount_points(subject: &Subject<'_>) -> Option<Finding> {
+    if !subject.mount.mount.readonly || !subject.mount.directory {
+        return None;
+    }
+    let asked = &subject.planned.asked;
+    let own = &subject.mount.mount.container_path;
+    let nearest = |point: &Path| {
+        let paths = asked.mounts.iter().map(|mount| mount.mount.container_path.as_path());
+        paths
+            .filter(|path| *path != point && point.starts_with(path))
+            .max_by_key(|path| path.components().count())
+    };
+    let files = NODE_FILES.map(Path::new).into_iter().chain([asked.termination_log.as_path()]);
+    let points = asked.mounts.iter().map(|mount| mount.mount.container_path.as_path()).chain(files);
+    let unknown = points.filter(|point| nearest(point) == Some(own)).filter_map(|point| {
+        let place = mount_table::join(&subject.mount.place, point.strip_prefix(own).ok()?);
+        subject.stage.node.source(&place).is_none().then_some(place)
+    });
+    let places: Vec<PathBuf> = unknown.collect();
+    if places.is_empty() {
+        return None;
+    }
+    let what =
+        if places.len() == 1 { "a mount point".to_owned() } else { format!("{} mount points", places.len()) };
+    let finding = Finding::limit(
+        "mount-point-in-read-only",
+        format!("{} is read-only, and needs {what} that cannot be made", subject.named()),
+        "Another volume, or a file that every container gets, is mounted in it. If the place is not there, the container does not start: mkdir …: read-only file system.",
+    );
+    Some(finding.seen_paths(places.iter().map(PathBuf::as_path)))
 }

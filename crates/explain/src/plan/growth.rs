@@ -11,6 +11,7 @@ use super::pods::{ContainerAsked, MountAsked};
 use super::stage::{PROBE, Planned, Stage, node_files};
 use crate::build::{Bind, Facts, ReadOnly, What, build};
 use manifest::cri::MountPropagation;
+use mount_table::MountTable;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use subtree_model::{Attributes, Handle, Missing, Op, PropagationType, Refused, RuleId, World};
@@ -92,7 +93,7 @@ pub(super) fn reports(bare: &Stage<'_>, all: &Stage<'_>, restarts: u32) -> Vec<R
 
 fn growth(bare: &Stage<'_>, planned: &Planned, runtime: Runtime, restarts: u32) -> Growth {
     let mut asked = planned.asked.clone();
-    let otherwise = rewrite(&mut asked, runtime);
+    let otherwise = rewrite(&mut asked, runtime, &bare.host());
     let mut growth = Growth {
         container: asked.id(),
         fault: asked.fault.clone(),
@@ -157,8 +158,10 @@ fn share_pods(stage: &mut Stage<'_>) {
 }
 
 /// What a runtime makes of a mode that is not what the API says.
-fn rewrite(asked: &mut ContainerAsked, runtime: Runtime) -> Vec<(PathBuf, &'static str)> {
+fn rewrite(asked: &mut ContainerAsked, runtime: Runtime, host: &MountTable) -> Vec<(PathBuf, &'static str)> {
     let mut otherwise = Vec::new();
+    // Then the runtime's copy of the node's mounts is not private, and what podman binds with them neither.
+    let propagates = asked.mounts.iter().any(|mount| mount.mount.propagation != MountPropagation::Private);
     for mount in &mut asked.mounts {
         let path = mount.mount.container_path.clone();
         let private = mount.mount.propagation == MountPropagation::Private;
@@ -176,8 +179,15 @@ fn rewrite(asked: &mut ContainerAsked, runtime: Runtime) -> Vec<(PathBuf, &'stat
                     "HostToContainer: in a user namespace (hostUsers: false) runc's copy is a slave",
                 ));
             }
-        } else if runtime == Runtime::Podman && mount.mode.as_deref() == Some("None") {
-            otherwise.push((path, "private without what is mounted below: not recursive"));
+        } else if runtime == Runtime::Podman && mount.mode.as_deref() == Some("None") && propagates {
+            // pkg/specgen/generate/kube: `private`, and pkg/util/mount_opts.go adds `rbind`.
+            let below = host.below(&mount.place).into_iter().filter(|m| m.mount_point != mount.place);
+            if below.into_iter().any(|mount| mount.propagation.is_shared() || mount.propagation.is_slave()) {
+                otherwise.push((
+                    path,
+                    "private without its submounts: what is mounted in it goes on propagating, as another volume of the container does",
+                ));
+            }
         }
     }
     otherwise
@@ -275,9 +285,9 @@ fn calls(stage: &Stage<'_>, asked: &ContainerAsked, runtime: Runtime, root: &Pat
         let explicit = asked.mounts.iter().any(|mount| {
             mount.mode.as_deref() == Some("None") && mount.mount.container_path == placed.target
         });
-        let recursive = !(runtime == Runtime::Podman && explicit);
+        let typed_alone = runtime == Runtime::Podman && explicit;
         match placed.what {
-            What::Bind(bind) => add_bind(&mut ops, &bind, &target, recursive),
+            What::Bind(bind) => add_bind(&mut ops, &bind, &target, !typed_alone),
             What::FileSystem(new) => {
                 ops.extend(make(&target, true));
                 ops.push(Op::Mount {
@@ -335,10 +345,10 @@ fn make(path: &Path, directory: bool) -> [Op; 2] {
     [open, Op::Close { handle: PROBE }]
 }
 
-/// A bind, and then its type: two calls, so that between them it is what the bind made it.
+/// A bind with all below, and then its type, perhaps of all below: two calls, so that between them it is what the bind made it.
 fn add_bind(ops: &mut Vec<Op>, bind: &Bind, target: &Path, recursive: bool) {
     ops.extend(make(target, bind.directory));
-    ops.push(Op::Bind { source: bind.source.clone(), target: target.to_owned(), recursive });
+    ops.push(Op::Bind { source: bind.source.clone(), target: target.to_owned(), recursive: true });
     let to = match bind.propagation {
         MountPropagation::Private => PropagationType::Private,
         MountPropagation::HostToContainer => PropagationType::Slave,

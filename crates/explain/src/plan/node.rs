@@ -144,7 +144,8 @@ impl Node {
             // The root's is outside of the table, as where an initial RAM disk was.
             parent: MountId(match point {
                 "/" => 0,
-                "/dev/shm" => 4,
+                "/sys/fs/cgroup" => 3,
+                "/dev/shm" | "/dev/pts" => 4,
                 _ => 1,
             }),
             device: Device { major: 0, minor: id as u32 + 20 },
@@ -164,6 +165,8 @@ impl Node {
             ("/dev", "devtmpfs"),
             ("/dev/shm", "tmpfs"),
             ("/run", "tmpfs"),
+            ("/sys/fs/cgroup", "cgroup2"),
+            ("/dev/pts", "devpts"),
         ];
         let rows = rows.into_iter().zip(1..).map(|((point, fs_type), id)| row(id, point, fs_type));
         Node::new(Origin::Assumed, MountTable { mounts: rows.collect() })

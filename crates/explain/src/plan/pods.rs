@@ -52,6 +52,8 @@ pub struct MountAsked {
     pub mode: Option<String>,
     /// The folder of the node that is mounted: that of the volume, `subPath` included.
     pub place: PathBuf,
+    /// Whether it is a hostPath without a type: what is missing is then made.
+    pub untyped: bool,
     /// `subPath`, or `subPathExpr` as it is written.
     pub sub_path: Option<PathBuf>,
     /// Whether it is taken for a directory.
@@ -114,6 +116,8 @@ pub(super) struct VolumeAsked {
     pub(super) kind: VolumeKind,
     pub(super) path: PathBuf,
     pub(super) directory: bool,
+    /// A hostPath without a type.
+    untyped: bool,
     /// Whether a container asks for propagation on it.
     pub(super) propagates: bool,
     /// Why the kubelet would not set it up.
@@ -273,6 +277,7 @@ impl PodAsked {
                 volume: Some(written.name.clone()),
             },
             kind: volume.kind,
+            untyped: volume.untyped,
             mode: written.mount_propagation.clone(),
             place,
             directory: if sub_path.is_some() { !files } else { volume.directory },
@@ -393,6 +398,7 @@ impl VolumeAsked {
             kind,
             path: own(plugin),
             directory: true,
+            untyped: false,
             propagates,
             fault: None,
         };
@@ -444,6 +450,7 @@ impl VolumeAsked {
             kind: VolumeKind::HostPath,
             path: canonical,
             directory,
+            untyped: kind.is_empty(),
             propagates,
             fault,
         }

@@ -335,7 +335,71 @@ fn what_other_runtimes_rewrite_is_told() {
     ));
     let otherwise: Vec<usize> =
         plan.runtimes.iter().map(|report| report.containers[0].otherwise.len()).collect();
-    assert_eq!(otherwise, [0, 0, 1, 1], "CRI-O and podman");
+    assert_eq!(otherwise, [0, 0, 1, 0], "CRI-O");
+}
+
+/// `private` and not `rprivate`, but with `rbind`: where the runtime's copy of the node's mounts is not private, what is
+/// mounted in the volume is a peer or a slave of the node's, and what is mounted below that goes out.
+#[test]
+fn podmans_none_is_of_the_volume_alone() {
+    let node = shared_node(&[("/srv/v/disk", "ext4", "shared:9")]);
+    let with = |mode: &str| {
+        let mounts = format!(
+            "{}, {{name: w, mountPath: /w, mountPropagation: {mode}}}, {{name: t, mountPath: /mnt/test/disk/t}}",
+            volume("None")
+        );
+        let volumes = format!("{AT}, {{name: w, hostPath: {{path: /srv/w}}}}, {{name: t, emptyDir: {{}}}}");
+        let plan = planned_on(&node, &pod("p", &mounts, &volumes), &[]);
+        let told = plan.runtimes.iter().map(|report| {
+            let growth = &report.containers[0];
+            (growth.otherwise.len(), growth.starts.iter().map(|start| start.mounts).sum::<usize>() > 0)
+        });
+        told.collect::<Vec<_>>()
+    };
+    assert_eq!(with("None"), [(0, false); 4]);
+    assert_eq!(with("Bidirectional"), [(0, false), (0, false), (0, false), (1, true)]);
+}
+
+#[test]
+fn what_to_do_is_never_what_the_api_server_refuses() {
+    let node = shared_node(&[("/srv/v/disk", "ext4", "shared:9")]);
+    let mend = |fields: &str| {
+        let text = pod("p", &volume("").replace('}', fields), AT);
+        let found = planned_on(&node, &text, &[]).findings;
+        found.iter().find(|finding| finding.id == "pins-mounts").unwrap().mends.len()
+    };
+    assert_eq!(mend("}"), 1);
+    assert_eq!(mend(", readOnly: true, recursiveReadOnly: Enabled}"), 0, "not together with propagation");
+}
+
+#[test]
+fn a_mount_point_in_a_read_only_volume_is_told_where_nobody_has_looked() {
+    let inner = "{name: w, mountPath: /mnt/test/inner}, {name: w, mountPath: /mnt/test/inner/deeper}";
+    let volumes = format!("{AT}, {{name: w, emptyDir: {{}}}}");
+    let told = |node: &Node, fields: &str| {
+        let mounts = format!("{}, {inner}", volume("").replace('}', fields));
+        let found = planned_on(node, &pod("p", &mounts, &volumes), &[]).findings;
+        let found = found.into_iter().find(|finding| finding.id == "mount-point-in-read-only");
+        found.map(|finding| finding.evidence)
+    };
+    let mut node = Node::assumed();
+    assert_eq!(told(&node, ", readOnly: true}"), Some(vec!["/srv/v/inner".to_owned()]));
+    assert_eq!(told(&node, "}"), None, "it can be made");
+    let there = Source { canonical: "/srv/v/inner".into(), there: There::Directory };
+    node.sources.insert("/srv/v/inner".into(), there);
+    assert_eq!(told(&node, ", readOnly: true}"), None, "it is there");
+}
+
+#[test]
+fn what_is_made_of_a_missing_source_is_told_where_no_type_asks_for_it() {
+    let told = |kind: &str| {
+        let mut node = Node::assumed();
+        node.sources.insert("/srv/v".into(), Source { canonical: "/srv/v".into(), there: There::Missing });
+        let volume = format!("{{name: v, hostPath: {{path: /srv/v, type: {kind}}}}}");
+        ids(&planned_on(&node, &pod("p", &self::volume(""), &volume), &[]))
+    };
+    assert_eq!(told("''"), ["source-missing"]);
+    assert_eq!(told("DirectoryOrCreate"), Vec::<&str>::new());
 }
 
 #[test]
