@@ -216,7 +216,8 @@ impl World {
         let mut copies = Vec::with_capacity(receivers.len());
         let mut last = source;
         for &receiver in &receivers {
-            let mut flags = CopyFlags { shared: true, ..CopyFlags::default() };
+            // What is copied for a peer has a group, which the copy joins.
+            let mut flags = CopyFlags::default();
             if receiver.first_slave {
                 last = self.master_for(receiver.mount, last, source);
                 flags = CopyFlags { slave: true, shared: self.mounts[receiver.mount].shared, ..flags };

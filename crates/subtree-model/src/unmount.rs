@@ -271,9 +271,7 @@ impl World {
         };
         let Some(onto) = onto.get() else { return };
         self.displace(cover);
-        if at != cover {
-            self.displace(at);
-        }
+        self.displace(at);
         self.place(cover, onto, point);
         effects
             .push(RuleId::UnmountSlidesDown, Change::SlidDown { mount: self.id(cover), onto: self.id(onto) });
@@ -342,10 +340,9 @@ impl World {
             effects.push(rule, Change::Detached { mount: self.id(mount), namespace });
         }
         let Some(parent) = self.mounts[mount].parent.get() else { return };
-        // Where children go first, the parent is known by being about to go.
-        let will_be = self.kernel.unmounts_by_marks() && self.mounts[parent].stage == Stage::Taken;
-        let parent_is_unmounted = will_be || self.mounts[parent].namespace.is_none();
-        let stays = !how.sync && parent_is_unmounted && (how.connected || self.mounts[mount].locked);
+        // Whether before or after it: of what is received, children may go first.
+        let parent_goes = self.mounts[parent].stage == Stage::Taken;
+        let stays = !how.sync && parent_goes && (how.connected || self.mounts[mount].locked);
         if !stays {
             self.displace(mount);
         }
