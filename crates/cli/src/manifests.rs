@@ -10,6 +10,7 @@ use agent::Client;
 use agent::client::PodRef;
 use manifest::{Loaded, Object, Source, ValidationMode};
 use std::io::Read as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 /// The largest manifest: what the API server takes, with room.
@@ -31,11 +32,16 @@ pub(crate) fn read(files: &[impl AsRef<Path>]) -> Result<Vec<(String, Vec<u8>)>>
                 std::io::ErrorKind::NotFound => {
                     Failure::wrong_use(format!("the path {:?} does not exist", file.display().to_string()))
                 }
+                // Its owner can mend that, and need not be root.
+                std::io::ErrorKind::PermissionDenied => {
+                    Failure::from(anyhow::anyhow!("reading {}: {error}", file.display()))
+                        .hint(format!("let us read it: ls -l {}", mount_table::shell_word(file)))
+                }
                 _ => Failure::from(error).said(format!("reading {}", file.display())),
             })?;
             let read = opened.take(MAX_MANIFEST_BYTES + 1).read_to_end(&mut bytes);
             read.context(format!("reading {}", file.display()))?;
-            file.display().to_string()
+            mount_table::readable(file.as_os_str().as_bytes())
         };
         if bytes.len() as u64 > MAX_MANIFEST_BYTES {
             return Err(Failure::wrong_use(format!(

@@ -3,6 +3,9 @@
 mod support;
 
 use serde_json::Value;
+use std::ffi::OsStr;
+use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use support::{run, run_with_input};
 
@@ -137,4 +140,73 @@ fn rules_explain_themselves() {
     assert!(kernel.stdout.starts_with("# receive-slave\n\nWhat happens: a slave"), "{}", kernel.stdout);
     let ran = run(&["lint", "--explain", "unknown-mod"]);
     assert!(ran.status == 2 && ran.stderr.contains("did you mean unknown-mode?"), "{ran:?}");
+}
+
+/// Names of files are not trusted either: they begin no line of their own, and two that are shown alike are two.
+#[test]
+fn names_of_files_may_be_anything() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &[u8]| directory.path().join(OsStr::from_bytes(name));
+    let longer = BAD.replace("name: p\n", "name: a-much-longer-name\n");
+    let names: [(&[u8], &str); 6] = [
+        (b"a\nerror: forged.yaml", BAD),
+        (b"b\xff.yaml", BAD),
+        (b"b\xfe.yaml", &longer),
+        (b"c\"\\.yaml", BAD),
+        (b"d \xe2\x80\xae.yaml", BAD),
+        (b"e::error file=x::,%0A.yaml", BAD),
+    ];
+    names.iter().for_each(|(name, text)| std::fs::write(file(name), text).unwrap());
+    let folder = directory.path().to_str().unwrap();
+    symlink(".", file(b"loop")).unwrap();
+
+    let plain = run(&["lint", folder]);
+    assert!(!plain.stdout.lines().any(|line| line.starts_with("error: forged")), "{}", plain.stdout);
+    assert!(!plain.stdout.contains('\u{202e}'), "it turns the direction of writing");
+    let github = run(&["lint", "--format=github", folder]);
+    assert!(github.stdout.lines().all(|line| line.starts_with("::") && line.matches("::").count() >= 2));
+    assert!(!github.stdout.contains("::error file=x"), "{}", github.stdout);
+
+    let fixed = |text: &str| {
+        text.replace("HostToContaine\n", "HostToContainer\n").replace("Propogation", "Propagation")
+    };
+    let patch = run(&["lint", "--diff", folder]);
+    let lines = patch.stdout.lines().filter(|line| line.starts_with("--- ")).count();
+    assert_eq!(lines, names.len(), "{}", patch.stdout);
+    assert!(patch.stdout.contains("a\\nerror: forged.yaml\"\n"), "as git quotes it: {}", patch.stdout);
+    assert_eq!(run(&["lint", "--fix", folder]).status, 1);
+    for (name, text) in names {
+        assert_eq!(std::fs::read_to_string(file(name)).unwrap(), fixed(text), "{name:?}");
+    }
+}
+
+/// To patch(1), each diff is of the file that it names.
+#[test]
+fn the_diff_is_one_for_patch() {
+    let directory = tempfile::tempdir().unwrap();
+    for name in ["plain.yaml", "with blank.yaml", "two\nlines.yaml", "quote\".yaml"] {
+        let path = directory.path().join(name);
+        std::fs::write(&path, BAD.replace('\n', "\r\n")).unwrap();
+        let diff = std::process::Command::new(env!("CARGO_BIN_EXE_rhizome"))
+            .args(["lint", "--diff", name])
+            .current_dir(directory.path())
+            .output()
+            .unwrap();
+        let mut patch = match std::process::Command::new("patch")
+            .args(["--binary", "-s", "-p1"])
+            .current_dir(directory.path())
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+        {
+            Ok(patch) => patch,
+            Err(error) => {
+                return support::skipped("the_diff_is_one_for_patch", &format!("no patch(1): {error}"));
+            }
+        };
+        patch.stdin.take().unwrap().write_all(&diff.stdout).unwrap();
+        assert!(patch.wait().unwrap().success(), "{name:?}: {}", String::from_utf8_lossy(&diff.stdout));
+        let fixed =
+            BAD.replace("HostToContaine\n", "HostToContainer\n").replace("Propogation", "Propagation");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), fixed.replace('\n', "\r\n"), "{name:?}");
+    }
 }

@@ -328,3 +328,18 @@ fn a_claim_is_judged_by_the_volume_that_it_is_bound_to() {
     assert_eq!(ids(&[pod, claim].concat()), Vec::<&str>::new());
     assert_eq!(ids(&[pod, claim, volume].concat()), ["bidirectional-on-root"]);
 }
+
+/// A page promises the annotation only where there is an object to annotate, and there it works.
+#[test]
+fn what_a_rule_says_can_be_silenced_can_be() {
+    for rule in RULES {
+        let annotation = format!("metadata:\n  annotations: {{rhizome.dev/ignore: {}}}\n", rule.id);
+        let text = match rule.bad.contains("rhizome.dev/ignore: ") {
+            true => rule.bad.replace("rhizome.dev/ignore: ", &format!("rhizome.dev/ignore: {}, ", rule.id)),
+            false => rule.bad.replacen("\nmetadata:\n", &format!("\n{annotation}"), 2),
+        };
+        let found = findings(&text).iter().any(|finding| finding.rule.id == rule.id);
+        let promised = explain::lint::text(rule).contains("To silence it");
+        assert_ne!(found, promised, "{}: {text}", rule.id);
+    }
+}

@@ -198,7 +198,7 @@ impl Problem {
             "{strong}{level}{plain}: {subject}{}\n{:width$}{bar}-->{plain} {}:{line}:{column}\n",
             printable(headline),
             "",
-            printable(&self.source_name),
+            one_line(&self.source_name),
             width = width + 1
         );
         if !self.line.trim().is_empty() {
@@ -268,9 +268,19 @@ const STRICT: &str = "strict decoding error: ";
 /// Characters of a line that are drawn.
 const MAX_LINE: usize = 400;
 
-/// A manifest is not trusted: its text must not steer the terminal.
+/// A manifest is not trusted: its text must not steer the terminal, nor turn the direction of writing.
 fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
+    let obeyed = |c: char| match c {
+        '\n' | '\t' => false,
+        '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
+        c => c.is_control(),
+    };
+    text.chars().map(|c| if obeyed(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// [`printable`], of what must not begin a line of its own, as a file's name could.
+fn one_line(text: &str) -> String {
+    printable(text).replace(['\n', '\t'], "\u{fffd}")
 }
 
 /// What `kubectl create -f` prints on standard error for these problems, line break at the end included.

@@ -50,8 +50,9 @@ pub(crate) enum LintFormat {
 /// `rhizome plan`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Nothing is done, and no image is needed. All pods are planned together on one node; without --here or
---snapshot on one as systemd makes them. Every answer names the kernel's rule that it comes from.
+Nothing is done, and no image is needed. All pods are planned together on one node; without --here
+or --snapshot on one as systemd makes them. Every answer names the rule of the kernel that it comes
+from.
 
 Exit status: 0 everything would start, 1 something is refused, 2 it could not be found out.
 

@@ -132,9 +132,12 @@ fn mended<'a>(
     for finding in findings.iter().filter(|finding| finding.fix.is_some()) {
         fixable.entry(finding.problem.source_name.clone()).or_default().push(finding.clone());
     }
-    // A file that is named twice is mended once.
+    // Findings know their file by its name as it is shown. Two whose names differ only in bytes that are no UTF-8 are
+    // not to be told apart, and not mended.
+    let mut named: HashMap<&str, usize> = HashMap::new();
+    texts.iter().for_each(|(name, _)| *named.entry(name).or_default() += 1);
     texts.iter().enumerate().filter_map(move |(at, (name, bytes))| {
-        let own = fixable.remove(name)?;
+        let own = fixable.remove(name).filter(|_| named.get(name.as_str()) == Some(&1))?;
         let text = std::str::from_utf8(bytes).ok()?;
         Some((at, name.as_str(), text, lint::apply(text, &own)))
     })

@@ -84,7 +84,7 @@ pub fn diff(name: &str, old: &str, new: &str) -> String {
         old.iter().zip(&new).enumerate().filter(|(_, (a, b))| a != b).map(|(at, _)| at).collect();
     let Some(first) = changed.first() else { return String::new() };
     let path = name.trim_start_matches('/');
-    let mut text = format!("--- a/{path}\n+++ b/{path}\n");
+    let mut text = format!("--- {}\n+++ {}\n", quoted(&format!("a/{path}")), quoted(&format!("b/{path}")));
     let mut hunks = vec![(*first, *first)];
     for at in &changed[1..] {
         match hunks.last_mut() {
@@ -109,6 +109,30 @@ pub fn diff(name: &str, old: &str, new: &str) -> String {
         }
     }
     text
+}
+
+/// A name in the head of a diff, as git and patch have it: in quotes where it holds what would end it or start a line.
+fn quoted(name: &str) -> String {
+    if !name.contains(|c: char| c.is_control() || matches!(c, '"' | '\\')) {
+        // A name with a blank ends at a tab.
+        return if name.contains(' ') { format!("{name}\t") } else { name.to_owned() };
+    }
+    let mut text = String::from("\"");
+    for c in name.chars() {
+        match c {
+            '\n' => text.push_str("\\n"),
+            '\t' => text.push_str("\\t"),
+            '"' | '\\' => text.extend(['\\', c]),
+            c if c.is_control() => {
+                let mut bytes = [0; 4];
+                for byte in c.encode_utf8(&mut bytes).bytes() {
+                    let _ = write!(text, "\\{byte:03o}");
+                }
+            }
+            c => text.push(c),
+        }
+    }
+    text + "\""
 }
 
 fn line(text: &mut String, sign: char, line: &str) {

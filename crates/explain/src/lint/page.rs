@@ -17,13 +17,22 @@ pub fn text(rule: &Rule) -> String {
     let Rule { id, summary, what, why, instead, fix, bad, good, .. } = rule;
     let severity = rule.severity.word();
     let fix = if fix.is_empty() { "None: what is right only you know." } else { fix };
+    let silence = match OF_NO_OBJECT.contains(id) {
+        true => "It is not to be silenced: what is no object has no annotations.".to_owned(),
+        false => {
+            format!("To silence it, annotate the object or its Pod template with `rhizome.dev/ignore: {id}`.")
+        }
+    };
     format!(
         "# {id}\n\n{severity}: {summary}.\n\n## What it does\n\n{what}\n\n## Why is this bad\n\n{why}\n\n\
          ## What to do\n\n{instead}\n\nFix (`rhizome lint --fix`): {fix}\n\n\
-         To silence it, annotate the object or its Pod template with `rhizome.dev/ignore: {id}`.\n\n\
+         {silence}\n\n\
          ## Bad\n\n```yaml\n{bad}```\n\n## Good\n\n```yaml\n{good}```\n"
     )
 }
+
+/// Rules over text that has no object to annotate.
+const OF_NO_OBJECT: [&str; 2] = ["no-object", "not-yaml"];
 
 /// The index of the pages, in Markdown.
 #[must_use]

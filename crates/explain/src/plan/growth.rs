@@ -7,7 +7,7 @@
 //! what the model of the kernel says of its calls.
 
 use super::Fault;
-use super::pods::{ContainerAsked, MountAsked};
+use super::pods::{ContainerAsked, MountAsked, VolumeKind};
 use super::stage::{PROBE, Planned, Stage, node_files};
 use crate::build::{Bind, Facts, ReadOnly, What, build};
 use manifest::cri::MountPropagation;
@@ -164,6 +164,12 @@ fn rewrite(asked: &mut ContainerAsked, runtime: Runtime, host: &MountTable) -> V
     let propagates = asked.mounts.iter().any(|mount| mount.mount.propagation != MountPropagation::Private);
     for mount in &mut asked.mounts {
         let path = mount.mount.container_path.clone();
+        if runtime == Runtime::Podman
+            && let Some(what) = inert(mount, host)
+        {
+            otherwise.push((path, what));
+            continue;
+        }
         let private = mount.mount.propagation == MountPropagation::Private;
         // server/container_create_linux.go: the storage root must not be held.
         if runtime == Runtime::CriO && private && Path::new(CRI_O_STORAGE).starts_with(&mount.place) {
@@ -191,6 +197,21 @@ fn rewrite(asked: &mut ContainerAsked, runtime: Runtime, host: &MountTable) -> V
         }
     }
     otherwise
+}
+
+/// What becomes of a mode that its source does not allow, where nobody checks that.
+fn inert(mount: &MountAsked, host: &MountTable) -> Option<&'static str> {
+    // What is below the pods' folder is made shared.
+    let carrier = host.carrier(&mount.place).filter(|_| mount.kind == VolumeKind::HostPath)?.propagation;
+    match mount.mount.propagation {
+        MountPropagation::Bidirectional if carrier.is_shared() => None,
+        MountPropagation::Bidirectional if carrier.is_slave() => {
+            Some("HostToContainer: the source is a slave, and it does not check")
+        }
+        MountPropagation::HostToContainer if carrier.is_shared() || carrier.is_slave() => None,
+        MountPropagation::Private => None,
+        _ => Some("None: the source is not shared, and it does not check"),
+    }
 }
 
 const CRI_O_STORAGE: &str = "/var/lib/containers/storage";

@@ -338,6 +338,24 @@ fn what_other_runtimes_rewrite_is_told() {
     assert_eq!(otherwise, [0, 0, 1, 0], "CRI-O");
 }
 
+#[test]
+fn podman_starts_what_cannot_propagate() {
+    let told = |node: &Node, mode: &str| {
+        let plan = planned_on(node, &pod("p", &volume(mode), AT), &[]);
+        let podman = &plan.runtimes[3].containers[0];
+        assert_eq!(podman.fault, None);
+        podman.otherwise.iter().map(|(_, what)| what.split(':').next().unwrap()).collect::<Vec<_>>()
+    };
+    let private = node("21 1 8:1 / / rw - ext4 /dev/sda1 rw\n");
+    let slave = node("21 1 8:1 / / rw master:1 - ext4 /dev/sda1 rw\n");
+    assert_eq!(told(&private, "Bidirectional"), ["None"]);
+    assert_eq!(told(&private, "HostToContainer"), ["None"]);
+    assert_eq!(told(&private, "None"), Vec::<&str>::new());
+    assert_eq!(told(&slave, "Bidirectional"), ["HostToContainer"]);
+    assert_eq!(told(&slave, "HostToContainer"), Vec::<&str>::new());
+    assert_eq!(told(&Node::assumed(), "Bidirectional"), Vec::<&str>::new());
+}
+
 /// `private` and not `rprivate`, but with `rbind`: where the runtime's copy of the node's mounts is not private, what is
 /// mounted in the volume is a peer or a slave of the node's, and what is mounted below that goes out.
 #[test]

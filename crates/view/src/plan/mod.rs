@@ -110,11 +110,17 @@ fn write_container(text: &mut String, container: &ContainerPlan, columns: usize,
         });
     }
     let Some(Fault { who, text: fault, hint }) = &container.fault else { return };
-    let said = wrap(&printable(&format!("{who}: {fault}")), columns, 4);
-    let _ = writeln!(text, "  {} {said}", paint.bad("would not start:"));
+    write_said(text, "would not start:", &format!("{who}: {fault}"), columns, |label| paint.bad(label));
     if let Some(hint) = hint {
-        let _ = writeln!(text, "  {} {}", paint.label("hint:"), wrap(&printable(hint), columns, 4));
+        write_said(text, "hint:", hint, columns, |label| paint.label(label));
     }
+}
+
+/// `  label said`, wrapped together: the label is painted afterwards, since colours have no width.
+fn write_said(text: &mut String, label: &str, said: &str, columns: usize, paint: impl Fn(&str) -> String) {
+    let said = wrap(&format!("{} {}", label.replace(' ', "\u{a0}"), printable(said)), columns, 4);
+    let said = said.get(label.replace(' ', "\u{a0}").len()..).unwrap_or_default();
+    let _ = writeln!(text, "  {}{said}", paint(label));
 }
 
 #[cfg(test)]
@@ -339,5 +345,35 @@ spec:
         let planned = explain::plan::plan(&manifests, &Request { node: &node, then: &[], restarts: 0 });
         let text = plan(&planned.unwrap(), node.origin, 100, Paint::NONE);
         assert!(text.ends_with("nothing to plan: here is no Pod, and nothing that makes one\n"), "{text}");
+    }
+
+    #[test]
+    fn what_does_not_start_fits_the_columns() {
+        let text = pod("{name: v, mountPath: /a, mountPropagation: Bidirectional}", "");
+        let manifests = Manifests::survey(&[Source { name: "f.yaml", bytes: text.as_bytes() }]);
+        let mut node = Node::assumed();
+        node.mounts.mounts.iter_mut().for_each(|mount| mount.propagation = mount_table::Propagation::PRIVATE);
+        let planned = explain::plan::plan(&manifests, &Request { node: &node, then: &[], restarts: 0 });
+        let text = plan(&planned.unwrap(), Origin::Snapshot, 60, Paint::NONE);
+        let told: String = text
+            .lines()
+            .skip_while(|line| !line.contains("would not"))
+            .take(11)
+            .map(|line| format!("{line}\n"))
+            .collect();
+        expect![[r#"
+              would not start: containerd: failed to generate spec:
+                path "/srv/v" is mounted on "/" but it is not a shared
+                mount
+              hint: make a shared mount of just this directory: mount
+                --bind /srv/v /srv/v && mount --make-shared /srv/v
+                (mounts already below it stay outside), or let rhizome
+                do and undo that: annotate the pod with
+                rhizome.dev/make-shared: "true"
+
+            mounts that the runtime makes for the container and that appear on the node, in 1 start
+              CONTAINER   rhizome   runc/containerd   crun/CRI-O   podman
+        "#]]
+        .assert_eq(&told);
     }
 }
