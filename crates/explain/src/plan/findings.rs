@@ -1,7 +1,7 @@
 //! What else there is to say of containers' volumes: what pins, what can be written, what is not seen, what stays.
 
 use super::node::There;
-use super::pods::{MountAsked, NODE_FILES, VolumeKind};
+use super::pods::{ContainerAsked, MountAsked, NODE_FILES, VolumeKind};
 use super::stage::{Planned, Stage, Started};
 use crate::build::What;
 use crate::finding::Finding;
@@ -224,6 +224,8 @@ fn private_below(subject: &Subject<'_>) -> Option<Finding> {
             .below()
             .into_iter()
             .filter(|m| !m.propagation.is_shared() && !m.propagation.is_slave())
+            // Of pods, ours too: nobody is to type them otherwise.
+            .filter(|m| !m.mount_point.starts_with(&subject.stage.node.pods))
             .collect(),
         false => Vec::new(),
     };
@@ -356,29 +358,53 @@ fn needs_mount_points(subject: &Subject<'_>) -> Option<Finding> {
         return None;
     }
     let asked = &subject.planned.asked;
-    let own = &subject.mount.mount.container_path;
-    let nearest = |point: &Path| {
-        let paths = asked.mounts.iter().map(|mount| mount.mount.container_path.as_path());
-        paths
-            .filter(|path| *path != point && point.starts_with(path))
-            .max_by_key(|path| path.components().count())
-    };
-    let files = NODE_FILES.map(Path::new).into_iter().chain([asked.termination_log.as_path()]);
-    let points = asked.mounts.iter().map(|mount| mount.mount.container_path.as_path()).chain(files);
-    let unknown = points.filter(|point| nearest(point) == Some(own)).filter_map(|point| {
-        let place = mount_table::join(&subject.mount.place, point.strip_prefix(own).ok()?);
-        subject.stage.node.source(&place).is_none().then_some(place)
+    let unknown = points_in(asked, subject.mount).into_iter().filter_map(|(point, of_volume)| {
+        let place = mount_table::join(&subject.mount.place, &point);
+        let known = subject.stage.node.source(&place).is_some();
+        (!known && !is_made(subject, &point, of_volume)).then_some(place)
     });
     let places: Vec<PathBuf> = unknown.collect();
     if places.is_empty() {
         return None;
     }
-    let what =
-        if places.len() == 1 { "a mount point".to_owned() } else { format!("{} mount points", places.len()) };
+    let what = match places.len() {
+        1 => "a mount point".to_owned(),
+        count => format!("{count} mount points"),
+    };
     let finding = Finding::limit(
         "mount-point-in-read-only",
         format!("{} is read-only, and needs {what} that cannot be made", subject.named()),
         "Another volume, or a file that every container gets, is mounted in it. If the place is not there, the container does not start: mkdir …: read-only file system.",
     );
     Some(finding.seen_paths(places.iter().map(PathBuf::as_path)))
+}
+
+/// What a container has mounted directly in one of its volumes, by the path there, and whether it is a volume.
+fn points_in(asked: &ContainerAsked, mount: &MountAsked) -> Vec<(PathBuf, bool)> {
+    let own = &mount.mount.container_path;
+    let volumes = asked.mounts.iter().map(|mount| mount.mount.container_path.as_path());
+    let nearest = |point: &Path| {
+        let above = volumes.clone().filter(|path| *path != point && point.starts_with(path));
+        above.max_by_key(|path| path.components().count())
+    };
+    let files = NODE_FILES.map(Path::new).into_iter().chain([asked.termination_log.as_path()]);
+    let points = volumes.clone().map(|path| (path, true)).chain(files.map(|path| (path, false)));
+    let inside = points.filter(|(point, _)| nearest(point) == Some(own));
+    inside.filter_map(|(point, volume)| Some((point.strip_prefix(own).ok()?.to_owned(), volume))).collect()
+}
+
+/// Whether somebody makes a mount point in a volume before the container starts: the kubelet in those that it fills
+/// (`MakeNestedMountpoints()`), an earlier container of the pod that may write there.
+fn is_made(subject: &Subject<'_>, point: &Path, of_volume: bool) -> bool {
+    if of_volume && matches!(subject.mount.kind, VolumeKind::Directory | VolumeKind::Files) {
+        return true;
+    }
+    let asked = &subject.planned.asked;
+    let of_pod = subject.stage.containers.iter().map(|planned| &planned.asked);
+    let earlier = of_pod.filter(|other| other.pod == asked.pod).take_while(|other| other.name != asked.name);
+    earlier.flat_map(|other| other.mounts.iter().map(move |mount| (other, mount))).any(|(other, mount)| {
+        mount.place == subject.mount.place
+            && !mount.mount.readonly
+            && points_in(other, mount).iter().any(|(made, _)| made == point)
+    })
 }

@@ -409,6 +409,34 @@ fn a_mount_point_in_a_read_only_volume_is_told_where_nobody_has_looked() {
 }
 
 #[test]
+fn a_mount_point_that_somebody_makes_is_not_told() {
+    let told = |volume: &str, first: &str| {
+        let text = format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec:\n  containers:\n{first}  - name: main\n    image: busybox\n    \
+             volumeMounts: [{{name: v, mountPath: /v, readOnly: true}}, {{name: w, mountPath: /v/w}}]\n  \
+             volumes: [{{name: v, {volume}}}, {{name: w, emptyDir: {{}}}}]\n"
+        );
+        ids(&planned(&text)).contains(&"mount-point-in-read-only")
+    };
+    let maker = "  - name: first\n    image: busybox\n    volumeMounts: [{name: v, mountPath: /x}, {name: w, mountPath: /x/w}]\n";
+    assert!(told("emptyDir: {}", ""));
+    assert!(!told("emptyDir: {}", maker), "it is made with the first container");
+    assert!(told("emptyDir: {}", &maker.replace("/x}", "/x, readOnly: true}")));
+    assert!(!told("configMap: {name: m}", ""), "the kubelet makes it");
+    assert!(!told("secret: {secretName: s}", ""), "the kubelet makes it");
+}
+
+#[test]
+fn mounts_of_pods_are_not_for_the_operator_to_share() {
+    let text = pod(
+        "p",
+        "{name: v, mountPath: /host, mountPropagation: HostToContainer}, {name: s, mountPath: /s}",
+        "{name: v, hostPath: {path: /}}, {name: s, secret: {secretName: s}}",
+    );
+    assert_eq!(ids(&planned(&text)), Vec::<&str>::new());
+}
+
+#[test]
 fn what_is_made_of_a_missing_source_is_told_where_no_type_asks_for_it() {
     let told = |kind: &str| {
         let mut node = Node::assumed();
