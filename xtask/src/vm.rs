@@ -21,7 +21,7 @@ mod kernel;
 mod machine;
 mod report;
 
-use crate::{host, images, setup};
+use crate::{host, images, kubectl, setup};
 use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -76,8 +76,10 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
         [] => kernel::Kernel::of_this_debian(&folder)?,
         packages => kernel::Kernel::from_packages(packages, &folder)?,
     };
-    let tests = collect::collect(&folder, &images, &wanted.cargo)?;
-    let disk = disk::Disk::make(&folder, &kernel, &tests, &images)?;
+    let clients = kubectl::variables();
+    let variables = [vec![("RHIZOME_TEST_IMAGES", images.clone())], clients.clone()].concat();
+    let tests = collect::collect(&folder, &variables, &wanted.cargo)?;
+    let disk = disk::Disk::make(&folder, &kernel, &tests, &images, &clients)?;
     println!("booting Linux {} with {} test programs", kernel.release, tests.len());
     let mut report = report::Report::default();
     let end =

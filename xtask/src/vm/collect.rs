@@ -26,15 +26,19 @@ pub(super) struct Test {
     pub(super) script: PathBuf,
 }
 
-/// Builds the tests that `options` choose (all of the workspace's if they choose none) and records them.
-pub(super) fn collect(folder: &Path, images: &Path, options: &[String]) -> Result<Vec<Test>> {
+/// A variable of the tests' environment that names something on the disk.
+pub(super) type Variable = (&'static str, PathBuf);
+
+/// Builds the tests that `options` choose (all of the workspace's if they choose none) and records them, each with
+/// `variables`.
+pub(super) fn collect(folder: &Path, variables: &[Variable], options: &[String]) -> Result<Vec<Test>> {
     let records = folder.join("tests");
     if records.exists() {
         std::fs::remove_dir_all(&records).with_context(|| format!("remove {}", records.display()))?;
     }
     std::fs::create_dir_all(&records).with_context(|| format!("create {}", records.display()))?;
     println!("building the tests");
-    let status = cargo_test(&records, images, options)?.status().context("cannot start cargo")?;
+    let status = cargo_test(&records, variables, options)?.status().context("cannot start cargo")?;
     if !status.success() {
         bail!("the tests do not build: see what cargo says above");
     }
@@ -45,19 +49,15 @@ pub(super) fn collect(folder: &Path, images: &Path, options: &[String]) -> Resul
     Ok(tests)
 }
 
-fn cargo_test(records: &Path, images: &Path, options: &[String]) -> Result<Command> {
+fn cargo_test(records: &Path, variables: &[Variable], options: &[String]) -> Result<Command> {
     let us = std::env::current_exe().context("cannot find this program's own path")?;
     let runner = format!("target.'cfg(all())'.runner=[{us:?},'vm',{RECORD:?},{records:?}]");
     let (ours, theirs) = options.split_at(options.iter().position(|o| o == "--").unwrap_or(options.len()));
     let chosen = |names: &[&str]| ours.iter().any(|o| names.iter().any(|name| o.starts_with(name)));
     let mut command = host::cargo();
-    command.env("RHIZOME_TEST_IMAGES", images).args([
-        "test",
-        "--quiet",
-        "--no-fail-fast",
-        "--config",
-        &runner,
-    ]);
+    // As in an ordinary run: whatever the machine's configuration of networks is, it is not the tests'.
+    command.env("RHIZOME_CNI_CONF_DIR", "none");
+    command.envs(variables.iter().cloned()).args(["test", "--quiet", "--no-fail-fast", "--config", &runner]);
     if !chosen(&["-p", "--package", "--workspace", "--all"]) {
         command.arg("--workspace");
         WITHOUT_A_KERNEL.iter().for_each(|package| {

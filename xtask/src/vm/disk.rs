@@ -1,10 +1,10 @@
 //! The guest's disk: an ext4 image with a small system, the repository's files and the tests, each at the path that it
 //! has here, and the initramfs that mounts it.
 
-use super::collect::Test;
+use super::collect::{Test, Variable};
 use super::kernel::{Kernel, Module, read_module};
-use crate::host;
-use anyhow::{Context, Result, bail};
+use crate::{host, setup};
+use anyhow::{Context, Result};
 use std::collections::BTreeSet;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -13,29 +13,35 @@ use std::process::Command;
 /// Free space on the disk, in MiB, besides what is put on it. The image is sparse.
 const FREE_MIB: u64 = 4096;
 
-/// Debian packages whose programs go along, from this machine; what is in none of them comes from busybox. Those that
-/// this machine has not are left out; a test that needs one says so.
+/// Debian packages that go along, from this machine, besides those of the set-up; patterns of dpkg-query(1). What is in
+/// none of them comes from busybox. Those that this machine has not are left out; a test that needs one says so.
 const PACKAGES: &[&str] = &[
     "apparmor",
     "bash",
     "bsdutils",
+    "btrfs-progs",
     "coreutils",
+    "curl",
     "dash",
     "diffutils",
     "e2fsprogs",
     "findutils",
     "fuse3",
     "grep",
-    "iproute2",
     "libcap2-bin",
-    "mount",
+    "libpython3.[0-9]*-minimal",
+    "libpython3.[0-9]*-stdlib",
+    "perl-base",
     "procps",
-    "runc",
+    "python3-minimal",
+    "python3.[0-9]*-minimal",
     "sed",
     "strace",
     "tar",
-    "util-linux",
 ];
+
+/// What a package has and no test reads.
+const NOT_READ: &[&str] = &["/usr/share/doc/", "/usr/share/info/", "/usr/share/locale/", "/usr/share/man/"];
 
 /// The two files that the machine boots from, besides the kernel.
 pub(super) struct Disk {
@@ -47,7 +53,13 @@ pub(super) struct Disk {
 
 impl Disk {
     /// Assembles both below `folder`.
-    pub(super) fn make(folder: &Path, kernel: &Kernel, tests: &[Test], images: &Path) -> Result<Disk> {
+    pub(super) fn make(
+        folder: &Path,
+        kernel: &Kernel,
+        tests: &[Test],
+        images: &Path,
+        clients: &[Variable],
+    ) -> Result<Disk> {
         let busybox = &host::find("busybox").context("busybox is not installed")?;
         let (to_start, all) = kernel.modules()?;
         let root = Tree::new(folder.join("root"))?;
@@ -59,6 +71,12 @@ impl Disk {
             root.copy(&test.script, &Path::new("/rhizome-vm/tests").join(file_name(&test.script)))?;
         }
         built(&root, images)?;
+        for (_, client) in clients {
+            match client.is_dir() {
+                true => root.copy_tree(client, &|_| true)?,
+                false => root.copy(client, client)?,
+            }
+        }
         let image = folder.join("root.ext4");
         make_image(&root.path, &image)?;
         let initramfs = folder.join("initramfs");
@@ -95,7 +113,7 @@ fn system(root: &Tree, busybox: &Path) -> Result<()> {
     }
     // The kernel calls it by this path to load a module that a mount or a socket asks for.
     symlink("../bin/busybox", root.path.join("usr/sbin/modprobe")).context("link modprobe")?;
-    root.copy_programs(&programs_of_packages()?)?;
+    root.copy_programs(&files_of_packages()?)?;
     // Debian's is a link that no package lists.
     root.copy(&host::find("dash").context("dash is not installed")?, Path::new("/usr/bin/sh"))?;
     let files = [
@@ -113,21 +131,21 @@ fn system(root: &Tree, busybox: &Path) -> Result<()> {
     files.iter().try_for_each(|(path, text)| root.write(path, text, 0o644))
 }
 
-/// The files of [`PACKAGES`] in the folders of programs.
-fn programs_of_packages() -> Result<Vec<PathBuf>> {
-    let mut programs = Vec::new();
-    for package in PACKAGES {
-        let Ok(list) = host::output(Command::new("dpkg").args(["--listfiles", package])) else {
-            println!("note: {package} is not installed on this machine, so it is not in the guest");
-            continue;
-        };
-        let list = String::from_utf8_lossy(&list).into_owned();
-        let in_bin = |path: &&str| {
-            ["/bin/", "/sbin/", "/usr/bin/", "/usr/sbin/"].iter().any(|folder| path.starts_with(folder))
-        };
-        programs.extend(list.lines().filter(in_bin).map(PathBuf::from).filter(|path| path.is_file()));
-    }
-    Ok(programs)
+/// The files of the set-up's packages and of [`PACKAGES`], and the programs of the set-up that no package lists, being
+/// links (update-alternatives(1)).
+fn files_of_packages() -> Result<Vec<PathBuf>> {
+    let mut query = Command::new("dpkg-query");
+    query.args(["--show", "--showformat", "${db:Status-Status} ${binary:Package}\n"]).args(PACKAGES);
+    // It fails if one of them is not there, and lists the others.
+    let listed = query.args(setup::packages()).output().context("cannot start dpkg-query")?.stdout;
+    let listed = String::from_utf8_lossy(&listed);
+    let mut list = Command::new("dpkg");
+    list.arg("--listfiles").args(listed.lines().filter_map(|line| line.strip_prefix("installed ")));
+    let list = host::output(&mut list)?;
+    let list = String::from_utf8_lossy(&list).into_owned();
+    let files = list.lines().filter(|path| !NOT_READ.iter().any(|folder| path.starts_with(folder)));
+    let files = files.map(PathBuf::from).filter(|path| path.is_file());
+    Ok(files.chain(setup::programs().filter_map(host::find)).collect())
 }
 
 fn modules(root: &Tree, kernel: &Kernel, modules: &[Module], busybox: &Path) -> Result<()> {
@@ -147,7 +165,7 @@ fn built(root: &Tree, images: &Path) -> Result<()> {
         let Ok(entries) = std::fs::read_dir(target.join(profile)) else { continue };
         for entry in entries {
             let path = entry?.path();
-            if is_program(&path) && !path.ends_with("xtask") {
+            if path.extension().is_none() && is_program(&path) && !path.ends_with("xtask") {
                 root.copy_programs(&[path])?;
             }
         }
@@ -156,8 +174,11 @@ fn built(root: &Tree, images: &Path) -> Result<()> {
 }
 
 fn is_program(path: &Path) -> bool {
-    path.extension().is_none()
-        && std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+    std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+}
+
+fn is_library(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().contains(".so"))
 }
 
 /// The image is as large as what is in it and the free space; unused blocks take no room here.
@@ -253,12 +274,13 @@ impl Tree {
             .with_context(|| format!("copy {} to {}", file.display(), to.display()))
     }
 
-    /// Copies programs to their own paths, with the shared libraries that they need.
+    /// Copies files to their own paths, with the shared libraries that the programs among them need.
     fn copy_programs(&self, programs: &[PathBuf]) -> Result<()> {
         for program in programs {
             self.copy(program, program)?;
         }
-        for library in libraries(programs)? {
+        let with_libraries = |path: &&PathBuf| is_program(path) || is_library(path);
+        for library in libraries(programs.iter().filter(with_libraries))? {
             if !self.path.join(library.strip_prefix("/").unwrap_or(&library)).exists() {
                 self.copy(&library, &library)?;
             }
@@ -291,12 +313,10 @@ impl Tree {
 }
 
 /// The shared libraries and the loader of programs, as ldd prints them; none of those that are static or scripts.
-fn libraries(programs: &[PathBuf]) -> Result<BTreeSet<PathBuf>> {
+fn libraries<'a>(programs: impl Iterator<Item = &'a PathBuf>) -> Result<BTreeSet<PathBuf>> {
     let output = Command::new("ldd").args(programs).output().context("cannot start ldd")?;
     let text = String::from_utf8_lossy(&output.stdout);
-    if let Some(line) = text.lines().find(|line| line.contains("=> not found")) {
-        bail!("a program needs a library that is missing: {}", line.trim());
-    }
+    // What is "not found" is not there on this machine either: a plugin of a package that nobody has asked for.
     // `/usr/bin/mount:` begins what is said of a program when there are several.
     let libraries = text.split_whitespace().filter(|word| word.starts_with('/') && !word.ends_with(':'));
     Ok(libraries.map(PathBuf::from).collect())

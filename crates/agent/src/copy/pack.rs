@@ -41,9 +41,7 @@ struct Open {
 /// Packs, and says what was left out.
 pub(super) fn pack(from: &From, out: File) -> Result<Copied, CopyError> {
     let fail = |errno: Errno| CopyError::path("open", &from.path, errno);
-    let resolve = if from.inside { ResolveFlags::NO_MAGICLINKS } else { ResolveFlags::empty() };
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let top = rustix::fs::openat2(CWD, &from.path, flags, Mode::empty(), resolve).map_err(fail)?;
+    let top = open_named(from, OFlags::PATH).map_err(fail)?;
     let stat = rustix::fs::fstat(&top).map_err(fail)?;
     let mut packer =
         Packer { out: Builder::new(BufWriter::with_capacity(64 * 1024, out)), copied: Copied::default() };
@@ -52,8 +50,7 @@ pub(super) fn pack(from: &From, out: File) -> Result<Copied, CopyError> {
         FileType::Directory => packer.tree(top.as_fd(), &stat, name)?,
         FileType::RegularFile => {
             // Again by name: a descriptor of its place alone cannot be read.
-            let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            let file = rustix::fs::openat2(CWD, &from.path, flags, Mode::empty(), resolve).map_err(fail)?;
+            let file = open_named(from, OFlags::RDONLY | OFlags::NONBLOCK).map_err(fail)?;
             let stat = rustix::fs::fstat(&file).map_err(fail)?;
             packer.file(file, &stat, name)?;
         }
@@ -65,6 +62,25 @@ pub(super) fn pack(from: &From, out: File) -> Result<Copied, CopyError> {
     let end = |error| system("write the archive")(error);
     packer.out.into_inner().and_then(|mut out| out.flush()).map_err(end)?;
     Ok(packer.copied)
+}
+
+/// Opens what was named, where its links lead.
+///
+/// Where `fs.protected_symlinks` is on (proc_sys_fs(5)) root is refused a link in `/tmp` that another user has made. It
+/// is followed by its text then: reading shows only to who copies what the container has.
+fn open_named(from: &From, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let flags = flags | OFlags::CLOEXEC;
+    if !from.inside {
+        return rustix::fs::open(&from.path, flags, Mode::empty());
+    }
+    let open = |path: &Path, resolve| rustix::fs::openat2(CWD, path, flags, Mode::empty(), resolve);
+    match open(&from.path, ResolveFlags::NO_MAGICLINKS) {
+        Err(Errno::ACCESS) => {
+            let path = std::fs::canonicalize(&from.path).map_err(|_| Errno::ACCESS)?;
+            open(&path, ResolveFlags::NO_SYMLINKS)
+        }
+        opened => opened,
+    }
 }
 
 struct Packer {
