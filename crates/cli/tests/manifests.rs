@@ -136,6 +136,34 @@ fn a_dry_run_prints_every_operation_and_makes_nothing() {
     assert_eq!(lib, ["images"]);
 }
 
+/// It is the same answer as `plan --here` has.
+#[test]
+fn a_dry_run_of_what_would_not_start_is_a_no() {
+    let name = "a_dry_run_of_what_would_not_start_is_a_no";
+    let Some((directory, root)) = root_with_busybox(name) else { return };
+    let source = directory.path().join("source");
+    std::fs::create_dir(&source).unwrap();
+    let manifest = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec:\n  containers:\n  - name: main\n    image: busybox\n    \
+         volumeMounts: [{{name: v, mountPath: /v, readOnly: true}}, {{name: w, mountPath: /v/inner}}]\n  \
+         volumes: [{{name: v, hostPath: {{path: {}}}}}, {{name: w, emptyDir: {{}}}}]\n",
+        source.display()
+    );
+    let asked = |args: &[&str]| {
+        let args: Vec<&str> = ["--root", &root].iter().chain(args).copied().collect();
+        run_with_input(&args, manifest.as_bytes())
+    };
+    for args in [["run", "--dry-run", "-"], ["plan", "--here", "-"]] {
+        let ran = asked(&args);
+        assert_eq!(ran.status, 1, "{args:?}: {ran:?}");
+        assert!(ran.stdout.contains("pod p, container main\n"), "{}", ran.stdout);
+        let told = ran.stdout.replace("\n    ", " ");
+        assert!(told.contains("would not start: runtime: cannot mount at /v/inner: mkdir"), "{told}");
+    }
+    std::fs::create_dir(source.join("inner")).unwrap();
+    assert_eq!(asked(&["run", "--dry-run", "-"]).status, 0);
+}
+
 #[test]
 fn warn_drops_the_field_with_a_warning_and_ignore_without() {
     let name = "warn_drops_the_field_with_a_warning_and_ignore_without";

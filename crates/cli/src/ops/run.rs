@@ -189,7 +189,9 @@ fn plan(global: &Global, args: &args::Run, loaded: &Loaded, files: &[(String, Ve
     let request = Request { node: &node, then: &[], restarts: RESTARTS };
     let outcome = explain::plan::plan(&manifests, &request).map_err(Failure::no)?;
     print(args.output, &plans, &outcome)?;
-    Ok(Exit::YES)
+    // What the API server refuses has been judged by `--validate`.
+    let starts = outcome.containers.iter().all(|container| container.fault.is_none());
+    Ok(if starts { Exit::YES } else { Exit::NO })
 }
 
 /// Restarts of which `--dry-run` tells what they leave.
@@ -209,8 +211,10 @@ fn print(format: Document, plans: &[(String, Vec<ContainerPlan>)], outcome: &Pla
             let one = |pod, plan| view::operations::operations(pod, plan, paint);
             let texts = plans.iter().flat_map(|(pod, plans)| plans.iter().map(move |plan| one(pod, plan)));
             let operations = texts.collect::<Vec<_>>().join("\n");
-            let outcome = view::plan::outcome(outcome, output::columns(), paint);
-            output::stdout(&format!("{operations}{outcome}"))
+            let columns = output::columns();
+            let faults = view::plan::faults(outcome, columns, paint);
+            let outcome = view::plan::outcome(outcome, columns, paint);
+            output::stdout(&format!("{operations}{faults}{outcome}"))
         }
     }
 }

@@ -69,7 +69,7 @@ fn node(origin: Origin) -> &'static str {
     }
 }
 
-fn write_container(text: &mut String, container: &ContainerPlan, columns: usize, paint: Paint) {
+fn title(container: &ContainerPlan) -> String {
     let asked = &container.asked;
     let sort = match asked.sort {
         Sort::Main => "container",
@@ -77,11 +77,12 @@ fn write_container(text: &mut String, container: &ContainerPlan, columns: usize,
         Sort::Sidecar => "sidecar",
         Sort::Ephemeral => "ephemeral container",
     };
-    let _ = writeln!(
-        text,
-        "\n{}",
-        paint.strong(&printable(&format!("pod {}, {sort} {}", asked.pod, asked.name)))
-    );
+    printable(&format!("pod {}, {sort} {}", asked.pod, asked.name)).into_owned()
+}
+
+fn write_container(text: &mut String, container: &ContainerPlan, columns: usize, paint: Paint) {
+    let asked = &container.asked;
+    let _ = writeln!(text, "\n{}", paint.strong(&title(container)));
     let rows: Vec<[String; 5]> = asked
         .mounts
         .iter()
@@ -109,6 +110,20 @@ fn write_container(text: &mut String, container: &ContainerPlan, columns: usize,
             let _ = writeln!(text, "  {line}");
         });
     }
+    write_fault(text, container, columns, paint);
+}
+
+/// Which containers would not start; for what is told elsewhere of the others.
+pub fn faults(plan: &Plan, columns: usize, paint: Paint) -> String {
+    let mut text = String::new();
+    for container in plan.containers.iter().filter(|container| container.fault.is_some()) {
+        let _ = writeln!(text, "\n{}", paint.strong(&title(container)));
+        write_fault(&mut text, container, columns, paint);
+    }
+    text
+}
+
+fn write_fault(text: &mut String, container: &ContainerPlan, columns: usize, paint: Paint) {
     let Some(Fault { who, text: fault, hint }) = &container.fault else { return };
     write_said(text, "would not start:", &format!("{who}: {fault}"), columns, |label| paint.bad(label));
     if let Some(hint) = hint {
