@@ -103,7 +103,7 @@ impl World {
 
     /// The tables of all namespaces (not of detached trees), in the order in which they were made.
     pub fn snapshot(&self) -> Snapshot {
-        let shown = self.namespaces.iter().filter(|n| n.root.is_some() && !n.anonymous && !n.elsewhere);
+        let shown = self.namespaces.iter().filter(|n| !n.anonymous && !n.elsewhere);
         let namespaces = shown
             .filter_map(|namespace| {
                 Some(NamespaceTable { id: namespace.id, mounts: self.table_of(namespace.id)? })
@@ -413,8 +413,8 @@ impl Builder {
         };
         let top = self.world.mounts[parent].root;
         let point = self.path_dentry(top, path)?;
-        let place = self.world.onto_mounts_below(Place { mount: parent, dentry: point }, mount);
-        let Some(place) = place else { return Err(TableError::Circle(row.id)) };
+        let place = self.world.onto_mounts_or_round(Place { mount: parent, dentry: point });
+        let Some(place) = place else { return Err(TableError::Circle(row.parent)) };
         self.world.place(mount, place.mount, place.dentry);
         Ok(())
     }
@@ -547,15 +547,13 @@ impl World {
         self.add_mount(self.files[file_system].root, label)
     }
 
-    /// [`World::onto_mounts`] for a mount about to be placed: `None` if that leads onto itself.
-    fn onto_mounts_below(&self, mut at: Place, own: MountIx) -> Option<Place> {
-        while let Some(child) = self.child_at(at.mount, at.dentry) {
-            if child == own {
-                return None;
-            }
+    /// [`World::onto_mounts`] while it is not known yet whether parents go round in a circle: `None` if it is met.
+    fn onto_mounts_or_round(&self, mut at: Place) -> Option<Place> {
+        for _ in 0..=self.mounts.count() {
+            let Some(child) = self.child_at(at.mount, at.dentry) else { return Some(at) };
             at = Place { mount: child, dentry: self.mounts[child].root };
         }
-        (at.mount != own).then_some(at)
+        None
     }
 
     /// The kernel whose rules are followed.

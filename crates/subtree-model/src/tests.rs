@@ -2,5 +2,6 @@
 
 mod effects;
 mod limits;
+mod questions;
 mod random;
 mod table;

@@ -68,7 +68,8 @@ impl World {
         let mut path = Cow::Borrowed(path);
         let mut at = *end;
         let (mut from, mut links_met) = (0, 0);
-        while from < path.len() {
+        // A slash at the end has an empty name behind it, for which this must be a directory.
+        while from <= path.len() {
             let to = path[from..].iter().position(|&byte| byte == b'/').map_or(path.len(), |len| from + len);
             let name = &path[from..to];
             from = to + 1;
@@ -98,9 +99,6 @@ impl World {
                 }
             }
             *end = at;
-        }
-        if path.ends_with(b"/") {
-            self.check_directory(at)?;
         }
         Ok(())
     }

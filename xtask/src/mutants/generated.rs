@@ -404,8 +404,9 @@ const HEAD: &str = "\
 # Generated mutants of the model, and who notices each
 
 What cargo-mutants would change in `subtree-model`, all of it in one program with a switch, run one after the other: unit
-tests, then the cases by the rules of every kernel, then the first 100 random sequences of an ordinary run by the rules of 6.18 and
-of 6.1, beside the model as it is, which agrees with those kernels in all of them. The first that notices is named. This page is made by
+tests, then the cases by the rules of every kernel, then, by the rules of 6.18 and of 6.1, each case and the first 100 random
+sequences of an ordinary run beside the model as it is, which agrees with those kernels in all of them. The first that notices is
+named. This page is made by
 `cargo xtask mutants generated`, which fails when one is not noticed and `crates/subtree-model/equivalent.txt` does not say why
 ([how the model is kept true](model.md)).
 ";

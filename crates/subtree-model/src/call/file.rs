@@ -287,7 +287,8 @@ impl World {
         if replaced == Some(moved) {
             return Ok(());
         }
-        check(self.files.has_room() && to_name.len() <= NAME_MAX_BYTES, RuleId::PathTooLong)?;
+        check(self.files.has_room(), RuleId::TooLarge)?;
+        check(to_name.len() <= NAME_MAX_BYTES, RuleId::PathTooLong)?;
         check(!self.files[to_directory.dentry].removed, RuleId::PathMissing)?;
         if let Some(replaced) = replaced {
             self.check_replace(moved, replaced, from_directory.dentry)?;

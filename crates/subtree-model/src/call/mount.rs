@@ -229,10 +229,9 @@ impl World {
             return Ok(());
         }
         let file_system = self.files[dentry].file_system;
-        let is_removed = |at: DentryIx| {
-            at.is_some() && self.files[at].removed && self.files[at].file_system == file_system
-        };
-        let mounts = self.mounts.all().any(|(_, mount)| is_removed(mount.root) || is_removed(mount.point));
+        let is_removed = |at: DentryIx| self.files[at].removed && self.files[at].file_system == file_system;
+        // Nothing is mounted on what was removed: that was detached.
+        let mounts = self.mounts.all().any(|(_, mount)| is_removed(mount.root));
         let tasks = self.tasks.iter().flatten().flat_map(|task| [task.root.dentry, task.directory.dentry]);
         let handles = self.handles.values().filter_map(|held| match held {
             Held::Place { place, .. } => Some(place.dentry),

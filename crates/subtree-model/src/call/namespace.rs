@@ -44,10 +44,8 @@ impl World {
         }
         effects.push(RuleId::NamespaceCopy, Change::NamespaceMade { namespace: self.namespace_id(new) });
         let entered = |world: &World, place: Place| match world.mounts[place.mount].twin.get() {
-            Some(twin) if world.mounts[place.mount].namespace == acting.namespace => {
-                Place { mount: twin, ..place }
-            }
-            _ => place,
+            Some(twin) => Place { mount: twin, ..place },
+            None => place,
         };
         let (root, directory) = (entered(self, acting.root), entered(self, acting.directory));
         self.task_mut(task)?.user = owner;

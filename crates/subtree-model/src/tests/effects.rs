@@ -1,6 +1,6 @@
 //! What operations say of themselves: each change, and the rule that made it.
 
-use crate::{Change, Missing, Op, PropagationType, World};
+use crate::{Change, Handle, Kernel, Missing, Op, PropagationType, World};
 use expect_test::{Expect, expect};
 use mount_table::{MountId, MountTable};
 use std::path::PathBuf;
@@ -9,7 +9,13 @@ use std::path::PathBuf;
 /// before or after it).
 #[track_caller]
 fn check(ops: &[Op], expect: Expect) {
+    check_by(Kernel::default(), ops, expect);
+}
+
+#[track_caller]
+fn check_by(kernel: Kernel, ops: &[Op], expect: Expect) {
     let mut world = World::new();
+    world.set_kernel(kernel);
     let (last, first) = ops.split_last().expect("operations");
     for op in first {
         if let Err(refused) = world.apply(World::FIRST_TASK, op) {
@@ -192,4 +198,113 @@ fn of_a_new_namespace() {
         namespace-death: 1
     "#]],
     );
+}
+
+/// What was met and kept at first, and taken after all, is not told to be kept. The last of the tree is unmounted first
+/// before 6.8.
+#[test]
+fn of_a_lazy_unmount_before_6_17() {
+    let ops = [
+        mkdir("/a"),
+        mkdir("/b"),
+        make("/", PropagationType::Shared),
+        tmpfs("/a"),
+        mkdir("/a/a"),
+        mkdir("/a/b"),
+        bind("/a", "/a/b", false),
+        bind("/", "/b", true),
+        bind("/", "/a/a", true),
+        unmount("/b/a/a/a", true),
+    ];
+    check_by(
+        Kernel::V6_1,
+        &ops,
+        expect![[r#"
+        unmount-kept-child: /b/a#6
+        unmount-kept-child: /a#3
+        unmount-kept-child: /b/a/b#7
+        unmount-kept-child: /a/b#4
+        unmount-lazy-subtree: /b/a/a/a/b#16 from 1
+        unmount-target: /b/a/a/a#15 from 1
+        unmount-received: /a/b/a/a/b#22 from 1
+        unmount-received: /a/b/a/a#21 from 1
+        unmount-received: /b/a/b/a/a/b#28 from 1
+        unmount-received: /b/a/b/a/a#27 from 1
+        unmount-received: /a/a/b/a/b#13 from 1
+        unmount-received: /a/a/b/a#12 from 1
+        unmount-received: /b/a/a/b/a/b#19 from 1
+        unmount-received: /b/a/a/b/a#18 from 1
+        unmount-received: /a/b/a/b/a/b#25 from 1
+        unmount-received: /a/b/a/b/a#24 from 1
+        unmount-received: /b/a/b/a/b/a/b#31 from 1
+        unmount-received: /b/a/b/a/b/a#30 from 1
+        unmount-received: /a/a/a/b#10 from 1
+        unmount-received: /a/a/a#9 from 1
+    "#]],
+    );
+    check_by(
+        Kernel::V6_12,
+        &ops,
+        expect![[r#"
+        unmount-kept-child: /b/a/b#7
+        unmount-kept-child: /a/b#4
+        unmount-kept-child: /b/a#6
+        unmount-kept-child: /a#3
+        unmount-target: /b/a/a/a#15 from 1
+        unmount-lazy-subtree: /b/a/a/a/b#16 from 1
+        unmount-received: /a/b/a/a/b#22 from 1
+        unmount-received: /b/a/b/a/a/b#28 from 1
+        unmount-received: /a/a/b/a/b#13 from 1
+        unmount-received: /b/a/a/b/a/b#19 from 1
+        unmount-received: /a/b/a/b/a/b#25 from 1
+        unmount-received: /b/a/b/a/b/a/b#31 from 1
+        unmount-received: /a/a/a/b#10 from 1
+        unmount-received: /a/b/a/a#21 from 1
+        unmount-received: /b/a/b/a/a#27 from 1
+        unmount-received: /a/a/b/a#12 from 1
+        unmount-received: /b/a/a/b/a#18 from 1
+        unmount-received: /a/b/a/b/a#24 from 1
+        unmount-received: /b/a/b/a/b/a#30 from 1
+        unmount-received: /a/a/a#9 from 1
+    "#]],
+    );
+}
+
+/// A locked mount that was met and stays is told once, when it is met, and does not keep what it is in.
+#[test]
+fn of_an_unmount_that_meets_locked_mounts_before_6_17() {
+    let mut world = World::new();
+    world.set_kernel(Kernel::V6_1);
+    let host = World::FIRST_TASK;
+    let beginning = [
+        mkdir("/w"),
+        tmpfs("/w"),
+        mkdir("/w/a"),
+        mkdir("/w/b"),
+        mkdir("/w/a/a"),
+        mkdir("/w/a/b"),
+        mkdir("/w/b/a"),
+        make("/w", PropagationType::Shared),
+        bind("/w/a", "/w/b/a", true),
+    ];
+    let apply = |world: &mut World, task, op: Op| {
+        world.apply(task, &op).unwrap_or_else(|refused| panic!("{op:?}: {refused}"))
+    };
+    for op in beginning {
+        apply(&mut world, host, op);
+    }
+    // A container's namespace, and a copy of that by one who is of the host's user namespace.
+    let container = world.fork(host).expect("a task");
+    apply(&mut world, container, Op::UnshareUserAndMounts);
+    apply(&mut world, container, Op::OpenNamespace { out: Handle(1) });
+    let guest = world.fork(host).expect("a task");
+    apply(&mut world, guest, Op::EnterNamespace { namespace: Handle(1) });
+    apply(&mut world, guest, Op::UnshareMounts);
+    apply(&mut world, host, mkdir("/w/a/a/a"));
+    apply(&mut world, host, make("/w/b/a", PropagationType::Slave));
+    apply(&mut world, host, bind("/w/a", "/w/a", true));
+    apply(&mut world, guest, bind("/w/a/a/a", "/w/a/b", false));
+    let effects = apply(&mut world, host, unmount("/w", true));
+    let kept: Vec<&str> = effects.rules().map(|rule| rule.id()).filter(|id| id.contains("-kept-")).collect();
+    assert_eq!(kept, ["unmount-kept-locked", "unmount-kept-locked", "unmount-kept-child"]);
 }

@@ -49,6 +49,10 @@ fn tables_that_no_kernel_prints() {
         expect!["mount 1 is its own ancestor"],
     );
     check_refused(
+        "1 1 0:1 / / rw - t t rw\n2 3 0:1 / /a rw - t t rw\n3 2 0:1 / /a rw - t t rw\n4 2 0:1 / /a rw - t t rw",
+        expect!["mount 2 is its own ancestor"],
+    );
+    check_refused(
         "1 0 0:1 / / rw - t t rw\n2 1 0:1 / /a rw - t t rw\n3 2 0:1 / /b rw - t t rw",
         expect!["mount 3 is not mounted below its parent"],
     );

@@ -39,11 +39,18 @@ const FILES: [&str; 11] = [
 
 /// One case of a file.
 #[derive(Default)]
-struct Case {
+pub(crate) struct Case {
     title: String,
     /// The lines before the mounts, as they are.
     lines: Vec<String>,
     mounts: Vec<String>,
+}
+
+impl Case {
+    /// The steps, and what is expected of each.
+    pub(crate) fn steps(&self) -> impl Iterator<Item = Result<(Step, &str), String>> {
+        self.lines.iter().filter_map(|line| parse_line(line).transpose())
+    }
 }
 
 /// Runs all; what they met, and whether none differs.
@@ -85,25 +92,34 @@ pub(crate) fn all() -> (Outcome, bool) {
 /// Runs all in the model alone, by the rules of another kernel.
 pub(crate) fn by_the_rules_of(version: Version) -> bool {
     let mut ok = true;
-    for file in FILES {
-        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/kernel/cases").join(file);
-        let path = path.with_extension("txt");
-        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
-        for case in split(&text, version) {
-            if let Err(difference) = run_alone(&case, version) {
-                println!("{file}: {}, Linux {}: {difference}", case.title, version.name());
-                ok = false;
-            }
+    for (name, case) in of_version(version) {
+        if let Err(difference) = run_alone(&case, version) {
+            println!("{name}, Linux {}: {difference}", version.name());
+            ok = false;
         }
     }
     println!("test by_the_rules_of {} ... {}", version.name(), if ok { "ok" } else { "FAILED" });
     ok
 }
 
+/// All cases as a kernel has them, with their names: `FILE: TITLE`.
+pub(crate) fn of_version(version: Version) -> Vec<(String, Case)> {
+    let read = |file: &str| {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/kernel/cases").join(file);
+        let path = path.with_extension("txt");
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"))
+    };
+    let of_file = |file| {
+        let cases = split(&read(file), version).into_iter();
+        cases.map(move |case| (format!("{file}: {}", case.title), case))
+    };
+    FILES.into_iter().flat_map(of_file).collect()
+}
+
 fn run_alone(case: &Case, version: Version) -> Result<(), String> {
     let mut model = Model::of(version);
-    for line in &case.lines {
-        let Some((step, expected)) = parse_line(line)? else { continue };
+    for step in case.steps() {
+        let (step, expected) = step?;
         let result = model.step(&step);
         model.world.check_invariants()?;
         check_result(&step, &result, expected)?;
