@@ -91,9 +91,12 @@ fn told(report: &Report) -> String {
     format!("\ncheck: {}\n", result.lines().map(printable).collect::<Vec<_>>().join("\n"))
 }
 
+fn named(path: &Path) -> String {
+    if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
+}
+
 fn wrong(path: &Path, error: &ScriptError) -> Failure {
-    let name = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
-    Failure::wrong_use(format!("{name}, {error}"))
+    Failure::wrong_use(format!("{}, {error}", named(path)))
 }
 
 fn read_script(path: &Path) -> Result<String> {
@@ -106,9 +109,13 @@ fn read_script(path: &Path) -> Result<String> {
         file.take(SCRIPT_MAX + 1).read_to_end(&mut bytes).context(what)?;
     }
     if bytes.len() as u64 > SCRIPT_MAX {
-        return Err(Failure::wrong_use(format!("{}: longer than {SCRIPT_MAX} bytes", path.display())));
+        return Err(Failure::wrong_use(format!("{}: longer than {SCRIPT_MAX} bytes", named(path))));
     }
-    String::from_utf8(bytes).context(format!("reading {}", path.display()))
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+        Failure::wrong_use(format!("{}, line {line}: not UTF-8, which a script is", named(path)))
+    })
 }
 
 /// A node in a file: what `rhizome snapshot` wrote, or only a list of namespaces with their mounts.

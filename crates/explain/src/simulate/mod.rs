@@ -29,7 +29,7 @@ pub use simulation::{Simulation, simulate};
 
 /// A line that is not one of a script's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {what}\n  {text}\n  {}^", " ".repeat(self.column))]
+#[error("line {line}: {}{}", short(what), self.drawn())]
 pub struct ScriptError {
     /// The line, from 1.
     pub line: usize,
@@ -46,6 +46,27 @@ impl ScriptError {
         let printable = |letter: char| if letter.is_control() { ' ' } else { letter };
         let [what, text] = [what.as_str(), text].map(|text| text.chars().map(printable).collect());
         ScriptError { line, column, what, text }
+    }
+
+    /// The line, of a long one the part around the place, and a mark below that.
+    fn drawn(&self) -> String {
+        const AROUND: usize = 60;
+        let start = self.column.saturating_sub(AROUND);
+        let mut part: String = self.text.chars().skip(start).take(2 * AROUND).collect();
+        if self.text.chars().nth(start + 2 * AROUND).is_some() {
+            part.push('…');
+        }
+        let (lead, column) = if start == 0 { ("", self.column) } else { ("…", AROUND + 1) };
+        format!("\n  {lead}{part}\n  {}^", " ".repeat(column))
+    }
+}
+
+/// A text that may hold a word of any length.
+fn short(text: &str) -> String {
+    const MOST: usize = 400;
+    match text.char_indices().nth(MOST) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
     }
 }
 

@@ -79,6 +79,8 @@ impl Script {
     ) -> Result<Script, ScriptError> {
         let mut known: BTreeSet<String> = namespaces.into_iter().map(str::to_owned).collect();
         let mut lines = Vec::new();
+        // Editors of other systems begin a file with a mark of the order of bytes.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         for (index, text) in text.lines().enumerate() {
             if index >= MAX_LINES {
                 return Err(ScriptError::new(index + 1, "", 0, format!("more than {MAX_LINES} lines")));
@@ -95,12 +97,15 @@ impl Script {
 }
 
 fn parse_line(text: &str, number: usize, known: &mut BTreeSet<String>) -> Result<Option<Line>, ScriptError> {
-    let mut words = words::split(text, number)?;
+    let (mut words, command_text) = words::split(text, number)?;
     let error = |word: &Word, what: String| ScriptError::new(number, text, word.column, what);
     let mut namespace = HOST.to_owned();
     if let Some(name) = words.first().and_then(|word| word.text.strip_prefix('@')) {
         namespace = name.to_owned();
         let at = words.remove(0);
+        if namespace.is_empty() {
+            return Err(error(&at, "in which namespace? @NAME COMMAND".to_owned()));
+        }
         if !known.contains(&namespace) {
             return Err(error(&at, unknown(&namespace, known)));
         }
@@ -119,9 +124,8 @@ fn parse_line(text: &str, number: usize, known: &mut BTreeSet<String>) -> Result
         let arguments: Vec<String> = words[1..].iter().map(|word| word.text.clone()).collect();
         parse_tool(&first.text, &arguments).map_err(|ScriptFault(what)| error(&first, what))?
     };
-    let text = without_comment(text, number);
     let words = words.into_iter().map(|word| word.text).collect();
-    Ok(Some(Line { number, text, namespace, words, command }))
+    Ok(Some(Line { number, text: command_text, namespace, words, command }))
 }
 
 fn parse_tool(tool: &str, words: &[String]) -> Result<Command, ScriptFault> {
@@ -173,21 +177,9 @@ fn parse_namespace(
 }
 
 fn unknown(name: &str, known: &BTreeSet<String>) -> String {
-    let known: Vec<&str> = known.iter().map(String::as_str).collect();
-    format!("there is no namespace `{name}` yet; there is: {}", known.join(", "))
-}
-
-/// The line up to its comment, which words know the beginning of: a `#` at the beginning of a word.
-fn without_comment(text: &str, number: usize) -> String {
-    let comments = text.char_indices().filter(|&(at, letter)| {
-        letter == '#' && text[..at].chars().next_back().is_none_or(|before| before.is_ascii_whitespace())
-    });
-    let whole = words::split(text, number);
-    for (at, _) in comments {
-        // One in quotes would leave a quote open.
-        if words::split(&text[..at], number) == whole {
-            return text[..at].trim().to_owned();
-        }
-    }
-    text.trim().to_owned()
+    const TOLD: usize = 20;
+    let told: Vec<&str> = known.iter().take(TOLD).map(String::as_str).collect();
+    let more = known.len().saturating_sub(TOLD);
+    let more = if more == 0 { String::new() } else { format!(", and {more} more") };
+    format!("there is no namespace `{name}` yet; there is: {}{more}", told.join(", "))
 }

@@ -488,3 +488,31 @@ fn what_a_machine_does_not_tell_is_unknown() {
             .all(|s| s.calls.iter().all(|c| c.unknown.is_empty()))
     );
 }
+
+/// A line of 16 MB is no reason to print one, or to take hours over it.
+#[test]
+fn long_lines_are_read_at_once_and_told_in_short() {
+    let hashes = format!("mkdir '{}' # comment", " #".repeat(200_000));
+    let script = Script::parse(&hashes).unwrap();
+    assert_eq!(script.lines()[0].text, hashes.trim_end_matches(" # comment"));
+    let told = |text: &str| Script::parse(text).unwrap_err().to_string();
+    let unknown = told(&"x".repeat(1_000_000));
+    assert!(unknown.len() < 1000 && unknown.starts_with("line 1: no command of a script is called `xxx"));
+    let far = told(&format!("mkdir {}; ls {}", "é".repeat(100_000), "é".repeat(100_000)));
+    let lines: Vec<&str> = far.lines().collect();
+    assert_eq!(lines[1].chars().nth(lines[2].chars().count() - 1), Some(';'), "{far}");
+    assert!(far.chars().count() < 400, "{far}");
+    let many: String = (0..1000).map(|at| format!("ns n{at}\n")).collect();
+    assert!(told(&format!("{many}@nobody umount /x")).contains(", and 981 more\n"));
+}
+
+#[test]
+fn what_no_script_has_is_told_where_it_stands() {
+    let told = |text: &str| Script::parse(text).unwrap_err().to_string();
+    let zero = "line 1: a byte that no path can hold\n  ";
+    assert_eq!(told("mkdir a\0b"), format!("{zero}mkdir a b\n         ^"));
+    assert_eq!(told("mkdir 'a\0b'"), format!("{zero}mkdir 'a b'\n          ^"), "in quotes too");
+    assert_eq!(told("@ umount /"), "line 1: in which namespace? @NAME COMMAND\n  @ umount /\n  ^");
+    let marked = Script::parse("\u{feff}mkdir /a").unwrap();
+    assert_eq!(marked.lines()[0].words, ["mkdir", "/a"]);
+}

@@ -11,15 +11,17 @@ pub(crate) struct Word {
     pub(crate) column: usize,
 }
 
-/// The words of a line up to a comment. Quotes and backslashes are a shell's; what a shell would expand, or take for
-/// more than one command, is an error.
-pub(crate) fn split(line: &str, number: usize) -> Result<Vec<Word>, ScriptError> {
+/// The words of a line up to a comment, and the line up to it. Quotes and backslashes are a shell's; what a shell would
+/// expand, or take for more than one command, is an error.
+pub(crate) fn split(line: &str, number: usize) -> Result<(Vec<Word>, String), ScriptError> {
     let error = |column, what: String| ScriptError::new(number, line, column, what);
     let mut words: Vec<Word> = Vec::new();
     let mut word: Option<Word> = None;
     let mut letters = line.chars().enumerate().peekable();
+    let mut end = usize::MAX;
     while let Some((column, letter)) = letters.next() {
         if letter == '#' && word.is_none() {
+            end = column;
             break;
         }
         if letter.is_ascii_whitespace() {
@@ -53,12 +55,15 @@ pub(crate) fn split(line: &str, number: usize) -> Result<Vec<Word>, ScriptError>
             ';' | '&' | '|' | '<' | '>' | '(' | ')' | '$' | '`' | '*' | '?' | '{' | '}' => {
                 return Err(error(column, not_a_shell(letter)));
             }
-            '\0' => return Err(error(column, "a byte that no path can hold".to_owned())),
             plain => text.push(plain),
         }
     }
     words.extend(word);
-    Ok(words)
+    let text: String = line.chars().take(end).collect();
+    if let Some(column) = text.chars().position(|letter| letter == '\0') {
+        return Err(error(column, "a byte that no path can hold".to_owned()));
+    }
+    Ok((words, text.trim().to_owned()))
 }
 
 fn not_a_shell(letter: char) -> String {
