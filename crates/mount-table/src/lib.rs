@@ -1,6 +1,6 @@
 //! Values that describe mounts: a [`Mount`], its [`Propagation`], a [`MountTable`] (one namespace), a
-//! [`Snapshot`] (many) and a [`Node`] (many, with whose they are). Parses `/proc/PID/mountinfo` from bytes, prints it back, and answers the questions
-//! that a table alone can answer: which mount carries a path, what is visible below it.
+//! [`Snapshot`] (many) and a [`Node`] (many, with whose they are). Parses `/proc/PID/mountinfo` from bytes, prints it
+//! back, and answers the questions that a table alone can answer: which mount carries a path, what is visible below it.
 //!
 //! ```
 //! use mount_table::MountTable;
@@ -15,6 +15,9 @@
 //! assert_eq!(mount.propagation.to_string(), "slave");
 //! # Ok::<(), mount_table::ParseError>(())
 //! ```
+//!
+//! In JSON (serde), rows, tables, snapshots and nodes are as `docs/reference/node-snapshot.md` describes and
+//! `docs/reference/node-snapshot.schema.json` (JSON Schema 2020-12) says; a test holds them against it.
 //!
 //! Architecture invariant: pure. No files, no clock, no threads, no logging, no unsafe. Whoever has the bytes
 //! (`observe` from `/proc` or statmount(2), a user from a file) brings them.

@@ -87,7 +87,7 @@ pub enum Change {
         /// The mount.
         mount: MountId,
     },
-    /// A mount with all below (but not itself, if `below_only`) was locked.
+    /// A tree was locked: the attributes of all its mounts, and the mounts below its top to their places.
     Locked {
         /// The top of the tree.
         mount: MountId,

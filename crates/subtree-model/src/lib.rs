@@ -42,6 +42,23 @@
 //! Architecture invariant: no operation looks at all mounts. Lists are intrusive and children are found by a
 //! map, so that an operation costs what the kernel's does: its tree times its receivers.
 //!
+//! # In JSON
+//!
+//! [`Op`], [`Effects`], [`RuleId`], [`Errno`] and [`Kernel`] are written and read with serde;
+//! `docs/reference/operations.schema.json` (JSON Schema 2020-12) says as what, and a test holds every one of them against
+//! it. Tables and nodes are `mount_table`'s, with a schema of their own, `docs/reference/node-snapshot.schema.json`.
+//!
+//! ```
+//! use subtree_model::{Op, PropagationType, World};
+//!
+//! let written = r#"{"ChangeType": {"target": "/", "to": "Shared", "recursive": true}}"#;
+//! let op: Op = serde_json::from_str(written)?;
+//! assert!(matches!(op, Op::ChangeType { to: PropagationType::Shared, .. }));
+//! let effects = World::new().apply(World::FIRST_TASK, &op).expect("the root can be shared");
+//! assert!(serde_json::to_string(&effects)?.starts_with(r#"[{"rule":"make-shared-new-group","change":{"Retyped":"#));
+//! # Ok::<(), serde_json::Error>(())
+//! ```
+//!
 //! # How it is kept true
 //!
 //! `tests/kernel` gives the same operations to the running kernel (6.1 or 6.18, as root, in mount namespaces of its

@@ -4,4 +4,5 @@ mod effects;
 mod limits;
 mod questions;
 mod random;
+mod schema;
 mod table;
