@@ -337,18 +337,12 @@ fn failing(program: &Path, number: usize) -> Result<BTreeSet<String>> {
     }
     let text = String::from_utf8_lossy(&ran.stdout);
     let mut by: BTreeSet<String> =
-        text.lines().filter_map(|line| super::failed(line).or_else(|| failed_case(line))).collect();
-    by.retain(|name| !name.starts_with("by_the_rules_of"));
+        text.lines().filter_map(|line| super::failed(line).or_else(|| super::failed_case(line))).collect();
+    by.retain(|name| super::by_other_rules(name).is_none());
     if by.is_empty() {
         by.insert("no end, or a crash".to_owned());
     }
     Ok(by)
-}
-
-/// The name in `FILE: TITLE, Linux VERSION: what`.
-fn failed_case(line: &str) -> Option<String> {
-    let (name, rest) = line.split_once(", Linux ")?;
-    rest.contains(':').then(|| name.to_owned())
 }
 
 /// Of each equivalent mutant, why nothing can notice it.

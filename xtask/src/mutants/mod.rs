@@ -132,6 +132,9 @@ fn failing(copy: &Path, target: &Path, tests: &[&str]) -> Result<BTreeSet<String
         bail!("a mutant is no program:\n{text}");
     }
     let mut by: BTreeSet<String> = text.lines().filter_map(failed).collect();
+    // The same cases once more, without their names.
+    by.retain(|name| by_other_rules(name).is_none());
+    by.extend(text.lines().filter_map(failed_case));
     if by.is_empty() {
         by.insert(if ran.status.code() == Some(124) { "no end" } else { "a crash" }.to_owned());
     }
@@ -143,6 +146,17 @@ fn failed(line: &str) -> Option<String> {
     let own = line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED"));
     let list = line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----"));
     own.or(list).map(str::to_owned)
+}
+
+/// The kernel's name in that of the test of the cases by the rules of kernels that do not run.
+fn by_other_rules(name: &str) -> Option<&str> {
+    name.strip_prefix("by_the_rules_of ")
+}
+
+/// The name in `FILE: TITLE, Linux VERSION: what`: a case that fails by the rules of another kernel.
+fn failed_case(line: &str) -> Option<String> {
+    let (name, rest) = line.split_once(", Linux ")?;
+    rest.contains(':').then(|| name.to_owned())
 }
 
 /// The first few.
@@ -191,5 +205,8 @@ mod tests {
         );
         assert_eq!(failed("---- tests::limits::x stdout ----").as_deref(), Some("tests::limits::x"));
         assert_eq!(failed("test x ... ok"), None);
+        assert_eq!(by_other_rules("by_the_rules_of 6.1"), Some("6.1"));
+        assert_eq!(failed_case("move: x, Linux 6.1: the mounts").as_deref(), Some("move: x"));
+        assert_eq!(failed_case("the model has no rules for x, Linux 4.4"), None);
     }
 }

@@ -158,6 +158,18 @@ fn mount_max_counts_every_receiving_namespace() {
     run(&mut world, TASK, &[mount("/a/x")]);
 }
 
+/// Each doubles the mounts: sixteen fit below the kernel's limit.
+#[test]
+fn all_bound_into_itself_again_and_again() {
+    let mut world = World::new();
+    run(&mut world, TASK, &[mkdir("/a")]);
+    for _ in 0..16 {
+        world.apply(TASK, &bind("/", "/a")).expect("room");
+    }
+    assert_eq!(world.mount_count(), 65_536 + 1);
+    assert_eq!(world.apply(TASK, &bind("/", "/a")).unwrap_err().rule, RuleId::MountMax);
+}
+
 #[test]
 fn first_mounts() {
     let rows = "1 1 0:1 / / rw - tmpfs t rw\n2 1 0:2 / /a rw - tmpfs a rw\n";

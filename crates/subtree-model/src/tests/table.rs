@@ -66,6 +66,9 @@ fn tables_that_no_kernel_prints() {
     );
     check_refused("1 0 0:1 / / rw shared:1 unbindable - t t rw", expect!["mount 1 is shared and unbindable"]);
     check_refused("18446744073709551615 0 0:1 / / rw - t t rw", expect!["too many mounts"]);
+    check_refused("4611686018427387904 0 0:1 / / rw - t t rw", expect!["too many mounts"]);
+    let largest = MountTable::parse_mountinfo(b"4611686018427387903 0 0:1 / / rw - t t rw").expect("a row");
+    assert!(World::from_table(&largest).is_ok());
 }
 
 /// Runs operations in the first task, all of which the kernel would do.
