@@ -15,6 +15,10 @@ use anyhow::{Context, Result, bail};
 
 use crate::host;
 
+/// Where who notices what is told.
+const PAGE: &str = "docs/reference/model.md";
+/// How the table there begins.
+const HEAD: &str = "| wrong rule | noticed by |\n|---|---|\n";
 /// Random sequences for each.
 const SEQUENCES: &str = "150";
 /// Seconds for a mutant's tests: one that never ends is noticed too.
@@ -42,22 +46,37 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     let mutants = parse(&text)?;
     let folder = host::target_dir().join("mutants");
     let copy = copy_sources(&folder)?;
-    let mut alive = Vec::new();
-    println!("| wrong rule | noticed by |\n|---|---|");
+    let (mut alive, mut table) = (Vec::new(), HEAD.to_owned());
+    print!("{HEAD}");
     for mutant in
         mutants.iter().filter(|mutant| args.is_empty() || args.iter().any(|word| mutant.title.contains(word)))
     {
         let by = try_one(mutant, &copy, &folder.join("target"))?;
         let told = if by.is_empty() { "**nothing**".to_owned() } else { shortened(&by) };
-        println!("| {} | {told} |", mutant.title);
+        let row = format!("| {} | {told} |\n", mutant.title);
+        print!("{row}");
+        table += &row;
         if by.is_empty() {
             alive.push(mutant.title.as_str());
         }
     }
-    if alive.is_empty() {
-        return Ok(ExitCode::SUCCESS);
+    if !alive.is_empty() {
+        bail!("not noticed: {}", alive.join("; "));
     }
-    bail!("not noticed: {}", alive.join("; "))
+    if args.is_empty() {
+        let page = host::workspace().join(PAGE);
+        let text = fs::read_to_string(&page).with_context(|| format!("cannot read {}", page.display()))?;
+        let (before, _, after) = parts(&text).with_context(|| format!("{PAGE} has no such table"))?;
+        fs::write(&page, format!("{before}{table}{after}")).context("cannot write the page")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The page with the table of wrong rules: what is before it, the table, what is behind it.
+fn parts(page: &str) -> Option<(&str, &str, &str)> {
+    let (before, rest) = page.split_at(page.find(HEAD)?);
+    let (table, after) = rest.split_at(rest.find("\n\n").map_or(rest.len(), |end| end + 1));
+    Some((before, table, after))
 }
 
 fn parse(text: &str) -> Result<Vec<Mutant>> {
@@ -195,6 +214,17 @@ mod tests {
             assert_eq!(text.matches(&mutant.old).count(), 1, "{}: {}", mutant.title, mutant.old);
             assert_ne!(mutant.old, mutant.new, "{}", mutant.title);
         }
+    }
+
+    #[test]
+    fn every_mutant_is_in_the_page() {
+        let read = |name: &str| fs::read_to_string(host::workspace().join(name)).unwrap();
+        let (page, mutants) = (read(PAGE), parse(&read("crates/subtree-model/mutants.txt")).unwrap());
+        let (_, table, after) = parts(&page).unwrap();
+        let told: Vec<&str> =
+            table.lines().skip(2).filter_map(|row| row.strip_prefix("| ")?.split(" | ").next()).collect();
+        assert_eq!(told, mutants.iter().map(|mutant| mutant.title.as_str()).collect::<Vec<_>>());
+        assert!(after.starts_with("\n") && !table.contains("**"));
     }
 
     #[test]
