@@ -34,6 +34,37 @@
 //! # Ok::<(), subtree_model::Refused>(())
 //! ```
 //!
+//! Who would see a mount? A world can begin with a machine's tables, has as many tasks as are made, and says of each
+//! [`Change::Attached`] where it is:
+//!
+//! ```
+//! use mount_table::MountTable;
+//! use subtree_model::{Attributes, Change, Op, RuleId, World};
+//!
+//! // As read from /proc/self/mountinfo.
+//! let table = MountTable::parse_mountinfo(b"21 1 8:1 / / rw shared:1 - ext4 /dev/sda1 rw\n")?;
+//! let mut world = World::from_table(&table)?;
+//! let (host, container) = (World::FIRST_TASK, world.fork(World::FIRST_TASK)?);
+//! world.apply(container, &Op::UnshareMounts)?;
+//! let mount = Op::Mount {
+//!     fs_type: "tmpfs".into(),
+//!     source: "none".into(),
+//!     target: "/srv".into(),
+//!     attributes: Attributes::NONE,
+//! };
+//! let mut seen = Vec::new();
+//! for effect in world.apply(host, &mount)?.list {
+//!     if let Change::Attached { mount, namespace, .. } = effect.change {
+//!         let table = world.table_of(namespace).expect("it was attached there");
+//!         let path = table.get(mount).map(|row| row.mount_point.clone());
+//!         seen.push((Some(namespace) == world.namespace_of(container), path, effect.rule));
+//!     }
+//! }
+//! let path = Some("/srv".into());
+//! assert_eq!(seen, [(false, path.clone(), RuleId::AttachOnTop), (true, path, RuleId::ReceivePeer)]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Architecture invariant: pure. No files, no clock, no threads, no logging, no unsafe.
 //!
 //! Architecture invariant: refused means unchanged. Every operation first checks, walks and counts, and then
