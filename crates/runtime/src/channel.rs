@@ -74,7 +74,13 @@ pub(crate) fn receive(channel: BorrowedFd<'_>, timeout: Duration) -> Result<Hear
     if !wait_readable(channel, timeout)? {
         return Ok(Heard::Silence);
     }
-    let mut text = vec![0u8; MESSAGE_MAX_BYTES];
+    // How long it is, first: room for the longest message would be 32 pages, for an end that mostly says nothing.
+    let length = match rustix::net::recv(channel, &mut [0u8; 0][..], RecvFlags::PEEK | RecvFlags::TRUNC) {
+        Ok((_, 0)) | Err(Errno::CONNRESET) => return Ok(Heard::End),
+        Ok((_, length)) => length.min(MESSAGE_MAX_BYTES),
+        Err(errno) => return Err(errno),
+    };
+    let mut text = vec![0u8; length];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut parts = [IoSliceMut::new(&mut text)];

@@ -31,6 +31,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::path::Path;
+use std::sync::Arc;
 use sys::seccomp::Instruction;
 
 /// Who the process will be.
@@ -53,7 +54,7 @@ pub(crate) struct Program {
     pub(crate) identity: Identity,
     pub(crate) capabilities: CapabilitySet,
     pub(crate) no_new_privs: bool,
-    pub(crate) seccomp: Option<Vec<Instruction>>,
+    pub(crate) seccomp: Option<Arc<[Instruction]>>,
     /// AppArmor profile to change to at execve(2).
     pub(crate) app_armor: Option<String>,
     /// SELinux label to change to at execve(2).

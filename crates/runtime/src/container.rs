@@ -8,6 +8,7 @@ use crate::channel::{self, Heard, Report};
 use crate::child::{self, Identity, Program};
 use crate::control::read_hierarchies;
 use crate::error::{Error, Result, START_ERROR_EXIT_CODE, Step, StepFailure};
+use crate::exec::Way;
 use crate::fault;
 use crate::io::{Io, io, output_pipes, reopen, stdio};
 use crate::mounts::{CgroupView, MountRequest, Prepared, REDO_MAX, Verdict, prepare};
@@ -46,9 +47,11 @@ pub struct Container {
     pub io: Io,
     /// What was limited by this machine instead of failing, for the user to know.
     pub warnings: Vec<String>,
-    dirs: Dirs,
-    record: ContainerRecord,
-    cgroup: Cgroup,
+    pub(crate) dirs: Dirs,
+    pub(crate) record: ContainerRecord,
+    pub(crate) cgroup: Cgroup,
+    /// For further processes in it, from the first of them on.
+    pub(crate) way: Option<Box<Way>>,
     /// Until the start.
     channel: Option<OwnedFd>,
     /// Not our child: taken over from a supervisor that is gone.
@@ -115,6 +118,7 @@ impl Sandbox {
                 dirs: self.dirs().clone(),
                 record,
                 cgroup,
+                way: None,
                 channel: Some(ready.channel),
                 adopted: false,
             }),
@@ -155,7 +159,7 @@ impl Sandbox {
         })?;
         check(plan, &ready, self.record().user_base)?;
         let mut warnings = plan.warnings.clone();
-        let oom_score_adj = set_oom_score(&ready.process, plan.oom_score_adj, &mut warnings);
+        let oom_score_adj = set_oom_score(ready.child.pid, plan.oom_score_adj, &mut warnings);
         point("create.record")?;
         record.status = Status::Created;
         record.init = Some(ready.process);
@@ -498,9 +502,9 @@ fn make_writable_layer(path: &Path) -> Result<()> {
 }
 
 /// Sets what this machine permits, and says where that is less: lowering the score needs `CAP_SYS_RESOURCE`.
-pub(crate) fn set_oom_score(process: &ProcessId, wanted: i64, warnings: &mut Vec<String>) -> i32 {
+pub(crate) fn set_oom_score(pid: Pid, wanted: i64, warnings: &mut Vec<String>) -> i32 {
     let wanted = wanted.clamp(-1000, 1000) as i32;
-    let path = format!("/proc/{}/oom_score_adj", process.pid);
+    let path = format!("/proc/{}/oom_score_adj", pid.as_raw_nonzero());
     match std::fs::write(&path, wanted.to_string()) {
         Ok(()) => wanted,
         Err(error) => {
@@ -622,6 +626,7 @@ impl Container {
             dirs: dirs.clone(),
             record,
             cgroup,
+            way: None,
             channel: None,
             adopted: true,
         }))

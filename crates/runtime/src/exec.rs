@@ -1,25 +1,27 @@
 //! ExecSync's and Exec's half that makes the process: by any process of root's, from the container's record
 //! alone.
 
-use crate::cgroup::{Cgroup, Hierarchies};
+use crate::cgroup::{Cgroup, Entrance};
 use crate::channel::{self, Heard, Report};
 use crate::child::{self, Identity, Program};
-use crate::container::{end, error_of, set_oom_score, wait, wait_for_end};
+use crate::container::{Container, end, error_of, set_oom_score, wait, wait_for_end};
 use crate::control::read_hierarchies;
 use crate::error::{Error, Result, Step, StepFailure};
 use crate::fault;
 use crate::program::seccomp_program;
-use crate::sandbox::{Sandbox, spawn_in};
-use crate::state::{ContainerRecord, Dirs, ProcessId, ProcessSpec, Status};
+use crate::sandbox::spawn_in;
+use crate::state::{ContainerRecord, Dirs, ProcessSpec, Status};
 use crate::user_namespace;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::Pid;
 use rustix::thread::CapabilitySet;
+use std::sync::Arc;
 use std::time::Duration;
 use sys::namespace::Namespaces;
 use sys::process::SpawnError;
+use sys::seccomp::Instruction;
 
 /// How long a process may take until its program is executed.
 const EXEC_TIMEOUT: Duration = Duration::from_secs(60);
@@ -89,11 +91,6 @@ pub struct Execution {
 }
 
 impl Execution {
-    /// Readable when [`Execution::wait`] has something to say.
-    pub fn ready_fd(&self) -> BorrowedFd<'_> {
-        self.channel.as_fd()
-    }
-
     /// Its process, in the caller's pid namespace.
     pub fn pid(&self) -> Pid {
         self.process.pid
@@ -130,7 +127,14 @@ impl Execution {
 /// The calling process must have one thread, and should run from a read-only path
 /// ([`sys::process::ensure_read_only_exe`]): until execve its child can be seen from inside.
 pub fn exec(dirs: &Dirs, id: &str, config: &ExecConfig, stdio: ExecStdio<'_>) -> Result<ExecProcess> {
-    let execution = begin_exec(dirs, &read_hierarchies()?, id, config, stdio)?;
+    let record = crate::control::status(dirs, id)?;
+    let spec = running(&record)?;
+    point("exec.open")?;
+    let init = record.init.map(|init| init.open()).transpose()?.flatten();
+    let init = init.ok_or_else(|| not_running(&record))?;
+    let way =
+        Way::open(dirs, &Cgroup::at(&read_hierarchies()?, &record.cgroup)?, &record, spec, init.as_fd())?;
+    let execution = begin_exec(&record, spec, &way, init.as_fd(), config, stdio)?;
     match execution.wait(EXEC_TIMEOUT) {
         Ok(true) => Ok(execution.into_process()),
         Ok(false) => {
@@ -145,46 +149,104 @@ pub fn exec(dirs: &Dirs, id: &str, config: &ExecConfig, stdio: ExecStdio<'_>) ->
     }
 }
 
-impl Sandbox {
+impl Container {
     /// As [`exec()`], for who must not wait, as far as it goes without: the process is made, and the rest is [`Execution`]'s.
     /// The machine's mount table, which may be long, is not read. (With a terminal it is waited for that.)
-    pub fn begin_exec(&self, id: &str, config: &ExecConfig, stdio: ExecStdio<'_>) -> Result<Execution> {
-        begin_exec(self.dirs(), self.hierarchies(), id, config, stdio)
+    ///
+    /// What is the same each time is kept from the first to the next: a dozen descriptors and the filter.
+    pub fn begin_exec(&mut self, config: &ExecConfig, stdio: ExecStdio<'_>) -> Result<Execution> {
+        let spec = running(&self.record)?;
+        if wait_for_end(self.pidfd.as_fd(), Duration::ZERO)? {
+            return Err(not_running(&self.record));
+        }
+        point("exec.open")?;
+        let init = self.pidfd.as_fd();
+        let way = match self.way.take() {
+            Some(way) => way,
+            None => Box::new(Way::open(&self.dirs, &self.cgroup, &self.record, spec, init)?),
+        };
+        let way = &*self.way.insert(way);
+        begin_exec(&self.record, spec, way, init, config, stdio)
     }
 }
 
+/// What every process that is made in a container needs of this machine.
+#[derive(Debug)]
+pub(crate) struct Way {
+    cgroup: Cgroup,
+    entrance: Entrance,
+    pid_namespace: OwnedFd,
+    null: OwnedFd,
+    seccomp: Option<Arc<[Instruction]>>,
+}
+
+impl Way {
+    fn open(
+        dirs: &Dirs,
+        cgroup: &Cgroup,
+        record: &ContainerRecord,
+        spec: &ProcessSpec,
+        init: BorrowedFd<'_>,
+    ) -> Result<Way> {
+        let pid = pid_of(record)?;
+        // By number, which is still the container's as long as the pidfd says that it lives: asked below.
+        let pid_namespace = sys::namespace::open_of(pid, "pid")
+            .map_err(Error::system("open the container's pid namespace"))?;
+        sys::process::send_signal(init, 0).map_err(Error::system("look whether the container still runs"))?;
+        let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+            .map_err(Error::system("open /dev/null"))?;
+        let capabilities = CapabilitySet::from_bits_retain(spec.capabilities);
+        Ok(Way {
+            entrance: cgroup.entrance()?,
+            cgroup: cgroup.clone(),
+            pid_namespace,
+            null,
+            seccomp: seccomp_program(dirs, &spec.seccomp, capabilities)?,
+        })
+    }
+}
+
+/// How to make processes in a container that runs by its record.
+fn running(record: &ContainerRecord) -> Result<&ProcessSpec> {
+    match (record.status, &record.process) {
+        (Status::Running, Some(spec)) => Ok(spec),
+        _ => Err(not_running(record)),
+    }
+}
+
+fn not_running(record: &ContainerRecord) -> Error {
+    let is = record.status.in_words().to_owned();
+    Error::WrongState { id: record.id.clone(), is, wanted: Status::Running.in_words() }
+}
+
+fn pid_of(record: &ContainerRecord) -> Result<Pid> {
+    let pid = record.init.and_then(|init| Pid::from_raw(init.pid));
+    pid.ok_or(Error::NotFound { kind: "process of container", id: record.id.clone() })
+}
+
 fn begin_exec(
-    dirs: &Dirs,
-    hierarchies: &Hierarchies,
-    id: &str,
+    record: &ContainerRecord,
+    spec: &ProcessSpec,
+    way: &Way,
+    init: BorrowedFd<'_>,
     config: &ExecConfig,
     stdio: ExecStdio<'_>,
 ) -> Result<Execution> {
-    let record = crate::control::status(dirs, id)?;
-    let wrong = || Error::WrongState {
-        id: id.to_owned(),
-        is: record.status.in_words().to_owned(),
-        wanted: Status::Running.in_words(),
-    };
-    let (Status::Running, Some(spec)) = (record.status, &record.process) else { return Err(wrong()) };
-    let program = program(dirs, config, spec)?;
-    point("exec.open")?;
-    let init = record.init.map(|init| init.open()).transpose()?.flatten().ok_or_else(wrong)?;
-    let (process, terminal, channel) = start(&record, hierarchies, &init, &program, stdio)?;
+    let program = program(config, spec, way.seccomp.clone())?;
+    let (process, terminal, channel) = start(record, way, init, &program, stdio)?;
     if let (Some(master), Some((ws_row, ws_col))) = (&terminal, config.size) {
         let size = rustix::termios::Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 };
         rustix::termios::tcsetwinsize(master, size).map_err(Error::system("set the size of the terminal"))?;
     }
-    let who = ProcessId::of_child(process.pid)?;
-    set_oom_score(&who, i64::from(spec.oom_score_adj), &mut Vec::new());
-    Ok(Execution { id: id.to_owned(), process, terminal, channel })
+    set_oom_score(process.pid, i64::from(spec.oom_score_adj), &mut Vec::new());
+    Ok(Execution { id: record.id.clone(), process, terminal, channel })
 }
 
 fn point(name: &'static str) -> Result<()> {
     fault::point(name).map_err(Error::system(name))
 }
 
-fn program(dirs: &Dirs, config: &ExecConfig, spec: &ProcessSpec) -> Result<Program> {
+fn program(config: &ExecConfig, spec: &ProcessSpec, seccomp: Option<Arc<[Instruction]>>) -> Result<Program> {
     let has_nul = |text: &String| text.contains('\0');
     if config.command.is_empty() || config.command.iter().any(has_nul) {
         return Err(Error::Config { field: "command", reason: "empty, or with a NUL in it".to_owned() });
@@ -200,16 +262,15 @@ fn program(dirs: &Dirs, config: &ExecConfig, spec: &ProcessSpec) -> Result<Progr
     if env.iter().any(has_nul) {
         return Err(Error::Config { field: "env", reason: "a variable contains a NUL".to_owned() });
     }
-    let capabilities = CapabilitySet::from_bits_retain(spec.capabilities);
     Ok(Program {
         argv: config.command.clone(),
         env,
         cwd: spec.cwd.clone(),
         make_cwd: false,
         identity: Identity::Known(spec.user.clone()),
-        capabilities,
+        capabilities: CapabilitySet::from_bits_retain(spec.capabilities),
         no_new_privs: spec.no_new_privs,
-        seccomp: seccomp_program(dirs, &spec.seccomp, capabilities)?,
+        seccomp,
         app_armor: spec.app_armor.clone(),
         se_linux: spec.se_linux.clone(),
         terminal: config.tty,
@@ -222,53 +283,41 @@ fn program(dirs: &Dirs, config: &ExecConfig, spec: &ProcessSpec) -> Result<Progr
 /// Clones the process into the container's pid namespace and cgroup; it enters the rest itself.
 fn start(
     record: &ContainerRecord,
-    hierarchies: &Hierarchies,
-    init: &OwnedFd,
+    way: &Way,
+    init: BorrowedFd<'_>,
     program: &Program,
     stdio: ExecStdio<'_>,
 ) -> Result<(sys::process::Child, Option<OwnedFd>, OwnedFd)> {
-    let cgroup = Cgroup::at(hierarchies, &record.cgroup)?;
-    let entrance = cgroup.entrance()?;
-    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
-        .map_err(Error::system("open /dev/null"))?;
+    let null = way.null.as_fd();
     let descriptors = match program.terminal {
-        true => [null.as_fd(); 3],
-        false => [stdio.stdin.unwrap_or(null.as_fd()), stdio.stdout, stdio.stderr],
+        true => [null; 3],
+        false => [stdio.stdin.unwrap_or(null), stdio.stdout, stdio.stderr],
     };
     if let Some(base) = record.user_base {
         user_namespace::give_pipes(descriptors, base)
             .map_err(Error::system("give a pipe to the pod's root"))?;
     }
     let (ours, theirs) = channel::pair().map_err(Error::system("make a socket pair"))?;
-    let pid = record
-        .init
-        .and_then(|init| Pid::from_raw(init.pid))
-        .ok_or(Error::NotFound { kind: "process of container", id: record.id.clone() })?;
-    // By number, which is still the container's as long as the pidfd says that it lives; asked again below.
-    let pid_namespace =
-        sys::namespace::open_of(pid, "pid").map_err(Error::system("open the container's pid namespace"))?;
-    sys::process::send_signal(init.as_fd(), 0)
-        .map_err(Error::system("look whether the container still runs"))?;
     point("exec.clone")?;
     let enter = || {
         let fail = |step| move |errno| StepFailure::new(step, errno);
         fault::point("child.namespaces").map_err(fail(Step::Namespaces))?;
-        entrance.enter_v1().map_err(fail(Step::Cgroup))?;
+        way.entrance.enter_v1().map_err(fail(Step::Cgroup))?;
         if record.user_base.is_none() {
-            return sys::namespace::enter_of(init.as_fd(), ENTERED).map_err(fail(Step::Namespaces));
+            return sys::namespace::enter_of(init, ENTERED).map_err(fail(Step::Namespaces));
         }
-        sys::namespace::enter_of(init.as_fd(), ENTERED.union(Namespaces::USER))
+        sys::namespace::enter_of(init, ENTERED.union(Namespaces::USER))
             .and_then(|()| user_namespace::become_root())
             .map_err(fail(Step::Namespaces))
     };
     let run = || child::run(theirs.as_fd(), descriptors, program, enter, || Ok(()));
-    let v2 = entrance.v2.as_ref().map(AsFd::as_fd);
-    let child = match spawn_in(pid_namespace.as_fd(), v2, run) {
+    let v2 = way.entrance.v2.as_ref().map(AsFd::as_fd);
+    let child = match spawn_in(way.pid_namespace.as_fd(), v2, run) {
         // The container has made cgroups of its own and gives them controllers, so that its own has no
         // processes: then into that of its first process.
         Err(SpawnError::Clone(Errno::BUSY)) => {
-            let inner = cgroup.open_inner_v2(pid.as_raw_nonzero().get())?;
-            spawn_in(pid_namespace.as_fd(), inner.as_ref().map(AsFd::as_fd), run)
+            let inner = way.cgroup.open_inner_v2(pid_of(record)?.as_raw_nonzero().get())?;
+            spawn_in(way.pid_namespace.as_fd(), inner.as_ref().map(AsFd::as_fd), run)
         }
         other => other,
     };

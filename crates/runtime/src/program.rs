@@ -10,6 +10,7 @@ use crate::user::UserRequest;
 use crate::{seccomp, signal, user_namespace};
 use manifest::cri::{ContainerConfig, LinuxContainerResources, SeccompProfile, SupplementalGroupsPolicy};
 use rustix::thread::CapabilitySet;
+use std::sync::Arc;
 
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -117,17 +118,17 @@ pub(crate) fn seccomp_program(
     dirs: &Dirs,
     profile: &SeccompProfile,
     capabilities: CapabilitySet,
-) -> Result<Option<Vec<sys::seccomp::Instruction>>> {
+) -> Result<Option<Arc<[sys::seccomp::Instruction]>>> {
     let file = match profile {
         SeccompProfile::Unconfined => return Ok(None),
         SeccompProfile::RuntimeDefault => {
             let native = seccomp::profile::table(capabilities);
             if cfg!(not(target_arch = "x86_64")) {
-                return Ok(Some(seccomp::compile(&native, Machine::NATIVE.audit())));
+                return Ok(Some(seccomp::compile(&native, Machine::NATIVE.audit()).into()));
             }
             let small = seccomp::profile::table_32_bit(&native, capabilities);
             let tables = [(Machine::NATIVE.audit(), &native), (Machine::I386.audit(), &small)];
-            return Ok(Some(seccomp::compile_for(&tables)));
+            return Ok(Some(seccomp::compile_for(&tables).into()));
         }
         SeccompProfile::Localhost(file) => dirs.seccomp_profiles().join(file),
     };
@@ -142,7 +143,8 @@ pub(crate) fn seccomp_program(
             )
         })
         .map_err(|error| refuse(error.to_string()))?;
-    seccomp::localhost::compile(&bytes).map(Some).map_err(|error| refuse(error.to_string()))
+    let filter = seccomp::localhost::compile(&bytes).map_err(|error| refuse(error.to_string()))?;
+    Ok(Some(filter.into()))
 }
 
 /// The pod's word, else the image's, else SIGTERM.

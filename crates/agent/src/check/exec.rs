@@ -37,24 +37,25 @@ impl Command {
     ///
     /// # Errors
     /// Why it cannot be begun, in words.
-    pub(crate) fn begin(sandbox: &runtime::Sandbox, id: &str, command: &[String]) -> Result<Command, String> {
+    pub(crate) fn begin(container: &mut runtime::Container, command: &[String]) -> Result<Command, String> {
         let pipe = pipe_with(PipeFlags::CLOEXEC);
         let (output, theirs) = pipe.map_err(|e| format!("cannot make a pipe: {e}"))?;
         rustix::io::ioctl_fionbio(&output, true).map_err(|e| e.to_string())?;
         let config = runtime::ExecConfig { command: command.to_vec(), ..runtime::ExecConfig::default() };
         let stdio = runtime::ExecStdio { stdin: None, stdout: theirs.as_fd(), stderr: theirs.as_fd() };
-        let execution = sandbox.begin_exec(id, &config, stdio).map_err(|e| chain(&e))?;
+        let execution = container.begin_exec(&config, stdio).map_err(|e| chain(&e))?;
         Ok(Command { process: Process::Beginning(execution), output: Some(output), said: Vec::new() })
     }
 
     /// What to wait for.
     pub(crate) fn fds(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
-        let (process, output) = match &self.process {
-            // It has printed nothing before.
-            Process::Beginning(execution) => (Some(execution.ready_fd()), None),
-            Process::Running(process) => (Some(process.pidfd.as_fd()), self.output.as_ref().map(AsFd::as_fd)),
-            Process::Over => (None, None),
+        // That it is executed is not waited for: whatever it prints, and its end, says so as well.
+        let process = match &self.process {
+            Process::Beginning(execution) => Some(execution.pidfd()),
+            Process::Running(process) => Some(process.pidfd.as_fd()),
+            Process::Over => None,
         };
+        let output = self.output.as_ref().filter(|_| process.is_some()).map(AsFd::as_fd);
         process.into_iter().chain(output).map(|fd| (fd, PollFlags::IN))
     }
 

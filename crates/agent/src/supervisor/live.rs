@@ -1,5 +1,6 @@
 //! A container that runs: its process, its outputs, its log.
 
+use crate::check::Command;
 use crate::lifecycle::Exit;
 use crate::logs::{LogWriter, Stream};
 use jiff::Timestamp;
@@ -49,6 +50,11 @@ impl Live {
 
     pub(super) fn id(&self) -> &str {
         &self.container.id
+    }
+
+    /// Begins a command in it.
+    pub(super) fn begin_command(&mut self, command: &[String]) -> Result<Command, String> {
+        Command::begin(&mut self.container, command)
     }
 
     pub(super) fn stop_signal(&self) -> i32 {

@@ -386,10 +386,9 @@ impl Supervisor {
         spawn_to_say(|| check.go_there(init), |address| work(check, address))
     }
 
-    fn begin_command(&self, name: &str, command: &[String]) -> Result<Work, String> {
-        let live = self.live.get(name).ok_or("the container does not run")?;
-        let sandbox = self.sandbox.as_ref().ok_or("there is no sandbox")?;
-        Ok(Work::Command(Box::new(Command::begin(sandbox, live.id(), command)?)))
+    fn begin_command(&mut self, name: &str, command: &[String]) -> Result<Work, String> {
+        let live = self.live.get_mut(name).ok_or("the container does not run")?;
+        Ok(Work::Command(Box::new(live.begin_command(command)?)))
     }
 
     /// When what the pod uses of the disk is to be measured next.
