@@ -117,7 +117,10 @@ impl Stage {
                 Place::Own => self.own_volume(volume, propagates)?,
             };
             let read_only = agent::volumes::is_read_only(volume);
-            resolved.volumes.insert(volume.name.clone(), ResolvedVolume { host_path, read_only });
+            resolved.volumes.insert(
+                volume.name.clone(),
+                ResolvedVolume { host_path, read_only, ..ResolvedVolume::default() },
+            );
         }
         Ok(resolved)
     }

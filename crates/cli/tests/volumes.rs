@@ -121,6 +121,49 @@ fn an_image_is_a_volume_that_is_only_read() {
     world.assert_nothing_left();
 }
 
+/// The ids of an overlay cannot be mapped; those of its layers can. The volume's image is the container's own, whose layers
+/// are mapped once for both.
+#[test]
+fn an_image_is_a_volume_in_a_user_namespace() {
+    let Some(world) = World::isolated("an_image_is_a_volume_in_a_user_namespace") else { return };
+    let volumes = "  - {name: tools, image: {reference: busybox, pullPolicy: IfNotPresent}}\n";
+    let container = "    volumeMounts:
+    - {name: tools, mountPath: /tools}
+    - {name: tools, mountPath: /programs, subPath: bin}
+    - {name: tools, mountPath: /busybox, subPath: bin/busybox}
+";
+    let manifest = pod(volumes, container).replace("spec:\n", "spec:\n  hostUsers: false\n");
+    let file = world.file("a.yaml", &manifest);
+    let planned = world.run(&["run", "--dry-run", &file]);
+    assert_eq!(planned.status, 0, "{planned:?}");
+    let ran = world.run(&world.run_args(&["-d", &file]));
+    assert_eq!(ran.status, 0, "{ran:?}");
+    world.remember_pods();
+    assert_eq!(inside(&world, "busybox awk '{print $1, $3}' /proc/self/uid_map"), "0 65536\n");
+    let places = "/tools /tools/bin/busybox /tools/etc/passwd /programs /programs/busybox /busybox";
+    let root_owns = "0:0\n".repeat(6);
+    assert_eq!(inside(&world, &format!("stat -c %u:%g {places}")), root_owns);
+    assert_eq!(
+        inside(&world, "cmp /programs/busybox /bin/busybox && cmp /busybox /bin/busybox && echo same"),
+        "same\n"
+    );
+    for script in ["touch /tools/x", "touch /programs/x", "echo >>/busybox", "mount -o remount,rw /tools"] {
+        let ran = world.run(&["exec", "a", "--", "sh", "-c", script]);
+        assert_ne!(ran.status, 0, "{script}: {ran:?}");
+    }
+    for program in ["/tools/bin/busybox", "/busybox"] {
+        let executed = world.run(&["exec", "a", "--", program, "true"]);
+        assert_ne!(executed.status, 0, "it is noexec: {executed:?}");
+    }
+    // Once for each place, and nothing of the layers beside them.
+    assert_eq!(inside(&world, "grep -c ' /[a-z]* overlay ro,nosuid,nodev,noexec' /proc/mounts"), "3\n");
+    // What restarts is made of the same layers, whatever becomes of the name.
+    assert_eq!(world.run(&["image", "rm", "busybox"]).status, 0);
+    assert_eq!(inside(&world, "test -s /tools/bin/busybox && echo there"), "there\n");
+    assert_eq!(world.run(&["rm", "-f", "a"]).status, 0);
+    world.assert_nothing_left();
+}
+
 #[test]
 fn an_ephemeral_volume_is_a_folder_of_the_pod() {
     let Some(world) = World::isolated("an_ephemeral_volume_is_a_folder_of_the_pod") else { return };

@@ -12,15 +12,18 @@
 //! 6. the new root becomes the root, and the copy of the host's tree is dissolved.
 //!
 //! In a user namespace (`hostUsers: false`), of which the mounts must be, so that its root may mount and unmount: sources
-//! and image layers get their ids mapped while they are detached; the root and all new file systems are made before the
+//! and image layers get their ids mapped while they are detached, and an image's volume is put together of such layers,
+//! since ids of an overlay cannot be mapped; the root and all new file systems are made before the
 //! namespace is entered, by who may make devices in them; step 2 happens once more as the namespace is entered, and a
 //! Bidirectional source, being detached, keeps its peers where a copy of the namespace would have made it a slave.
 //!
 //! Steps 4 and 5 are why nothing of ours appears on the host: at no time is there a mount of ours on a
 //! mount that is shared.
 
+use crate::volume::{OF_IMAGE_VOLUMES, lower_directories};
 use manifest::cri::{Mount, MountPropagation};
 use mount_table::{MountTable, join};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use subtree_model::{Attributes, Handle, Missing, Node, Op, PropagationType};
 
@@ -66,6 +69,8 @@ pub struct Bind {
     pub volume: Option<String>,
     /// Whether, in a user namespace, its ids are mapped: of what the pod owns, not of the kernel's.
     pub map_ids: bool,
+    /// Of an image: what the source shows, topmost first. In a user namespace these get their ids mapped instead.
+    pub layers: Vec<PathBuf>,
 }
 
 impl Bind {
@@ -82,6 +87,7 @@ impl Bind {
             propagation: mount.propagation,
             volume: mount.volume.clone(),
             map_ids: true,
+            layers: mount.layers.clone(),
         }
     }
 }
@@ -231,13 +237,20 @@ pub fn build(mounts: &ContainerMounts, facts: Facts<'_>) -> Result<Build, BuildE
         mounts.placed.iter().map(|placed| list.make_ready(&placed.what)).collect();
     list.enter_new_namespace();
     if mounts.user_namespace {
-        list.map_layers(&mounts.root);
+        list.map_layers(mounts);
     }
     let root = list.make_root(&mounts.root);
     if mounts.user_namespace {
         for (placed, ready) in mounts.placed.iter().zip(&mut ready) {
-            if let Ready::FileSystem(new, made @ None) = ready {
-                *made = Some(list.make_file_system(new, &placed.target));
+            match ready {
+                Ready::FileSystem(new, made @ None) => {
+                    *made = Some(list.make_file_system(new, &placed.target));
+                }
+                Ready::Layers(bind) => {
+                    let made = list.make_image(bind, inside_image(bind, facts.host));
+                    *ready = Ready::Clone(bind, made);
+                }
+                _ => {}
             }
         }
         list.section("the pod's user namespace, and a mount namespace of it");
@@ -260,6 +273,15 @@ pub fn build(mounts: &ContainerMounts, facts: Facts<'_>) -> Result<Build, BuildE
     list.join_again(parked);
     list.finish(root, mounts);
     Ok(Build { ops: list.ops, sections: list.sections, leaks })
+}
+
+/// What of its image a bind is of: its whole, or what a subPath leads to, which is bound to a place of the pod's own.
+fn inside_image(bind: &Bind, host: &MountTable) -> PathBuf {
+    let carrier = host.carrier(&bind.source);
+    let inside = carrier.and_then(|mount| {
+        Some(join(mount.root.strip_prefix("/").ok()?, bind.source.strip_prefix(&mount.mount_point).ok()?))
+    });
+    inside.unwrap_or_default()
 }
 
 /// containerd's rule: the mount that carries the source must be shared for Bidirectional, shared or a slave
@@ -324,6 +346,8 @@ const READ_ONLY: Attributes = Attributes { read_only: true, ..Attributes::NONE }
 /// What is about to be attached.
 enum Ready<'a> {
     Clone(&'a Bind, Handle),
+    /// To be put together in the new namespace.
+    Layers(&'a Bind),
     /// With its handle where it is made already.
     FileSystem(&'a FileSystem, Option<Handle>),
     ReadOnlyAgain,
@@ -367,6 +391,7 @@ impl List {
     /// Step 1, for what needs one.
     fn make_ready<'a>(&mut self, what: &'a What) -> Ready<'a> {
         match what {
+            What::Bind(bind) if self.user_namespace && !bind.layers.is_empty() => Ready::Layers(bind),
             What::Bind(bind) => Ready::Clone(bind, self.clone_source(bind)),
             What::FileSystem(new) => Ready::FileSystem(new, None),
             What::ReadOnlyAgain => Ready::ReadOnlyAgain,
@@ -409,11 +434,19 @@ impl List {
         self.set(Handle::HOST, true, Attributes::NONE, Some(PropagationType::Private));
     }
 
-    /// The image's layers, each on itself with its ids mapped: there the overlay finds them. (Not the writable layer,
+    /// The layers of images, each on itself with its ids mapped, once: there overlays find them. (Not the writable layer,
     /// which is the container's alone and may hold its ids as they are: an overlay writes as who has mounted it, whom a
     /// mapped mount would not know.)
-    fn map_layers(&mut self, root: &RootFileSystem) {
-        for path in &root.lower {
+    fn map_layers(&mut self, mounts: &ContainerMounts) {
+        let of_volumes = mounts.placed.iter().flat_map(|placed| match &placed.what {
+            What::Bind(bind) => bind.layers.as_slice(),
+            _ => &[],
+        });
+        let mut mapped = BTreeSet::new();
+        for path in mounts.root.lower.iter().chain(of_volumes) {
+            if !mapped.insert(path) {
+                continue;
+            }
             self.section(format!("{} with ids mapped", path.display()));
             let place = self.open(Handle::HOST, path, None);
             let out = self.handle();
@@ -429,14 +462,33 @@ impl List {
     fn make_root(&mut self, root: &RootFileSystem) -> Handle {
         self.section("root file system");
         let text = |path: &Path| Some(path.to_string_lossy().into_owned());
-        let mut options: Vec<_> =
-            root.lower.iter().map(|path| ("lowerdir+".to_owned(), text(path))).collect();
+        let mut options = lower_directories(&root.lower);
         options.push(("upperdir".to_owned(), text(&root.upper)));
         options.push(("workdir".to_owned(), text(&root.work)));
         let (fs_type, source) = ("overlay".to_owned(), "overlay".to_owned());
         let out = self.handle();
         self.ops.push(Op::NewFileSystem { fs_type, source, options, attributes: Attributes::NONE, out });
         out
+    }
+
+    /// An image as a volume of layers whose ids are mapped, or what is at `inside` of it, detached. A part of a mount can
+    /// only be cloned where that is attached (before Linux 6.15): that is on one of its own layers, for a moment.
+    fn make_image(&mut self, bind: &Bind, inside: PathBuf) -> Handle {
+        let name = bind.volume.as_deref().unwrap_or_default();
+        self.section(format!("image of volume {name}, of layers with ids mapped"));
+        let (fs_type, source) = ("overlay".to_owned(), "overlay".to_owned());
+        let options = lower_directories(&bind.layers);
+        let out = self.handle();
+        self.ops.push(Op::NewFileSystem { fs_type, source, options, attributes: OF_IMAGE_VOLUMES, out });
+        let Some(place) = bind.layers.first().filter(|_| !inside.as_os_str().is_empty()) else { return out };
+        self.move_to(Handle::HOST, place, None, out);
+        let part = self.open(out, &inside, None);
+        let clone = self.handle();
+        self.ops.push(Op::CloneTree { from: part, recursive: false, out: clone });
+        self.close(part);
+        self.ops.push(Op::Unmount { at: out, detach: true });
+        self.close(out);
+        clone
     }
 
     /// A new file system with its nodes, detached.
@@ -496,6 +548,8 @@ impl List {
                 self.close(out);
                 self.close(place);
             }
+            // There are none any more.
+            Ready::Layers(_) => {}
         }
     }
 

@@ -110,6 +110,7 @@ fn own_directory(source: &Path) -> What {
         propagation: MountPropagation::Private,
         volume: None,
         map_ids: false,
+        layers: Vec::new(),
     })
 }
 
@@ -187,6 +188,7 @@ pub fn mask(directory: bool) -> What {
         propagation: MountPropagation::Private,
         volume: None,
         map_ids: false,
+        layers: Vec::new(),
     })
 }
 

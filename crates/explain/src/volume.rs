@@ -1,7 +1,7 @@
 //! The few mounts that volumes need on the host before any container is: a directory shared on itself, a file system, and
 //! the bind of a subPath. What `runtime` executes and `plan` predicts.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use subtree_model::{Attributes, Handle, Op, PropagationType};
 
 fn open(path: &Path, out: Handle) -> Op {
@@ -33,6 +33,15 @@ pub fn share_directory(path: &Path, recursive: bool) -> Vec<Op> {
 pub fn tmpfs(path: &Path, options: &[(String, Option<String>)], shared: bool) -> Vec<Op> {
     let attributes = Attributes { no_suid: true, no_dev: true, ..Attributes::NONE };
     file_system("tmpfs", options.to_vec(), attributes, path, shared)
+}
+
+/// An image as a volume is only read, and nothing of it is executed, as in Kubernetes.
+pub const OF_IMAGE_VOLUMES: Attributes =
+    Attributes { read_only: true, no_suid: true, no_dev: true, no_exec: true };
+
+/// An overlay's options for its lower directories, topmost first.
+pub fn lower_directories(paths: &[PathBuf]) -> Vec<(String, Option<String>)> {
+    paths.iter().map(|path| ("lowerdir+".to_owned(), Some(path.to_string_lossy().into_owned()))).collect()
 }
 
 /// A new file system; shared if asked.

@@ -145,6 +145,10 @@ pub struct Mount {
     pub propagation: MountPropagation,
     /// The pod's volume that this is of, for messages; none for the node's own files (/etc/hosts, …).
     pub volume: Option<String>,
+    /// Of an image (CRI has its name here): the directories that `host_path` shows one over the other, topmost first. Told
+    /// where the container is in a user namespace, for which they must be put together anew.
+    #[serde(default)]
+    pub layers: Vec<PathBuf>,
 }
 
 /// `LinuxContainerResources`

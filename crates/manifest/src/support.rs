@@ -111,8 +111,8 @@ pub const PODS: &[Row] = &[
     row("spec.volumes[].ephemeral", Done, "a folder that goes with the pod"),
     row(
         "spec.volumes[].image",
-        Checked,
-        "read-only and noexec, as in Kubernetes; not with hostUsers: false, since the ids of an overlay cannot be mapped",
+        Done,
+        "read-only and noexec, as in Kubernetes; with hostUsers: false it is put together in each container anew, of layers whose ids are mapped, so that nothing that the host mounts in it is received there",
     ),
     row("spec.volumes[]", Refused, "volumes of other kinds"),
     row("spec.initContainers", Done, "field by field as spec.containers below"),
@@ -416,7 +416,6 @@ fn pod_at(base: &Path, pod: &Pod, node: &Node, left_out: &HashSet<String>) -> (V
     found.fqdn(pod);
     found.claims(spec);
     found.mediums(spec);
-    found.images_in_user_namespaces(spec);
     found.tokens(spec);
     if let Err(errors) = crate::annotations::read_at(pod, &found.base) {
         found.errors.list.extend(errors.list);
@@ -599,22 +598,6 @@ impl<'a> Walk<'a> {
                     name.len()
                 ),
             );
-        }
-    }
-
-    /// An overlay's ids cannot be mapped (tried on Linux 6.18), and the files of an image are root's.
-    fn images_in_user_namespaces(&mut self, spec: &PodSpec) {
-        if spec.host_users != Some(false) {
-            return;
-        }
-        for (index, volume) in spec.volumes.iter().flatten().enumerate() {
-            if volume.image.is_some() {
-                let path = self.base.child("spec").child("volumes").index(index).child("image");
-                self.errors.other(
-                    &path,
-                    "not supported with hostUsers: false: the kernel maps no ids of an overlay",
-                );
-            }
         }
     }
 
@@ -807,10 +790,6 @@ mod tests {
             (
                 "  volumes: [{name: v, nfs: {server: s, path: /x}}]",
                 "spec.volumes[0].nfs: not supported yet by this version of rhizome",
-            ),
-            (
-                "  hostUsers: false\n  volumes: [{name: v, image: {reference: a}}]",
-                "spec.volumes[0].image: not supported with hostUsers: false: the kernel maps no ids of an overlay",
             ),
             (
                 "  volumes: [{name: v, emptyDir: {medium: Disk}}]",

@@ -878,10 +878,8 @@ fn with_volumes(world: &World) -> ContainerConfig {
     let mount = |host: &str, container: &str, propagation| Mount {
         host_path: world.base.join(host),
         container_path: PathBuf::from(container),
-        readonly: false,
-        recursive_read_only: false,
         propagation,
-        volume: None,
+        ..Mount::default()
     };
     let mounts = vec![
         mount("vol", "/received", MountPropagation::HostToContainer),

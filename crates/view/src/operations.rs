@@ -206,6 +206,7 @@ mod tests {
             propagation: MountPropagation::Bidirectional,
             volume: Some("testmount".into()),
             map_ids: true,
+            layers: Vec::new(),
         });
         let tmpfs = FileSystem {
             fs_type: "tmpfs".into(),

@@ -5,12 +5,14 @@ use super::{
     Place, PodVolumes, VolumeCause, VolumeError, bytes_of, host_path, huge_pages, io_cause, kind_of, payload,
     pinned, sub_path, written,
 };
+
 use crate::node::Node;
 use crate::root::{Root, make_private_directory};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as api;
 use manifest::cri::{EnvSources, ResolvedVolume};
 use manifest::volume_files;
+use runtime::atomic_file::{self, Survives};
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -24,7 +26,8 @@ impl PodVolumes<'_> {
         warnings: &mut Vec<String>,
     ) -> Result<ResolvedVolume, VolumeError> {
         let of = VolumeError::of(volume);
-        let made = |host_path| ResolvedVolume { host_path, read_only: is_read_only(volume) };
+        let made =
+            |host_path| ResolvedVolume { host_path, read_only: is_read_only(volume), layers: Vec::new() };
         match self.place(volume) {
             Place::Host(source) => {
                 let path = PathBuf::from(&source.path);
@@ -48,6 +51,7 @@ impl PodVolumes<'_> {
     /// A volume below the pod's own folder.
     fn make_own(&self, volume: &api::Volume, now: Timestamp) -> Result<ResolvedVolume, VolumeError> {
         let of = VolumeError::of(volume);
+        let mut layers = Vec::new();
         let host_path = if let Some(source) = &volume.empty_dir {
             self.make_empty_dir(volume, source).map_err(of)?
         } else if let Some(files) = self.files(volume)? {
@@ -55,11 +59,15 @@ impl PodVolumes<'_> {
         } else if volume.ephemeral.is_some() {
             self.volume_folder(volume).map_err(of)?
         } else if let Some(source) = &volume.image {
-            self.mount_image(volume, source).map_err(of)?
+            let (path, of_image) = self.mount_image(volume, source).map_err(of)?;
+            if self.spec().is_some_and(|spec| spec.host_users == Some(false)) {
+                layers = of_image;
+            }
+            path
         } else {
             return Err(of(VolumeCause::NotDone { kind: kind_of(volume) }));
         };
-        Ok(ResolvedVolume { host_path, read_only: is_read_only(volume) })
+        Ok(ResolvedVolume { host_path, read_only: is_read_only(volume), layers })
     }
 
     /// The files of a volume that is nothing but files of ours.
@@ -119,15 +127,17 @@ impl PodVolumes<'_> {
     }
 
     /// The layers of an image, one over the other, as a volume that is only read. They stay in the store for as long as
-    /// the pod is there.
+    /// the pod is there, and are written down: the image's name may lead to others tomorrow.
     fn mount_image(
         &self,
         volume: &api::Volume,
         source: &api::ImageVolumeSource,
-    ) -> Result<PathBuf, VolumeCause> {
+    ) -> Result<(PathBuf, Vec<PathBuf>), VolumeCause> {
         let folder = self.volume_folder(volume)?;
+        let written = self.folder().join(format!("kubernetes.io~image-layers.{}", volume.name));
         if sub_path::is_mount_point(&folder) {
-            return Ok(folder);
+            let layers = atomic_file::read_json(&written).map_err(io_cause("read", &written))?;
+            return Ok((folder, layers.unwrap_or_default()));
         }
         let reference = source.reference.clone().unwrap_or_default();
         let failed = |error| VolumeCause::Image { reference: reference.clone(), source: Box::new(error) };
@@ -137,10 +147,10 @@ impl PodVolumes<'_> {
         // An overlay that nobody writes to has at least two layers.
         let bottom = self.folder().join("kubernetes.io~image-bottom");
         make_private_directory(&bottom).map_err(io_cause("make", &bottom))?;
-        let layers: Vec<&Path> =
-            image.layers.iter().rev().map(PathBuf::as_path).chain([bottom.as_path()]).collect();
+        let layers: Vec<PathBuf> = image.layers.into_iter().rev().chain([bottom]).collect();
+        atomic_file::write_json(&written, &layers, Survives::Process).map_err(io_cause("write", &written))?;
         runtime::mounts::mount_layers(&layers, &folder, self.propagates(&volume.name))?;
-        Ok(folder)
+        Ok((folder, layers))
     }
 
     fn make_empty_dir(

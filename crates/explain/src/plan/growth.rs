@@ -355,6 +355,7 @@ fn add_node_mounts(
         propagation: MountPropagation::Private,
         volume: None,
         map_ids: true,
+        layers: Vec::new(),
     };
     placed.push(crate::build::Placed { target: stage.node.in_image(path), what: What::Bind(bind) });
     placed.sort_by_key(|placed| placed.target.components().count());

@@ -275,6 +275,7 @@ impl PodAsked {
                 recursive_read_only,
                 propagation,
                 volume: Some(written.name.clone()),
+                layers: Vec::new(),
             },
             kind: volume.kind,
             untyped: volume.untyped,

@@ -14,6 +14,8 @@ pub struct ResolvedVolume {
     pub host_path: PathBuf,
     /// It may only be mounted read-only, as configMap and secret volumes.
     pub read_only: bool,
+    /// Of an image, in a pod with `hostUsers: false`: its layers as directories, topmost first.
+    pub layers: Vec<PathBuf>,
 }
 
 /// What the node prepared for a Pod's volumes.
@@ -235,6 +237,7 @@ fn mounts(
                 recursive_read_only: recursive_read_only(mount, supports_rro)?,
                 propagation: propagation(mount)?,
                 volume: Some(mount.name.clone()),
+                layers: volume.layers.clone(),
             })
         })
         .collect()
@@ -334,7 +337,7 @@ mod tests {
         let volumes = ResolvedVolumes {
             volumes: BTreeMap::from([(
                 "v".into(),
-                ResolvedVolume { host_path: "/mnt".into(), read_only: false },
+                ResolvedVolume { host_path: "/mnt".into(), ..ResolvedVolume::default() },
             )]),
             sub_paths: BTreeMap::new(),
         };

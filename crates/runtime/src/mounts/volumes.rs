@@ -2,7 +2,7 @@
 //! again. All through [`execute`](super::execute()); what is made is planned by `explain::volume`.
 
 use super::{ExecuteError, MountError, execute, open_on_host, read_own_table};
-use explain::volume::{change, file_system};
+use explain::volume::{OF_IMAGE_VOLUMES, change, file_system, lower_directories};
 use mount_table::{Mount, MountTable};
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};
@@ -38,10 +38,8 @@ pub fn mount_huge_pages(path: &Path, page_bytes: u64, shared: bool) -> Result<()
 
 /// Mounts the layers of an image, topmost first and at least two, one over the other, read-only and noexec as Kubernetes
 /// has image volumes; shared if asked.
-pub fn mount_layers(layers: &[&Path], path: &Path, shared: bool) -> Result<(), ExecuteError> {
-    let lower = |layer: &&Path| ("lowerdir+".to_owned(), Some(layer.to_string_lossy().into_owned()));
-    let attributes = Attributes { read_only: true, no_suid: true, no_dev: true, no_exec: true };
-    execute(&file_system("overlay", layers.iter().map(lower).collect(), attributes, path, shared)).map(drop)
+pub fn mount_layers(layers: &[PathBuf], path: &Path, shared: bool) -> Result<(), ExecuteError> {
+    execute(&file_system("overlay", lower_directories(layers), OF_IMAGE_VOLUMES, path, shared)).map(drop)
 }
 
 /// Binds `source` on `target`, without the mounts below it; it stays a peer of what it was copied from, as a
