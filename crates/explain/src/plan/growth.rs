@@ -160,8 +160,6 @@ fn share_pods(stage: &mut Stage<'_>) {
 /// What a runtime makes of a mode that is not what the API says.
 fn rewrite(asked: &mut ContainerAsked, runtime: Runtime, host: &MountTable) -> Vec<(PathBuf, &'static str)> {
     let mut otherwise = Vec::new();
-    // Then the runtime's copy of the node's mounts is not private, and what podman binds with them neither.
-    let propagates = asked.mounts.iter().any(|mount| mount.mount.propagation != MountPropagation::Private);
     for mount in &mut asked.mounts {
         let path = mount.mount.container_path.clone();
         if runtime == Runtime::Podman
@@ -185,13 +183,14 @@ fn rewrite(asked: &mut ContainerAsked, runtime: Runtime, host: &MountTable) -> V
                     "HostToContainer: in a user namespace (hostUsers: false) runc's copy is a slave",
                 ));
             }
-        } else if runtime == Runtime::Podman && mount.mode.as_deref() == Some("None") && propagates {
-            // pkg/specgen/generate/kube: `private`, and pkg/util/mount_opts.go adds `rbind`.
+        } else if runtime == Runtime::Podman && mount.mode.as_deref() == Some("None") {
+            // pkg/specgen/generate/kube: `private`, to which pkg/util/mount_opts.go adds `rbind`. crun 1.8.1 makes all of
+            // it private all the same, runc 1.1.5 only the mount itself.
             let below = host.below(&mount.place).into_iter().filter(|m| m.mount_point != mount.place);
             if below.into_iter().any(|mount| mount.propagation.is_shared() || mount.propagation.is_slave()) {
                 otherwise.push((
                     path,
-                    "private without its submounts: what is mounted in it goes on propagating, as another volume of the container does",
+                    "private without its submounts if runc is its runtime: what is mounted in it goes on propagating",
                 ));
             }
         }
@@ -303,12 +302,8 @@ fn calls(stage: &Stage<'_>, asked: &ContainerAsked, runtime: Runtime, root: &Pat
     add_node_mounts(&mut layout.placed, stage, asked, runtime);
     for placed in layout.placed {
         let target = root.join(placed.target.strip_prefix("/").unwrap_or(&placed.target));
-        let explicit = asked.mounts.iter().any(|mount| {
-            mount.mode.as_deref() == Some("None") && mount.mount.container_path == placed.target
-        });
-        let typed_alone = runtime == Runtime::Podman && explicit;
         match placed.what {
-            What::Bind(bind) => add_bind(&mut ops, &bind, &target, !typed_alone),
+            What::Bind(bind) => add_bind(&mut ops, &bind, &target),
             What::FileSystem(new) => {
                 ops.extend(make(&target, true));
                 ops.push(Op::Mount {
@@ -367,8 +362,8 @@ fn make(path: &Path, directory: bool) -> [Op; 2] {
     [open, Op::Close { handle: PROBE }]
 }
 
-/// A bind with all below, and then its type, perhaps of all below: two calls, so that between them it is what the bind made it.
-fn add_bind(ops: &mut Vec<Op>, bind: &Bind, target: &Path, recursive: bool) {
+/// A bind with all below, and then the type of all of it: two calls, so that between them it is what the bind made it.
+fn add_bind(ops: &mut Vec<Op>, bind: &Bind, target: &Path) {
     ops.extend(make(target, bind.directory));
     ops.push(Op::Bind { source: bind.source.clone(), target: target.to_owned(), recursive: true });
     let to = match bind.propagation {
@@ -376,7 +371,7 @@ fn add_bind(ops: &mut Vec<Op>, bind: &Bind, target: &Path, recursive: bool) {
         MountPropagation::HostToContainer => PropagationType::Slave,
         MountPropagation::Bidirectional => PropagationType::Shared,
     };
-    ops.push(Op::ChangeType { target: target.to_owned(), to, recursive });
+    ops.push(Op::ChangeType { target: target.to_owned(), to, recursive: true });
     if bind.read_only != ReadOnly::No {
         let attributes = Attributes { read_only: true, ..Attributes::default() };
         ops.push(Op::Remount { target: target.to_owned(), attributes, bind: true });
