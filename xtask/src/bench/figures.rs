@@ -1,13 +1,14 @@
 //! What is measured.
 
 use std::fmt::Write as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::measure::{Account, Sample, median, memory_of, processes_with, run};
+use super::measure::{Account, Sample, children_cpu_ms, median, memory_of, processes_with, run};
 use super::peers::{self, Cgroups, Containerd, Contender, Podman};
 use super::{node, pods};
 use crate::host;
@@ -389,6 +390,9 @@ impl Bench {
             std::thread::sleep(IDLE_FOR);
             let used = account.used_ms()? - before;
             rows.push((name.to_owned(), vec![used / (begun.elapsed().as_secs_f64() * 1000.0) * 100.0]));
+            if name == "exec" {
+                rows.push(("exec: the command alone".to_owned(), vec![bare_command()?]));
+            }
             run(self.rhizome().args(["rm", "-f", "--all"]))?;
         }
         self.check_nothing_left()?;
@@ -398,7 +402,8 @@ impl Bench {
                 "{MANY} pods with one container, which serves HTTP; what all processes of ours use of one core, by the \
                  kernel's account of a cgroup that only they are in, over {} seconds. Probes every 10 seconds, as Kubernetes \
                  has it where nothing is said: a readinessProbe by httpGet with a livenessProbe by tcpSocket; or one that \
-                 runs a command (which is the container's own).",
+                 runs a command (`true` of the container's busybox). The last row is its floor: that command as often, by vfork and \
+                 execve alone, in no cgroup or namespace of its own, and of that only what the child takes.",
                 IDLE_FOR.as_secs()
             ),
             columns: vec!["% of a core"],
@@ -610,6 +615,25 @@ impl Bench {
 /// A contender, and how it sees the machine's cgroups.
 type Track<'a> = (&'a Contender, Option<&'a Cgroups>);
 
+/// What the command of the exec probes takes of one core, in percent, if it is started as often by the least there is.
+fn bare_command() -> Result<f64> {
+    let pid = processes_with(&["httpd", "8080"]).into_iter().next().context("no pod runs")?;
+    let (begun, before, mut lives) = (Instant::now(), children_cpu_ms()?, 0.0);
+    while begun.elapsed() < IDLE_FOR {
+        let mut command = Command::new(format!("/proc/{pid}/exe"));
+        let status = command.arg0("true").stdin(Stdio::null()).stdout(Stdio::null()).status();
+        if !status.context("cannot start busybox")?.success() {
+            bail!("`true` has failed");
+        }
+        lives += 1.0;
+        std::thread::sleep(PROBES_EVERY / MANY as u32);
+    }
+    let each_ms = (children_cpu_ms()? - before) / lives;
+    Ok(each_ms * MANY as f64 / (PROBES_EVERY.as_secs_f64() * 1000.0) * 100.0)
+}
+
+/// A probe's period where nothing is said.
+const PROBES_EVERY: Duration = Duration::from_secs(10);
 /// For how long idle pods are watched: twice a probe's period.
 const IDLE_FOR: Duration = Duration::from_secs(20);
 

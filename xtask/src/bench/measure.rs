@@ -29,7 +29,7 @@ pub(crate) fn run(command: &mut Command) -> Result<Sample> {
 }
 
 /// Of all children that have ended and were waited for. /proc/self/stat has hundredths of a second, too coarse.
-fn children_cpu_ms() -> Result<f64> {
+pub(crate) fn children_cpu_ms() -> Result<f64> {
     let (user, system) = sys::process::children_times().context("getrusage")?;
     Ok((user + system).as_secs_f64() * 1000.0)
 }

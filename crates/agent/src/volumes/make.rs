@@ -5,7 +5,6 @@ use super::{
     Place, PodVolumes, VolumeCause, VolumeError, bytes_of, host_path, huge_pages, io_cause, kind_of, payload,
     pinned, sub_path, written,
 };
-
 use crate::node::Node;
 use crate::root::{Root, make_private_directory};
 use jiff::Timestamp;
