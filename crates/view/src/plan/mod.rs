@@ -102,7 +102,10 @@ fn write_container(text: &mut String, container: &ContainerPlan, columns: usize,
         })
         .collect();
     if rows.is_empty() {
-        let _ = writeln!(text, "  no volumes");
+        // Of one that does not start, what could not be set up is left out.
+        if container.fault.is_none() {
+            let _ = writeln!(text, "  no volumes");
+        }
     } else {
         let table =
             table(Some(["MOUNT PATH", "VOLUME", "PROPAGATION", "ACCESS", "PLACE ON THE NODE"]), &rows);
@@ -390,5 +393,17 @@ spec:
               CONTAINER   rhizome   runc/containerd   crun/CRI-O   podman
         "#]]
         .assert_eq(&told);
+    }
+
+    #[test]
+    fn who_does_not_start_for_a_volume_is_not_told_to_have_none() {
+        let text = pod("{name: v, mountPath: /a}", "").replace("path: /srv/v", "path: /srv/v, type: Socket");
+        let manifests = Manifests::survey(&[Source { name: "f.yaml", bytes: text.as_bytes() }]);
+        let mut node = Node::assumed();
+        let there = explain::plan::There::Directory;
+        node.sources.insert("/srv/v".into(), explain::plan::Source { canonical: "/srv/v".into(), there });
+        let planned = explain::plan::plan(&manifests, &Request { node: &node, then: &[], restarts: 0 });
+        let text = plan(&planned.unwrap(), Origin::Here, 100, Paint::NONE);
+        assert!(text.contains("/srv/v is not a socket file") && !text.contains("no volumes"), "{text}");
     }
 }
