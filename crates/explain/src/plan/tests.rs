@@ -380,6 +380,18 @@ fn podmans_none_is_private_but_for_what_runc_makes_of_it() {
 }
 
 #[test]
+fn what_the_machine_is_made_of_is_not_told_to_be_held() {
+    let of = |path: &str| {
+        let found =
+            planned(&pod("p", &volume(""), &format!("{{name: v, hostPath: {{path: {path}}}}}"))).findings;
+        found.into_iter().map(|finding| (finding.id, finding.evidence)).collect::<Vec<_>>()
+    };
+    assert_eq!(of("/dev"), []);
+    assert_eq!(of("/sys"), []);
+    assert_eq!(of("/"), [("pins-mounts", vec!["/run".to_owned()])]);
+}
+
+#[test]
 fn what_to_do_is_never_what_the_api_server_refuses() {
     let node = shared_node(&[("/srv/v/disk", "ext4", "shared:9")]);
     let mend = |fields: &str| {
