@@ -84,16 +84,26 @@ pub struct Start {
 
 /// One report a runtime.
 pub(super) fn reports(bare: &Stage<'_>, all: &Stage<'_>, restarts: u32) -> Vec<RuntimeReport> {
+    let host = bare.host();
     let report = |runtime| RuntimeReport {
         runtime,
-        containers: all.containers.iter().map(|planned| growth(bare, planned, runtime, restarts)).collect(),
+        containers: all
+            .containers
+            .iter()
+            .map(|planned| growth((bare, &host), planned, runtime, restarts))
+            .collect(),
     };
     RUNTIMES.into_iter().map(report).collect()
 }
 
-fn growth(bare: &Stage<'_>, planned: &Planned, runtime: Runtime, restarts: u32) -> Growth {
+fn growth(
+    (bare, host): (&Stage<'_>, &MountTable),
+    planned: &Planned,
+    runtime: Runtime,
+    restarts: u32,
+) -> Growth {
     let mut asked = planned.asked.clone();
-    let otherwise = rewrite(&mut asked, runtime, &bare.host());
+    let otherwise = rewrite(&mut asked, runtime, host);
     let mut growth = Growth {
         container: asked.id(),
         fault: asked.fault.clone(),
@@ -104,7 +114,7 @@ fn growth(bare: &Stage<'_>, planned: &Planned, runtime: Runtime, restarts: u32) 
     // containerd looks at what is asked; what runc makes of it comes after.
     let checked = if runtime == Runtime::Containerd { &planned.asked } else { &asked };
     if growth.fault.is_none() && runtime != Runtime::Podman {
-        growth.fault = check(bare, checked);
+        growth.fault = check(bare, host, checked);
     }
     // Without a mount that is shared with the node nothing of a container's can get there.
     if growth.fault.is_some() || !asked.has(MountPropagation::Bidirectional) {
@@ -216,9 +226,8 @@ fn inert(mount: &MountAsked, host: &MountTable) -> Option<&'static str> {
 const CRI_O_STORAGE: &str = "/var/lib/containers/storage";
 
 /// The check that containerd, CRI-O and rhizome make of sources. (podman and the OCI runtimes make none.)
-fn check(bare: &Stage<'_>, asked: &ContainerAsked) -> Option<Fault> {
-    let host = bare.host();
-    let facts = Facts { host: &host, set_group: bare.node.set_group };
+fn check(bare: &Stage<'_>, host: &MountTable, asked: &ContainerAsked) -> Option<Fault> {
+    let facts = Facts { host, set_group: bare.node.set_group };
     build(&bare.layout(asked), facts).err().map(|error| super::stage::build_fault(&error))
 }
 
