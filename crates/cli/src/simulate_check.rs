@@ -41,6 +41,10 @@ pub(crate) struct Report {
 const TOOLS: &str = "/.rhizome-check";
 /// Where the world is made; it is mounted over in the child's namespace only.
 const STAGING: &str = "/tmp";
+/// What the tools read between their calls.
+const MOUNTINFO: &str = "/proc/self/mountinfo";
+/// Why a line says nothing of the kernel.
+const NO_PROC: &str = "the tools have no /proc any more, which they read";
 /// mount(8)'s exit status when it mounted but could not write that down in /run, which the world has not.
 const MOUNTED_UNRECORDED: i32 = 16;
 /// As long as a tool may compute: mv(1) between mounts copies, and a folder that is bound into itself has no end.
@@ -75,11 +79,11 @@ fn compare(script: &Script, shells: &mut Shells<'_>) -> Result<Report> {
             report.stopped = Some(format!("line {}: {why}", line.number));
             return Ok(report);
         }
-        report.lines += 1;
         if let Some(why) = without_proc(line, &step, &answer, &model) {
             report.stopped = Some(why);
             return Ok(report);
         }
+        report.lines += 1;
         report.difference = difference(line, &step, &answer, &model, &shells.pids)?;
         if report.difference.is_some() {
             return Ok(report);
@@ -88,12 +92,12 @@ fn compare(script: &Script, shells: &mut Shells<'_>) -> Result<Report> {
     Ok(report)
 }
 
-/// A line that takes `/proc` away from the tools while they read it: what they then do says nothing of the kernel.
+/// A line that only fails since its tool has no `/proc` to read: what it does then says nothing of the kernel.
 fn without_proc(line: &Line, step: &Step, answer: &Value, model: &Simulation) -> Option<String> {
     let failed = answer["succeeded"] != true && step.fault.is_none();
     let (_, table) = model.tables().into_iter().find(|(name, _)| *name == line.namespace)?;
     let gone = failed && !table.mounts.iter().any(|mount| mount.mount_point == Path::new("/proc"));
-    gone.then(|| format!("line {}: the tools have no /proc any more, which they read", line.number))
+    gone.then(|| format!("line {}: {NO_PROC}", line.number))
 }
 
 fn difference(
@@ -301,6 +305,7 @@ impl<'a> Shells<'a> {
             let done = move_beneath(source, target);
             return Ok(json!({"succeeded": done.is_ok(), "said": done.err().map(|errno| errno.to_string())}));
         }
+        let had_proc = Path::new(MOUNTINFO).exists();
         let output = self.tools.command(&line.words).output();
         let output = output
             .map_err(|error| format!("the tools cannot be run any more, as after pivot_root: {error}"))?;
@@ -308,6 +313,10 @@ impl<'a> Shells<'a> {
             return Err(format!("the tool was stopped after {TOOL_CPU_SECONDS} s of processor time"));
         }
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if had_proc && !output.status.success() && !Path::new(MOUNTINFO).exists() {
+            // Taken away by the line itself: where its tool would have gone on, nobody can say.
+            return Err(NO_PROC.to_owned());
+        }
         let done = output.status.success() || output.status.code() == Some(MOUNTED_UNRECORDED);
         Ok(json!({"succeeded": done, "said": said}))
     }
