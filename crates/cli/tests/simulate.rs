@@ -233,6 +233,12 @@ fn moves_across_file_systems_are_as_on_the_machine() {
          mount -t tmpfs y /b\nmv /b /a/q\nmv /a /b/r\nmkdir -p /c/x\nmount -t tmpfs z /c\nmkdir /c/x\nmv /c /c/\n\
          umount /c/x/..",
     );
+    // One file by two names, and two by what looks like one: the root is covered, which only `..` goes onto.
+    check(
+        "moves_across_file_systems_are_as_on_the_machine",
+        "mkdir -p /a /b /c\ntouch /f\nmount --bind /a /b\nmkdir /a/d\nmv /a/d /b\nmv /a/d /a/./d\nmount -t tmpfs x /a\n\
+         mount --rbind /c /\nmv /f /a/..\nmkdir /f",
+    );
 }
 
 #[test]

@@ -47,6 +47,15 @@ impl World {
         Ok(Some(names.collect()))
     }
 
+    /// Whether two paths lead to one file or directory, whatever mounts show it; not if one of them leads nowhere. No call of
+    /// the kernel's, but what tools ask by the numbers of device and inode.
+    pub fn is_same_file(&mut self, task: TaskId, one: &Path, other: &Path) -> bool {
+        match (self.walk_task(task, one), self.walk_task(task, other)) {
+            (Ok(one), Ok(other)) => one.dentry == other.dentry,
+            _ => false,
+        }
+    }
+
     /// Tells the world of a symbolic link that exists: in a file system whose contents are assumed, every name is
     /// taken for what is needed unless this says otherwise. `path` is walked from the first task's root.
     ///

@@ -71,6 +71,16 @@ fn names_in_a_directory() {
 }
 
 #[test]
+fn one_file_by_two_paths() {
+    let mut world = World::new();
+    let bind = Op::Bind { source: "/a".into(), target: "/b".into(), recursive: false };
+    run(&mut world, &[mkdir("/a"), mkdir("/b"), bind, mkdir("/a/x"), mkdir("/a/y")]);
+    let mut same = |one: &str, other: &str| world.is_same_file(TASK, Path::new(one), Path::new(other));
+    assert!(same("/a/x", "/b/x") && same("/a/./x/..", "/b"));
+    assert!(!same("/a/x", "/a/y") && !same("/a/x", "/a/none") && !same("/none", "/none"));
+}
+
+#[test]
 fn links_that_exist() {
     let mut world = of_rows("1 1 8:1 / / rw - ext4 /dev/sda1 rw");
     world.add_link(Path::new("/run/link"), Path::new("../srv")).expect("a new name");

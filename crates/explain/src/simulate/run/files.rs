@@ -66,7 +66,12 @@ impl Run<'_> {
                 _ => return Err(Refused::from(RuleId::PathNoName).into()),
             }
         }
-        if absolute(from) == absolute(&to) {
+        // Where it is not known what there is, looking would make it: the names have to do.
+        let same = match self.simulation.known {
+            true => self.simulation.world.is_same_file(self.task, from, &to),
+            false => absolute(from) == absolute(&to),
+        };
+        if same {
             return Err(refused_by_tool("they are the same"));
         }
         let renamed = self.call(&Op::Rename { from: from.to_path_buf(), to: to.clone() });
