@@ -24,6 +24,7 @@ const CASES: &[Case] = &[
     ("liveness_restarts", liveness_restarts),
     ("probes_over_the_pods_own_network", probes_over_the_pods_own_network),
     ("a_probe_that_hangs_holds_nobody_up", a_probe_that_hangs_holds_nobody_up),
+    ("commands_of_probes_leave_nothing", commands_of_probes_leave_nothing),
     ("a_deadline_passes", a_deadline_passes),
     ("too_much_on_disk_is_evicted", too_much_on_disk_is_evicted),
     ("a_gate_that_nobody_opens", a_gate_that_nobody_opens),
@@ -376,6 +377,40 @@ fn a_probe_that_hangs_holds_nobody_up(world: &World) {
     let begun = Instant::now();
     world.client.stop(&pod, Some(0)).unwrap();
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+/// Each prints a MiB, leaves a daemon in the container, and ends by a signal.
+fn commands_of_probes_leave_nothing(world: &World) {
+    // A number that no other process of this machine sleeps for.
+    let long = (1_000_000 + std::process::id()).to_string();
+    let does = format!(
+        "head -c 1048576 /dev/zero | busybox tr '\\0' x; busybox setsid sleep {long} >/dev/null 2>&1 & kill -SEGV $$"
+    );
+    let rules = json!({"periodSeconds": 1, "timeoutSeconds": 30, "failureThreshold": 1});
+    let main = with(container("main", "sleep 1000"), "readinessProbe", probe(exec(&does), rules));
+    let pod = pod_of(world, "p", main);
+    eventually("it is told", || !reasons(world, &pod).is_empty());
+    let told = reasons(world, &pod);
+    let said = told[0].strip_prefix("Unhealthy Readiness probe failed: ").expect(&told[0]);
+    assert!(said.len() <= 10 << 10 && said.bytes().all(|byte| byte == b'x'), "{} bytes", said.len());
+    let supervisor = world.supervisor_pid(&pod).as_raw_nonzero();
+    // Of many looks the least: between two of them.
+    let least_open = || {
+        let count = || std::fs::read_dir(format!("/proc/{supervisor}/fd")).expect("fds").count();
+        (0..40).map(|_| (std::thread::sleep(Duration::from_millis(50)), count()).1).min()
+    };
+    let before = least_open();
+    let daemons = || {
+        let wanted = format!("sleep\0{long}\0");
+        let processes = std::fs::read_dir("/proc").expect("proc").flatten();
+        let lines = processes.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
+        lines.filter(|line| line == wanted.as_bytes()).count()
+    };
+    let there = daemons();
+    eventually("more of them", || daemons() > there + 3);
+    assert_eq!(least_open(), before, "descriptors of the supervisor");
+    world.client.remove(&pod, true).unwrap();
+    eventually("the daemons are gone with the container", || daemons() == 0);
 }
 
 fn a_deadline_passes(world: &World) {

@@ -166,7 +166,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The child could not be made.
-    #[error("start the first process of container {id}")]
+    #[error("make a process of container {id}")]
     Spawn {
         /// The container.
         id: String,
