@@ -157,7 +157,7 @@ fn an_image_is_a_volume_in_a_user_namespace() {
     }
     // Once for each place, and nothing of the layers beside them.
     assert_eq!(inside(&world, "grep -c ' /[a-z]* overlay ro,nosuid,nodev,noexec' /proc/mounts"), "3\n");
-    // What restarts is made of the same layers, whatever becomes of the name.
+    // The layers stay, whatever becomes of the name.
     assert_eq!(world.run(&["image", "rm", "busybox"]).status, 0);
     assert_eq!(inside(&world, "test -s /tools/bin/busybox && echo there"), "there\n");
     assert_eq!(world.run(&["rm", "-f", "a"]).status, 0);
