@@ -36,6 +36,10 @@ const TO_GO_ALONG: &[&str] = &[
     "xt_addrtype",
     "xt_conntrack",
     "xt_comment",
+    "xt_mark",
+    "xt_multiport",
+    "xt_nat",
+    "xt_tcpudp",
 ];
 
 /// A kernel to boot.
