@@ -173,8 +173,10 @@ fn build(folder: &Path) -> Result<PathBuf> {
     }
     let path = told.lines().rev().find_map(|line| line.trim().strip_prefix("Executable ")?.rsplit_once('('));
     let path = path.and_then(|(_, path)| path.strip_suffix(')')).context("cargo named no program")?;
-    let copy = folder.join("kernel");
-    fs::copy(host::workspace().join(path), &copy).with_context(|| format!("cannot copy {path}"))?;
+    // Another soak may be running the one that is there.
+    let (copy, draft) = (folder.join("kernel"), folder.join(format!("kernel.{}", std::process::id())));
+    fs::copy(host::workspace().join(path), &draft).with_context(|| format!("cannot copy {path}"))?;
+    fs::rename(&draft, &copy).with_context(|| format!("cannot rename {}", draft.display()))?;
     Ok(copy)
 }
 
