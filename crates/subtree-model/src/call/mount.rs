@@ -338,6 +338,10 @@ impl World {
             self.check_move_detached(acting, from.mount, at.parent)?;
         }
         if let Some(over) = over {
+            // A mount without parent is on itself, to the kernel: so the covered root of a detached tree, being on what the tree
+            // goes onto, is asked in place of its cover.
+            let own = self.kernel.going_beneath_uses_the_parent() && at.parent == to.mount;
+            let over = if own { to.mount } else { over };
             self.check_beneath(acting, from.mount, over, at, is_ours)?;
         }
         let onto_shared = self.mounts[at.parent].shared;
