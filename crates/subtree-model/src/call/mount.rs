@@ -338,10 +338,10 @@ impl World {
             self.check_move_detached(acting, from.mount, at.parent)?;
         }
         if let Some(over) = over {
-            // A mount without parent is on itself, to the kernel: so the covered root of a detached tree, being on what the tree
-            // goes onto, is asked in place of its cover.
-            let own = self.kernel.going_beneath_uses_the_parent() && at.parent == to.mount;
-            let over = if own { to.mount } else { over };
+            // Who is asked is on what the tree goes onto. To the kernel a mount without parent is on itself: so the covered root of
+            // a detached tree is asked in place of its cover.
+            let is_root = self.mounts[to.mount].parent.is_none() && at.parent == to.mount;
+            let over = if is_root && self.kernel.going_beneath_uses_the_parent() { to.mount } else { over };
             self.check_beneath(acting, from.mount, over, at, is_ours)?;
         }
         let onto_shared = self.mounts[at.parent].shared;
