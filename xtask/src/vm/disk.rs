@@ -31,6 +31,7 @@ const PACKAGES: &[&str] = &[
     "libcap2-bin",
     "libpython3.[0-9]*-minimal",
     "libpython3.[0-9]*-stdlib",
+    "patch",
     "perl-base",
     "procps",
     "python3-minimal",
