@@ -15,6 +15,9 @@ use crate::{host, images, kubectl, setup};
 /// its capture: a `writeln!` to `std::io::stdout()`, not `println!` (tidy sees to that).
 pub(crate) const SKIPPED: &str = "SKIPPED";
 
+/// Random sequences in which the model is compared with the kernel: a minute's. `cargo test` alone runs 300.
+const MODEL_SEQUENCES: (&str, &str) = ("RHIZOME_MODEL_SEQUENCES", "5000");
+
 /// Runs the tests. `args` are cargo's.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     let sequences = std::env::var(MODEL_SEQUENCES.0).unwrap_or_else(|_| MODEL_SEQUENCES.1.to_owned());
@@ -86,9 +89,6 @@ impl Totals {
 }
 
 /// Whether all tests passed, the lines of those that were skipped, and how many there were.
-/// Random sequences in which the model is compared with the kernel: a minute's. `cargo test` alone runs 300.
-const MODEL_SEQUENCES: (&str, &str) = ("RHIZOME_MODEL_SEQUENCES", "5000");
-
 fn run_cargo(
     args: &[String],
     variables: &[(String, String)],
