@@ -66,6 +66,7 @@ const CASES: &[Case] = &[
     ("out_of_memory", out_of_memory),
     ("devices", devices),
     ("devices_by_program", devices_by_program),
+    ("controllers_reach_below_what_was_only_made", controllers_reach_below_what_was_only_made),
     ("oom_scores_are_clamped", oom_scores_are_clamped),
     ("stopping", stopping),
     ("signals_from_outside", signals_from_outside),
@@ -774,6 +775,37 @@ fn devices_by_program(world: &World) {
     assert_eq!(open_in(Devices::Usual), Some(2));
     cgroup.kill_and_remove().expect("remove");
     cgroup.parent().expect("parent").remove_if_empty();
+}
+
+/// The first pods of a machine come at once: one makes a cgroup and is not done with it when the next already makes its own
+/// below.
+fn controllers_reach_below_what_was_only_made(world: &World) {
+    use runtime::cgroup::{Cgroup, Hierarchies, Version};
+    let offers = |hierarchy: &runtime::cgroup::Hierarchy| {
+        hierarchy.version == Version::V2 && !hierarchy.controllers.is_empty()
+    };
+    let v2 = Hierarchies(hierarchies().0.into_iter().filter(offers).collect());
+    let Some(hierarchy) = v2.0.first() else {
+        println!(
+            "  controllers_reach_below_what_was_only_made: SKIPPED, no version 2 hierarchy with controllers"
+        );
+        return;
+    };
+    let parent = format!("{}/made/only", world.cgroup_parent);
+    let folder = hierarchy.mount_point.join(&parent[1..]);
+    std::fs::create_dir_all(&folder).expect("make cgroups");
+    let cgroup = Cgroup::at(&v2, &format!("{parent}/new")).expect("cgroup");
+    cgroup.create().unwrap_or_else(|error| panic!("{}", chain(&error)));
+    let offered = std::fs::read_to_string(folder.join("new/cgroup.controllers")).expect("read");
+    let offered: Vec<&str> = offered.split_ascii_whitespace().collect();
+    let lacks: Vec<_> =
+        hierarchy.controllers.iter().filter(|name| !offered.contains(&name.as_str())).collect();
+    assert!(lacks.is_empty(), "{lacks:?}");
+    cgroup.remove().expect("remove");
+    let mut above = cgroup.parent();
+    while let Some(cgroup) = above.filter(Cgroup::remove_if_empty) {
+        above = cgroup.parent();
+    }
 }
 
 fn oom_scores_are_clamped(world: &World) {

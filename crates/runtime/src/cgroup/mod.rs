@@ -359,7 +359,7 @@ fn create_in(hierarchy: &Hierarchy, dir: &Path) -> Result<(), CgroupError> {
         Err(errno) => return Err(file_error("make cgroup", dir)(errno.into())),
     };
     match hierarchy.version {
-        Version::V2 => enable_controllers(parent, &hierarchy.controllers),
+        Version::V2 => enable_controllers(&hierarchy.mount_point, parent, &hierarchy.controllers),
         Version::V1 if hierarchy.controllers.iter().any(|name| name == "cpuset") => {
             inherit_cpuset(&hierarchy.mount_point, dir, new)
         }
@@ -399,8 +399,9 @@ fn read_if_there(path: &Path) -> Result<Option<String>, CgroupError> {
     }
 }
 
-/// Enables for the children of a version 2 cgroup those controllers that they lack.
-fn enable_controllers(dir: &Path, controllers: &[String]) -> Result<(), CgroupError> {
+/// Enables for the children of a version 2 cgroup those controllers that they lack. A cgroup above it whose maker was
+/// killed, or is not done yet, between making it and giving it controllers has none to hand on: it gets them first.
+fn enable_controllers(top: &Path, dir: &Path, controllers: &[String]) -> Result<(), CgroupError> {
     if controllers.is_empty() {
         return Ok(());
     }
@@ -411,7 +412,16 @@ fn enable_controllers(dir: &Path, controllers: &[String]) -> Result<(), CgroupEr
         .filter(|name| !enabled.split_ascii_whitespace().any(|there| there == name.as_str()))
         .map(|name| format!("+{name}"))
         .collect();
-    if missing.is_empty() { Ok(()) } else { write(&control, &missing.join(" ")) }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    match (write(&control, &missing.join(" ")), dir.parent().filter(|_| dir != top)) {
+        (Err(CgroupError::File { source, .. }), Some(parent)) if is_gone(&source) => {
+            enable_controllers(top, parent, controllers)?;
+            write(&control, &missing.join(" "))
+        }
+        (result, _) => result,
+    }
 }
 
 /// A new v1 cpuset has no CPUs and no memory nodes, and no task can enter it before it has. Neither has one above it
