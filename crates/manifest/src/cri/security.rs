@@ -23,9 +23,10 @@ pub const MASKED_PATHS: [&str; 12] = [
     "/sys/devices/virtual/powercap",
 ];
 
-/// Paths that are read-only where procMount is Default: the kubelet's list.
-pub const READONLY_PATHS: [&str; 5] =
-    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+/// Paths that are read-only where procMount is Default: the kubelet's list, and `/proc/dynamic_debug`, which that has not:
+/// Debian's kernels let a container's root turn their debug messages on there.
+pub const READONLY_PATHS: [&str; 6] =
+    ["/proc/bus", "/proc/dynamic_debug", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// The effective security context of a container.
 ///
