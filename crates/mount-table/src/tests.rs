@@ -70,6 +70,16 @@ fn escapes_and_odd_bytes() {
 }
 
 #[test]
+fn a_row_steers_no_terminal_and_json_keeps_its_paths() {
+    let row = b"1 1 0:1 /a\x1bb /x\x7fy rw - tmpfs no\x1b[31mne rw\n";
+    let table = MountTable::parse_mountinfo(row).expect("a row");
+    let text = table.to_string();
+    assert_eq!(text, "1 1 0:1 /a\\033b /x\\177y rw - tmpfs no\\033[31mne rw\n");
+    assert_eq!(MountTable::parse_mountinfo(text.as_bytes()), Ok(table.clone()));
+    assert_eq!(crate::text_of_path(&table.mounts[0].root), "/a\x1bb");
+}
+
+#[test]
 fn optional_fields_in_any_order_and_unknown_ones() {
     check(
         b"1 0 0:1 / / rw unbindable later:9 master:3 new shared:4 - tmpfs t rw\n\

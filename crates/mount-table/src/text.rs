@@ -70,13 +70,13 @@ fn push_octal(out: &mut String, byte: u8) {
     }
 }
 
-/// Text with `special` bytes (all ASCII) and bytes that are not UTF-8 as `\ooo`.
-fn escape(bytes: &[u8], special: &[u8]) -> String {
+/// Text with special ASCII bytes and bytes that are not UTF-8 as `\ooo`.
+fn escape(bytes: &[u8], is_special: fn(u8) -> bool) -> String {
     let mut out = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {
             match u8::try_from(character) {
-                Ok(byte) if special.contains(&byte) => push_octal(&mut out, byte),
+                Ok(byte) if byte.is_ascii() && is_special(byte) => push_octal(&mut out, byte),
                 _ => out.push(character),
             }
         }
@@ -85,13 +85,17 @@ fn escape(bytes: &[u8], special: &[u8]) -> String {
     out
 }
 
-const IN_A_ROW: &[u8] = b" \t\n\\#";
+/// What the kernel escapes in a row, and the control characters that it does not.
+fn is_special_in_a_row(byte: u8) -> bool {
+    byte.is_ascii_control() || matches!(byte, b' ' | b'\\' | b'#')
+}
 
 impl fmt::Display for Mount {
-    /// The row as mountinfo prints it, without a newline. Bytes that are not UTF-8, which the kernel prints as
-    /// they are, stand as octal escapes, so that the text parses to the same row.
+    /// The row as mountinfo prints it, without a newline. Control characters, which would steer a terminal, and bytes
+    /// that are not UTF-8, both of which the kernel prints as they are, stand as octal escapes; the text parses to the
+    /// same row.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = |path: &Path| escape(path.as_os_str().as_bytes(), IN_A_ROW);
+        let path = |path: &Path| escape(path.as_os_str().as_bytes(), is_special_in_a_row);
         let deleted = match (self.deleted, self.root.as_os_str().as_bytes()) {
             (false, _) => "",
             (true, b"/") => "/deleted",
@@ -111,7 +115,7 @@ impl fmt::Display for Mount {
         if self.propagation.unbindable {
             f.write_str("unbindable ")?;
         }
-        let word = |text: &str| escape(text.as_bytes(), IN_A_ROW);
+        let word = |text: &str| escape(text.as_bytes(), is_special_in_a_row);
         write!(f, "- {} {} {}", word(&self.fs_type), word(&self.source), self.super_options)
     }
 }
@@ -135,7 +139,7 @@ impl fmt::Display for MountTable {
 
 /// A path as [`path_as_text`] writes it.
 pub fn text_of_path(path: &Path) -> String {
-    escape(path.as_os_str().as_bytes(), b"\\")
+    escape(path.as_os_str().as_bytes(), |byte| byte == b'\\')
 }
 
 /// Paths in JSON, for `#[serde(with = "mount_table::path_as_text")]`: as they are, but a backslash as `\134` and a byte
