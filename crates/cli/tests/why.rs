@@ -119,7 +119,7 @@ fn every_cause_is_tried() {
     let rules = explain::why::RULES.iter().chain(explain::audit::RULES).chain(explain::busy::RULES);
     for rule in rules.filter(|rule| !elsewhere.contains(&rule.id)) {
         let tried = lines.iter().any(|line| {
-            let words: Vec<&str> = line.split_whitespace().collect();
+            let words: Vec<&str> = scenario::condition(line).1.split_whitespace().collect();
             words.len() > 2 && ["cause", "finds"].contains(&words[1]) && words[2] == rule.id
         });
         assert!(tried, "no case expects {}", rule.id);

@@ -14,12 +14,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use sys::features::{Features, Support};
 
 /// A case: its title and its lines, each with its number in the file.
 pub struct Case {
     pub file: String,
     pub title: String,
     pub lines: Vec<(usize, String)>,
+}
+
+/// Whether a line is only for kernels that have, or have not, ids of mounts that are not used again; and the line.
+pub fn condition(line: &str) -> (Option<bool>, &str) {
+    let words = [("[unique ids] ", true), ("[no unique ids] ", false)];
+    let found = words.into_iter().find_map(|(word, wanted)| Some((Some(wanted), line.strip_prefix(word)?)));
+    found.unwrap_or((None, line))
 }
 
 /// All cases of a file.
@@ -239,6 +247,11 @@ impl World {
 
     /// A line of a case.
     pub fn line(&mut self, line: &str) {
+        let (unique_ids, line) = condition(line);
+        let has_unique_ids = || Features::ask().statmount == Support::Yes;
+        if unique_ids.is_some_and(|wanted| wanted != has_unique_ids()) {
+            return;
+        }
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[0] {
             "ns" => self.namespace(&words[1..]),

@@ -28,13 +28,14 @@ pub(super) fn find(trace: &Trace<'_>) -> Option<Finding> {
         "{} on {from} is {words}: what is mounted on it reaches no other namespace",
         trace.words(broken.below)
     );
-    let finding = Finding::problem(
-        RULE.id,
-        title,
-        format!("{into} has the folder, and not what was mounted in it after its copy was made"),
-    )
-    .seen(format!("{from}: {below}"))
-    .seen(format!("{into}: {}", t.mount(broken.copy)));
+    let made = match t.is_older(broken.missing, broken.copy) {
+        Some(_) => "after its copy was made",
+        None => "after its copy was made (or before, which a copy that is not recursive leaves out)",
+    };
+    let why = format!("{into} has the folder, and not what was mounted in it {made}");
+    let finding = Finding::problem(RULE.id, title, why)
+        .seen(format!("{from}: {below}"))
+        .seen(format!("{into}: {}", t.mount(broken.copy)));
     let outward = t.is_inside(broken.below.namespace, broken.copy.namespace);
     let finding = mends::bring(trace, broken, finding);
     let carried = below.mount_point.display();
