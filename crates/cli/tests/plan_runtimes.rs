@@ -15,6 +15,7 @@ const STARTS: usize = 5;
 /// once all is mounted, and the runtime says that it could not.
 const SCRIPT: &str = r#"set -u
 W=$1 RHIZOME=$2 STARTS=$3; shift 3
+trap 'find /sys/fs/cgroup -depth -type d -path "*/$GROUP*" -exec rmdir {} + 2>/dev/null' EXIT
 mkdir -p "$W/srv" "$W/bundle/rootfs/dev" "$W/bundle/rootfs/proc"
 mount -t tmpfs srv "$W/srv" && mount --make-shared "$W/srv" || exit 9
 mkdir -p "$W/srv/v/inner" "$W/srv/v/sub" "$W/srv/other" && mount -t tmpfs other "$W/srv/other" || exit 9
@@ -29,7 +30,6 @@ for start in $(seq "$STARTS"); do
     grep -q /none "$W/said" || { cat "$W/said" >&2; exit 8; }
     echo "$(($(count " $W/srv/v/") - inside)) $(($(wc -l </proc/self/mountinfo) - all))"
 done
-find /sys/fs/cgroup -depth -type d -path "*/$GROUP*" -exec rmdir {} + 2>/dev/null
 exit 0
 "#;
 
@@ -55,13 +55,13 @@ fn pod(folder: &Path, volumes: Volumes<'_>) -> Value {
     })
 }
 
-/// The cgroup of the test's own.
-fn group() -> String {
-    format!("rhizome-test-plan-{}", std::process::id())
+/// The cgroup of a runtime's test: one of its own, since the tests run side by side and each removes it at its end.
+fn group(runtime: &str) -> String {
+    format!("rhizome-test-plan-{runtime}-{}", std::process::id())
 }
 
 /// What containerd and CRI-O make of it for their OCI runtime.
-fn bundle(folder: &Path, volumes: Volumes<'_>) -> Value {
+fn bundle(folder: &Path, volumes: Volumes<'_>, group: &str) -> Value {
     let mount = |(at, (path, source)): (usize, &(&str, &str))| {
         let mode = if at == 0 { "rshared" } else { "rprivate" };
         json!({"destination": path, "type": "bind", "source": folder.join("srv").join(source), "options": ["rbind", mode]})
@@ -76,7 +76,7 @@ fn bundle(folder: &Path, volumes: Volumes<'_>) -> Value {
         "linux": {
             "namespaces": [{"type": "mount"}, {"type": "pid"}],
             "rootfsPropagation": "rshared",
-            "cgroupsPath": format!("/{}/container", group()),
+            "cgroupsPath": format!("/{group}/container"),
         },
     })
 }
@@ -91,16 +91,18 @@ fn compare(name: &str, runtime: &[&str], column: usize) {
     if !is_root(name) {
         return;
     }
+    let group = group(runtime[0]);
     for volumes in cases {
         let directory = tempfile::tempdir().unwrap();
         let folder = directory.path().canonicalize().unwrap();
         std::fs::write(folder.join("pod.yaml"), pod(&folder, volumes).to_string()).unwrap();
         std::fs::create_dir_all(folder.join("bundle")).unwrap();
-        std::fs::write(folder.join("bundle/config.json"), bundle(&folder, volumes).to_string()).unwrap();
+        std::fs::write(folder.join("bundle/config.json"), bundle(&folder, volumes, &group).to_string())
+            .unwrap();
         let mut command = Command::new("unshare");
         command.args(["--mount", "--propagation", "private", "sh", "-c", SCRIPT, "sh"]);
         command.arg(&folder).arg(env!("CARGO_BIN_EXE_rhizome")).arg(STARTS.to_string()).args(runtime);
-        let ran = command.env("GROUP", group()).stdin(Stdio::null()).output().unwrap();
+        let ran = command.env("GROUP", &group).stdin(Stdio::null()).output().unwrap();
         let said = String::from_utf8_lossy(&ran.stderr);
         match ran.status.code() {
             Some(0) => {}
