@@ -85,7 +85,10 @@ fn rhizome_cgroups() -> BTreeSet<PathBuf> {
         });
         for pods in ours {
             collect_directories(&pods, MAX_CGROUP_DEPTH, &mut found);
-            found.remove(&pods);
+            // That of all roots is made again and again; those of tests are named after their process.
+            if pods.ends_with("rhizome") {
+                found.remove(&pods);
+            }
         }
     }
     found

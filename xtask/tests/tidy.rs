@@ -343,3 +343,34 @@ fn nothing_of_a_workplace_is_in_the_repository() {
     }
     assert_none(&faults);
 }
+
+/// What GitHub makes of a heading: lower case, hyphens for spaces, no other punctuation.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = text.chars().filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let pages =
+        all_files().into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+    let mut faults = Vec::new();
+    for page in pages {
+        let text = fs::read_to_string(&page).unwrap();
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link);
+        for link in links.filter(|link| !link.contains("://") && !link.contains(char::is_whitespace)) {
+            let (file, place) =
+                link.split_once('#').map_or((link, None), |(file, place)| (file, Some(place)));
+            let target = if file.is_empty() { page.clone() } else { page.parent().unwrap().join(file) };
+            let headed = |place: &str| {
+                let target = fs::read_to_string(&target).unwrap_or_default();
+                target.lines().any(|line| line.starts_with('#') && anchor(line) == place)
+            };
+            if !target.exists() || place.is_some_and(|place| !headed(place)) {
+                faults.push(format!("{}: {link} leads nowhere", shown(&page)));
+            }
+        }
+    }
+    assert_none(&faults);
+}

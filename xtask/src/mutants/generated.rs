@@ -164,6 +164,12 @@ impl Bench {
             let (programs, errors) = self.build()?;
             println!("round {round}: {} in the program, {} errors", within.len(), errors.len());
             if errors.is_empty() {
+                let by = self.noticed(&programs, 0)?;
+                if by != NOT_NOTICED {
+                    bail!(
+                        "the model as it is does not pass, so that nothing is shown by who notices a mutant: {by}"
+                    );
+                }
                 self.run_all(&within, &programs, results)?;
                 self.restore(open)?;
                 return Ok(open

@@ -24,6 +24,13 @@ const SEQUENCES: &str = "150";
 /// Seconds for a mutant's tests: one that never ends is noticed too.
 const LIMIT: &str = "300";
 
+const USAGE: &str = "\
+usage: cargo xtask mutants [WORD…]
+       cargo xtask mutants generated
+
+Puts the wrong rules of crates/subtree-model/mutants.txt (those whose title has one of the words) into a copy of the model,
+one after the other, and says which test notices each; `generated` does so with all that cargo-mutants would change.";
+
 /// A wrong rule.
 #[derive(Debug, PartialEq, Eq)]
 struct Mutant {
@@ -35,6 +42,10 @@ struct Mutant {
 
 /// Runs all, or those whose title has one of the words.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
+    if args.iter().any(|arg| arg == "--help" || arg == "-h") {
+        println!("{USAGE}");
+        return Ok(ExitCode::SUCCESS);
+    }
     if args == ["generated"] {
         return generated::run();
     }

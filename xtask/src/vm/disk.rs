@@ -39,6 +39,7 @@ const PACKAGES: &[&str] = &[
     "sed",
     "strace",
     "tar",
+    "zsh-common",
 ];
 
 /// What a package has and no test reads.
