@@ -29,7 +29,7 @@ impl Package {
 ///
 /// Only libraries: what else a package depends on serves its installation (debconf, dpkg, perl) or is a
 /// program that an image does not need because of it.
-pub(crate) fn with_libraries(roots: &[&str]) -> Result<Vec<Package>> {
+fn with_libraries(roots: &[&str]) -> Result<Vec<Package>> {
     let mut found: BTreeMap<String, Package> = BTreeMap::new();
     let mut wanted: BTreeSet<String> = roots.iter().map(|&root| root.to_owned()).collect();
     // Each round looks up what the round before named; dependencies are some ten deep.
@@ -87,21 +87,29 @@ fn first_choices(depends: &str) -> Vec<String> {
     depends.split(',').filter_map(choice).collect()
 }
 
-/// Fetches the packages' archives into `dir` and gives their paths in the same order.
-pub(crate) fn download(packages: &[Package], dir: &Path) -> Result<Vec<PathBuf>> {
+/// Fetches `roots` and all libraries that they need into `dir`: each package with the path of its archive.
+pub(crate) fn fetch(roots: &[&str], dir: &Path) -> Result<Vec<(Package, PathBuf)>> {
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    setup::refresh_lists(false)?;
     let attempt = || {
+        let packages = with_libraries(roots)?;
         let mut command = Command::new("apt-get");
         // As whoever we are: apt's own user may not write here.
         command.args(["download", "--quiet", "-o", "APT::Sandbox::User=root"]).current_dir(dir);
         command.args(packages.iter().map(|package| format!("{}={}", package.name, package.version)));
-        host::run(&mut command)
+        host::run(&mut command)?;
+        Ok(packages)
     };
-    attempt().or_else(|_| {
+    let packages = attempt().or_else(|_: anyhow::Error| {
+        // Old lists name versions that are no longer offered: with new ones other versions are chosen.
         setup::refresh_lists(true)?;
         attempt()
     })?;
-    packages.iter().map(|package| archive_of(package, dir)).collect()
+    let with_archive = |package: Package| {
+        let archive = archive_of(&package, dir)?;
+        Ok((package, archive))
+    };
+    packages.into_iter().map(with_archive).collect()
 }
 
 /// apt names the file `name_version_architecture.deb`, with the version's colon escaped.

@@ -95,11 +95,11 @@ fn write(path: &Path, name: &str, root: RootFs, config: &str) -> Result<()> {
 
 /// A package's files on top of `root`; the packages that were used.
 fn unpack(root: &mut RootFs, names: &[&str], dir: &Path) -> Result<Vec<debian::Package>> {
-    crate::setup::refresh_lists(false)?;
-    let packages = debian::with_libraries(names)?;
-    for archive in debian::download(&packages, dir)? {
+    let mut packages = Vec::new();
+    for (package, archive) in debian::fetch(names, dir)? {
         let files = debian::files_of(&archive)?;
         root.add_package(&files).with_context(|| format!("cannot read {}", archive.display()))?;
+        packages.push(package);
     }
     Ok(packages)
 }
