@@ -250,12 +250,10 @@ fn tell_the_truth(world: &World, fault: &str) {
         for container in view.state().containers.iter().filter(|c| c.running()) {
             let status = runtime::status(&dirs, &container.id).unwrap_or_else(|e| panic!("{fault}: {e}"));
             if status.status != runtime::Status::Running {
-                // It ended after the list was read, as one does whose supervisor was killed before it let it go: from
-                // then on it is not said to run, by a supervisor that lives once that has heard of it.
-                eventually(&format!("{fault}: its end is told: {container:?}"), || {
-                    let view = world.client.view(&view.pod).expect("view");
-                    !view.state().containers.iter().any(|c| c.id == container.id && c.running())
-                });
+                // It ended after the list was read, as one does whose supervisor was killed before it let it go.
+                let again = world.client.view(&view.pod).unwrap_or_else(|e| panic!("{fault}: {e}"));
+                let said = again.state().containers.iter().any(|c| c.id == container.id && c.running());
+                assert!(!said, "{fault}: {:?}, {container:?}", status.status);
             }
         }
         if view.supervised {
