@@ -35,8 +35,8 @@ const END: Duration = Duration::from_millis(500);
 const ARRIVED: &str = "MountArrived";
 const LEFT: &str = "MountLeft";
 
-/// Starts the thread that watches. It ends with the node, and is to be waited for (unparked first): while there is
-/// another thread, the process cannot enter another mount namespace.
+/// Starts the thread that watches. It ends with the node, and is to be waited for (unparked first): as long as it lives
+/// it is in the root's mount namespace.
 pub(crate) fn start(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("mounts".to_owned()).spawn(move || keep(&shared))
 }

@@ -267,9 +267,13 @@ pub fn unshare_mounts() -> Result<(), Errno> {
 }
 
 /// setns(2) into the mount namespace that `namespace` (an open `/proc/PID/ns/mnt`) is; this task's root and
-/// working directory are then that namespace's topmost root.
+/// working directory are then that namespace's topmost root, and no longer those of the process' other threads: setns(2)
+/// wants them for itself, and a thread that was waited for may still have a part in them for a moment (`EINVAL`;
+/// `mm_release()` wakes who waits before `exit_fs()`, kernel/exit.c, 6.18).
 #[doc(alias = "setns")]
 pub fn enter_mount_namespace(namespace: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: CLONE_FS touches neither memory nor the file descriptor table.
+    unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::FS)? };
     rustix::thread::move_into_link_name_space(namespace, Some(rustix::thread::LinkNameSpaceType::Mount))
 }
 
@@ -308,4 +312,25 @@ pub fn has_set_group() -> bool {
 /// open(2) of a directory or file by path, for reading or as `O_PATH`.
 pub fn open_root(path: &Path) -> Result<OwnedFd, Errno> {
     rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A test has a thread of its own beside the first one.
+    #[test]
+    fn a_thread_enters_a_mount_namespace_beside_others() {
+        if !rustix::process::geteuid().is_root() {
+            println!("SKIPPED: a_thread_enters_a_mount_namespace_beside_others: only root may enter one");
+            return;
+        }
+        let own = crate::namespace::open_own("mnt").unwrap();
+        let (end, wait) = std::sync::mpsc::channel::<()>();
+        let other = std::thread::spawn(move || wait.recv());
+        let entered = enter_mount_namespace(own.as_fd());
+        drop(end);
+        let _ = other.join();
+        assert_eq!(entered, Ok(()));
+    }
 }
