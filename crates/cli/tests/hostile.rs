@@ -16,7 +16,11 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 /// Runs it to its end, which must come.
 fn run_in_time(args: &[&str]) -> Ran {
-    let mut child = rhizome(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // What it advises is kept in its root: one of its own, not the machine's.
+    let root = tempfile::tempdir().unwrap();
+    let mut command = rhizome(args);
+    command.env("RHIZOME_ROOT", root.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
     let (mut out, mut err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
     let read = move || {
         let mut bytes = Vec::new();

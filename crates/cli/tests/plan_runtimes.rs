@@ -26,7 +26,7 @@ case $1 in crun) awk '/ - cgroup2 / {print $5}' /proc/self/mountinfo | while rea
 count() { grep -c "$1" /proc/self/mountinfo; }
 inside=$(count " $W/srv/v/") all=$(wc -l </proc/self/mountinfo)
 for start in $(seq "$STARTS"); do
-    "$@" run --bundle "$W/bundle" "rhizome-test-$$" >"$W/said" 2>&1
+    "$@" --root "$W/runtime" run --bundle "$W/bundle" "rhizome-test-$$" >"$W/said" 2>&1
     grep -q /none "$W/said" || { cat "$W/said" >&2; exit 8; }
     echo "$(($(count " $W/srv/v/") - inside)) $(($(wc -l </proc/self/mountinfo) - all))"
 done

@@ -118,6 +118,11 @@ fn system(root: &Tree, busybox: &Path) -> Result<()> {
     root.copy_programs(&files_of_packages()?)?;
     // Debian's is a link that no package lists.
     root.copy(&host::find("dash").context("dash is not installed")?, Path::new("/usr/bin/sh"))?;
+    // Made when the package is set up, so no package lists it: what a client trusts.
+    let authorities = Path::new("/etc/ssl/certs/ca-certificates.crt");
+    if authorities.exists() {
+        root.copy(authorities, authorities)?;
+    }
     let files = [
         (
             "etc/passwd",
