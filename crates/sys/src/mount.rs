@@ -322,7 +322,9 @@ mod tests {
     #[test]
     fn a_thread_enters_a_mount_namespace_beside_others() {
         if !rustix::process::geteuid().is_root() {
-            println!("SKIPPED: a_thread_enters_a_mount_namespace_beside_others: only root may enter one");
+            use std::io::Write as _;
+            let name = "a_thread_enters_a_mount_namespace_beside_others";
+            let _ = writeln!(std::io::stdout(), "SKIPPED: {name}: only root may enter one");
             return;
         }
         let own = crate::namespace::open_own("mnt").unwrap();
