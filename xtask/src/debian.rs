@@ -90,8 +90,7 @@ fn first_choices(depends: &str) -> Vec<String> {
 /// Fetches `roots` and all libraries that they need into `dir`: each package with the path of its archive.
 pub(crate) fn fetch(roots: &[&str], dir: &Path) -> Result<Vec<(Package, PathBuf)>> {
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    setup::refresh_lists(false)?;
-    let attempt = || {
+    let packages = setup::with_lists(|| {
         let packages = with_libraries(roots)?;
         let mut command = Command::new("apt-get");
         // As whoever we are: apt's own user may not write here.
@@ -99,11 +98,6 @@ pub(crate) fn fetch(roots: &[&str], dir: &Path) -> Result<Vec<(Package, PathBuf)
         command.args(packages.iter().map(|package| format!("{}={}", package.name, package.version)));
         host::run(&mut command)?;
         Ok(packages)
-    };
-    let packages = attempt().or_else(|_: anyhow::Error| {
-        // Old lists name versions that are no longer offered: with new ones other versions are chosen.
-        setup::refresh_lists(true)?;
-        attempt()
     })?;
     let with_archive = |package: Package| {
         let archive = archive_of(&package, dir)?;

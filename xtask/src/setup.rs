@@ -62,21 +62,25 @@ pub(crate) fn provide(needed: &[(&str, &str, &str)]) -> Result<()> {
 }
 
 fn install(packages: &[&str]) -> Result<()> {
-    refresh_lists(false)?;
-    let attempt = || -> Result<()> {
+    with_lists(|| {
         let mut command = host::as_root("apt-get")?;
         command.args(["install", "--yes", "--quiet", "--no-install-recommends"]).args(packages);
         host::run(command.env("DEBIAN_FRONTEND", "noninteractive"))
-    };
+    })
+}
+
+/// Does what asks apt, and once more with new lists of packages if it fails: old ones name packages and versions that
+/// are no longer offered. So whatever is read of the lists is to be read in it.
+pub(crate) fn with_lists<T>(attempt: impl Fn() -> Result<T>) -> Result<T> {
+    refresh_lists(false)?;
     attempt().or_else(|_| {
-        // Old lists name packages that are no longer offered.
         refresh_lists(true)?;
         attempt()
     })
 }
 
 /// Fetches apt's lists of packages where there are none yet (as in a fresh container), or always.
-pub(crate) fn refresh_lists(always: bool) -> Result<()> {
+fn refresh_lists(always: bool) -> Result<()> {
     let lists = Path::new("/var/lib/apt/lists");
     let present = std::fs::read_dir(lists).is_ok_and(|entries| {
         entries.flatten().any(|entry| entry.file_name().to_string_lossy().contains("_Packages"))

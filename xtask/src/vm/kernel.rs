@@ -63,9 +63,13 @@ pub(super) struct Module {
 impl Kernel {
     /// The kernel that `linux-image-amd64` stands for in the Debian of this machine.
     pub(super) fn of_this_debian(folder: &Path) -> Result<Kernel> {
-        let package = current_package().context(
-            "cannot ask apt for the package linux-image-amd64; on another system give --kernel PACKAGE.deb",
-        )?;
+        setup::with_lists(|| Kernel::of_apt(folder)).context(
+            "cannot have the kernel that apt's linux-image-amd64 stands for; on another system give --kernel PACKAGE.deb",
+        )
+    }
+
+    fn of_apt(folder: &Path) -> Result<Kernel> {
+        let package = current_package()?;
         let release = package.trim_start_matches("linux-image-").to_owned();
         let installed = Kernel {
             image: PathBuf::from(format!("/boot/vmlinuz-{release}")),
@@ -150,15 +154,10 @@ impl Kernel {
 
 /// The name of the package that `linux-image-amd64` depends on.
 fn current_package() -> Result<String> {
-    setup::refresh_lists(false)?;
-    let ask = || -> Result<Option<String>> {
-        let text = host::output(Command::new("apt-cache").args(["depends", "linux-image-amd64"]))?;
-        let text = String::from_utf8_lossy(&text).into_owned();
-        let name =
-            text.split_whitespace().find(|word| word.starts_with("linux-image-") && word.contains('.'));
-        Ok(name.map(str::to_owned))
-    };
-    ask()?
+    let text = host::output(Command::new("apt-cache").args(["depends", "linux-image-amd64"]))?;
+    let text = String::from_utf8_lossy(&text);
+    let name = text.split_whitespace().find(|word| word.starts_with("linux-image-") && word.contains('.'));
+    name.map(str::to_owned)
         .context("apt knows no linux-image-amd64; the package lists may be empty: run apt-get update as root")
 }
 
