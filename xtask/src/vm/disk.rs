@@ -166,7 +166,9 @@ fn modules(root: &Tree, kernel: &Kernel, modules: &[Module], busybox: &Path) -> 
 /// The repository's files, the programs that cargo built beside the tests, and the images of the set-up.
 fn built(root: &Tree, images: &Path) -> Result<()> {
     let target = host::target_dir();
-    root.copy_tree(&host::workspace(), &|path| path != target && !path.ends_with(".git"))?;
+    // What cargo makes may lie elsewhere today, and what it made before here, or behind a link: gigabytes.
+    let written = |path: &Path| path != target && !path.ends_with("target") && !path.ends_with(".git");
+    root.copy_tree(&host::workspace(), &written)?;
     root.copy_tree(images, &|path| path.extension().is_some_and(|ending| ending == "tar"))?;
     for profile in ["debug", "release"] {
         let Ok(entries) = std::fs::read_dir(target.join(profile)) else { continue };
